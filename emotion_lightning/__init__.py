@@ -1,0 +1,19 @@
+"""Train, judge and ship a facial-emotion classifier."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emotion_lightning.data.datamodule import EmotionDataModule
+    from emotion_lightning.model.module import EmotionClassifier
+
+__all__ = ["EmotionClassifier", "EmotionDataModule"]
+
+_HOMES = {"EmotionClassifier": "emotion_lightning.model.module", "EmotionDataModule": "emotion_lightning.data.datamodule"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that importing the package itself stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

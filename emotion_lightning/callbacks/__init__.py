@@ -1,0 +1,11 @@
+"""The recipe's callbacks; each works with a plain ``Trainer`` as well."""
+
+from emotion_lightning.callbacks.checkpoint import Checkpoint
+from emotion_lightning.callbacks.early_stopping import EarlyStopping
+from emotion_lightning.callbacks.ema import EMA
+from emotion_lightning.callbacks.predictions import Predictions
+from emotion_lightning.callbacks.results import Results
+from emotion_lightning.callbacks.timing import Timing
+from emotion_lightning.callbacks.unfreeze import Unfreeze
+
+__all__ = ["EMA", "Checkpoint", "EarlyStopping", "Predictions", "Results", "Timing", "Unfreeze"]

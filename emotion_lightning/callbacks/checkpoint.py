@@ -1,0 +1,125 @@
+"""Checkpoints at the end of epochs: the best, the last and one every few epochs, each written whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch.callbacks as callbacks
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.metrics import MONITOR
+
+FOLDER = "checkpoints"
+
+
+class Checkpoint(callbacks.Checkpoint):
+    """Writes ``best.ckpt`` by validation macro F1, ``last.ckpt`` after every epoch, and ``epoch_004.ckpt`` and so on.
+
+    A checkpoint is always that of an epoch's end, from where a resume is exact.
+
+    Args:
+        every_n_epochs: Keep a checkpoint every so many epochs; 0 keeps only the best and the last.
+
+    Raises:
+        UsageError: The number of epochs is negative.
+        DataError: The folder cannot be written; said before training begins.
+    """
+
+    def __init__(self, every_n_epochs: int = 5):
+        if every_n_epochs < 0:
+            raise UsageError(f"--checkpoint.every_n_epochs {every_n_epochs} is negative")
+        self.every_n_epochs = every_n_epochs
+        self.folder = Path()
+        self.best_model_path = ""
+        self.best_score = float("-inf")
+        self.best_epoch = -1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make sure that the folder can be written, before an hour of training is lost for it."""
+        if stage != "fit" or trainer.fast_dev_run:
+            return
+        self.folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        if trainer.is_global_zero:
+            _prepare(self.folder)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what this epoch calls for."""
+        if trainer.fast_dev_run:
+            return
+        score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, trainer.current_epoch
+            self.best_model_path = str(self.folder / "best.ckpt")
+            trainer.save_checkpoint(self.best_model_path)
+        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            trainer.save_checkpoint(self.folder / f"epoch_{trainer.current_epoch:03d}.ckpt")
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save which checkpoint is the best, so that a resumed run does not replace it by a worse one."""
+        return {
+            "best_model_path": self.best_model_path,
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore which checkpoint is the best; in a run folder that was moved, it is the one in the folder."""
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        candidates = [Path(state_dict["best_model_path"]), self.folder / "best.ckpt"]
+        self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
+        if not self.best_model_path:
+            self.best_score = float("-inf")  # a best that is gone must not hinder the next one
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes to a temporary file in the same folder, then puts it in place: a kill or a full disk leaves the old one."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``, safe on disk before it takes the old one's place.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            temporary.unlink(missing_ok=True)
+            raise DataError(f"cannot write the checkpoint {path}: {error}; free space or mend the folder") from error
+
+
+def _prepare(folder: Path) -> None:
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        for orphan in folder.glob(".*.tmp"):  # left by a run that was killed while writing
+            orphan.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder by --trainer.default_root_dir"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder, and needs no sync of it
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
+
+import lightning.pytorch.callbacks as callbacks
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from emotion_lightning.callbacks.checkpoint import Checkpoint
+from emotion_lightning.callbacks.unfreeze import Unfreeze
+from emotion_lightning.errors import UsageError
+from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.schedule import last_unfreezing
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Stops when validation macro F1 no longer improves, and puts the best weights into the model when training ends.
+
+    Each unfreezing restarts the patience, and none of it runs out while the schedule has stages left to unfreeze: the
+    next unfreezing is what ends such a plateau. Stopping early cuts OneCycle's annealing short.
+
+    Args:
+        patience: Epochs without improvement after which training stops, at least 1.
+        min_delta: Least gain in macro F1 that counts as an improvement.
+
+    Raises:
+        UsageError: The patience is below 1.
+    """
+
+    def __init__(self, patience: int = 15, min_delta: float = 0.001):
+        if patience < 1:
+            raise UsageError(f"--early_stopping.patience {patience} is below 1")
+        # after validation, never at the end of an epoch that was not validated
+        super().__init__(
+            monitor=MONITOR, mode="max", patience=patience, min_delta=min_delta, check_on_train_epoch_end=False
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the epoch's score with the best, and stop when the patience is over."""
+        stopping = trainer.should_stop
+        super().on_validation_end(trainer, pl_module)
+        if self._unfreezing_is_pending(trainer):
+            self.wait_count, self.stopped_epoch = 0, 0
+            trainer.should_stop = stopping
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights of the best checkpoint into the model."""
+        checkpoints = [callback for callback in trainer.callbacks if isinstance(callback, Checkpoint)]
+        if not checkpoints or not checkpoints[0].best_model_path:
+            return
+        best = torch.load(checkpoints[0].best_model_path, map_location=pl_module.device, weights_only=True)
+        pl_module.load_state_dict(best["state_dict"])
+        rank_zero_info(f"Restored the best weights, of epoch {checkpoints[0].best_epoch}")
+
+    def _unfreezing_is_pending(self, trainer: Trainer) -> bool:
+        schedules = (callback.schedule for callback in trainer.callbacks if isinstance(callback, Unfreeze))
+        return any(trainer.current_epoch < last_unfreezing(schedule) for schedule in schedules)

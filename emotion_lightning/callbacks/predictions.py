@@ -1,0 +1,58 @@
+"""What a model thinks of images without labels, as a CSV file."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from emotion_lightning.callbacks.results import run_folder
+from emotion_lightning.evaluation.metrics import PADDING
+
+
+class Predictions(Callback):
+    """Writes one row per image: file path, label, its probability, and the probability of every class.
+
+    Args:
+        output: CSV file to write; by default predictions.csv in the folder of the checkpoint's run.
+    """
+
+    def __init__(self, output: str | None = None):
+        self.output = None if output is None else Path(output).expanduser()
+        self._batches: list[tuple[Tensor, Tensor]] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch's probabilities."""
+        probabilities, indices = outputs
+        gathered = pl_module.all_gather(probabilities), pl_module.all_gather(indices)
+        self._batches.append((gathered[0].flatten(end_dim=-2).cpu(), gathered[1].flatten().cpu()))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file, in the order of the images."""
+        probabilities = torch.cat([batch[0] for batch in self._batches])
+        indices = torch.cat([batch[1] for batch in self._batches])
+        self._batches = []
+        if not trainer.is_global_zero:
+            return
+        rows = sorted((i, p) for i, p in zip(indices.tolist(), probabilities.tolist(), strict=True) if i != PADDING)
+        paths = trainer.datamodule.predicted.paths  # type: ignore[attr-defined]
+        path = self.output or run_folder(trainer) / "predictions.csv"
+        replaced = ", in place of an earlier one" if path.is_file() else ""
+        _write(path, pl_module.hparams["class_names"], [(str(paths[i]), p) for i, p in rows])
+        rank_zero_info(f"Wrote {len(rows):,} predictions to {path}{replaced}")
+
+
+def _write(path: Path, class_names: list[str], rows: list[tuple[str, list[float]]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "label", "probability", *class_names])
+        for name, probabilities in rows:
+            best = max(probabilities)
+            label = class_names[probabilities.index(best)]
+            writer.writerow([name, label, f"{best:.6f}", *(f"{p:.6f}" for p in probabilities)])

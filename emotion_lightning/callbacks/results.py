@@ -1,0 +1,56 @@
+"""What a test measured, as metrics.json in the folder of the run that the checkpoint belongs to."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from emotion_lightning.callbacks.checkpoint import FOLDER
+from emotion_lightning.evaluation.metrics import EpochScores, accuracy_and_f1, per_class
+
+PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
+
+
+class Results(Callback):
+    """Writes ``metrics.json`` when a test ends: split, n, loss, accuracy, F1 scores, per class, checkpoint, versions."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file."""
+        metrics = test_metrics(trainer, pl_module)
+        if trainer.is_global_zero:
+            path = run_folder(trainer) / "metrics.json"
+            replaced = ", in place of an earlier test's" if path.is_file() else ""
+            path.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            rank_zero_info(f"Wrote {path}{replaced}")
+
+
+def test_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    """Every figure of the test that has just ended."""
+    scores, datamodule = pl_module.test_scores, getattr(trainer, "datamodule", None)
+    assert isinstance(scores, EpochScores)
+    confusion, loss = scores.compute()
+    figures = {name: values.tolist() for name, values in per_class(confusion).items()}
+    figures["support"] = confusion.sum(dim=1).tolist()
+    names: list[str] = pl_module.hparams["class_names"]
+    return {
+        "split": getattr(datamodule, "test_split", "test"),
+        "n": int(confusion.sum()),
+        "loss": loss,
+        **accuracy_and_f1(confusion),
+        "per_class": {
+            name: {figure: values[i] for figure, values in figures.items()} for i, name in enumerate(names)
+        },
+        "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Folder of the run whose checkpoint was loaded; without one, the trainer's own."""
+    if trainer.ckpt_path is None:
+        return Path(trainer.log_dir or trainer.default_root_dir)
+    folder = Path(trainer.ckpt_path).resolve().parent
+    return folder.parent if folder.name == FOLDER else folder

@@ -1,0 +1,43 @@
+"""How long an epoch trains and how many images it takes in a second."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+
+
+class Timing(Callback):
+    """Logs seconds and images per second of each epoch's training, validation and checkpoints left out.
+
+    On a GPU it also logs the epoch's peak memory in GB (10⁹ bytes).
+    """
+
+    def __init__(self) -> None:
+        self._start = self._end = 0.0
+        self._images = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._images = 0
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch; only behind the last one wait for the device."""
+        self._images += len(batch[0]) * trainer.world_size
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._end = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch's figures."""
+        seconds = self._end - self._start
+        pl_module.log("train/epoch_seconds", seconds)
+        pl_module.log("train/images_per_second", self._images / seconds)
+        if pl_module.device.type == "cuda":
+            pl_module.log("train/peak_memory_gb", torch.cuda.max_memory_allocated() / 1e9)

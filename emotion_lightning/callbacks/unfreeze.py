@@ -1,0 +1,72 @@
+"""Progressive unfreezing (Howard and Ruder, 2018) as data: which stages train is a function of the epoch."""
+
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.nn.parallel import DistributedDataParallel
+
+from emotion_lightning.errors import UsageError
+from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainable_stages
+
+
+class Staged(Protocol):
+    """A model whose stages can be told to train."""
+
+    def set_trainable(self, stages: Iterable[str]) -> None:
+        """Let exactly ``stages`` train."""
+
+
+class Unfreeze(Callback):
+    """Unfreezes the network stage by stage; a frozen stage keeps its weights and BatchNorm statistics to the bit.
+
+    Nothing is frozen before the model is wrapped for several devices, and nothing about the optimizer changes: all
+    stages are in it from step 0.
+
+    Args:
+        schedule: Epoch (from 0) to the lowest stage that trains from then on. Stages: classifier (or
+            classifier_only), layer4, layer3, layer2, layer1, stem (or all, all_layers); each means it and all above.
+
+    Raises:
+        UsageError: An unknown stage, no entry for epoch 0, or an entry that freezes again.
+    """
+
+    def __init__(self, schedule: dict[int, str] = RECIPE_SCHEDULE):
+        self.schedule = parse_schedule(schedule)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that schedule, model and strategy go together before anything is trained."""
+        if stage != "fit":
+            return
+        if not hasattr(pl_module, "set_trainable"):
+            raise UsageError(f"{type(pl_module).__name__} has no stages to unfreeze")
+        late = [epoch for epoch in self.schedule if trainer.max_epochs and 0 < trainer.max_epochs <= epoch]
+        if late and not trainer.fast_dev_run:
+            rank_zero_warn(
+                f"--unfreeze.schedule has entries at epochs {late}, which a run of --trainer.max_epochs "
+                f"{trainer.max_epochs} never reaches"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the epoch that a resumed run continues with, under a strategy that follows later unfreezings."""
+        wrapped = trainer.model
+        if isinstance(wrapped, DistributedDataParallel) and (
+            not wrapped.find_unused_parameters or wrapped.static_graph
+        ):
+            raise UsageError(
+                "stages unfrozen later need --trainer.strategy ddp_find_unused_parameters_true (without static_graph)"
+            )
+        self._apply(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the epoch's stages, and say so when they change."""
+        stages = self._apply(trainer, pl_module)
+        pl_module.log("schedule/trainable_stages", float(len(stages)))
+        if trainer.current_epoch in self.schedule:
+            rank_zero_info(f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))}")
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule) -> tuple[str, ...]:
+        stages = trainable_stages(self.schedule, trainer.current_epoch)
+        cast(Staged, pl_module).set_trainable(stages)
+        return stages

@@ -1,0 +1,148 @@
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict}``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Predictions, Results, Timing, Unfreeze
+from emotion_lightning.callbacks.checkpoint import FOLDER
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import EmotionError
+from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.parser import EmotionParser
+from emotion_lightning.precision import resolve_precision
+from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.schedule import finetune_epoch
+
+RUNS = "lightning_logs"
+RECIPE_TRAINER = {
+    "max_epochs": 80,
+    "precision": "16-mixed",
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+}
+
+
+class EmotionCLI(LightningCLI):
+    """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
+
+    def __init__(self, args: Sequence[str] | None = None):
+        super().__init__(
+            EmotionClassifier,
+            EmotionDataModule,
+            save_config_callback=RunConfig,
+            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results()]},
+            seed_everything_default=42,
+            parser_class=EmotionParser,
+            auto_configure_optimizers=False,
+            args=list(sys.argv[1:] if args is None else args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks, and tie together what is one fact."""
+        parser.add_lightning_class_args(Unfreeze, "unfreeze")
+        parser.add_lightning_class_args(EMA, "ema")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(Checkpoint, "checkpoint")
+        parser.add_lightning_class_args(Predictions, "predictions")
+        parser.link_arguments("data.seed", "seed_everything")
+        parser.link_arguments("data.seed", "model.seed")
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("unfreeze.schedule", "data.finetune_epoch", compute_fn=finetune_epoch)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the options; with a checkpoint, those of its run take the place of the defaults."""
+        self.checkpoint_path: str | None = None
+        self.config = parser.parse_args(args)
+        subcommand = self.config.subcommand
+        path = self.config[subcommand].get("ckpt_path")
+        if path is None:
+            return
+        self.checkpoint_path = str(path)
+        saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
+        given = parser.parse_args(args, defaults=False)[subcommand].as_dict()
+        refuse_contradictions(given, saved, subcommand)
+        position = args.index(subcommand) + 1
+        self.config = parser.parse_args([*args[:position], "--config", yaml.safe_dump(saved), *args[position:]])
+        self.config[subcommand].weights_only = True
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would put the checkpoint's values over the given ones without a word."""
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a model that is restored needs no pretrained weights, and so no network."""
+        model = self.config[self.subcommand].model
+        pretrained = model.pretrained
+        if self.checkpoint_path is not None:
+            model.pretrained = False
+        super().instantiate_classes()
+        model.pretrained = self.model.hparams["pretrained"] = pretrained
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with the precision, logger and strategy that suit this machine and command."""
+        given = self.config_init[self.subcommand].trainer
+        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
+        if given.logger is None or given.logger is True:
+            kwargs["logger"] = self._logger(given.default_root_dir) if self.subcommand == "fit" else False
+        single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
+        if given.strategy in ("auto", "ddp") and not single:
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
+        return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        """Say what came of the run, and what to do next."""
+        checkpoint = self.trainer.checkpoint_callback
+        if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
+            return
+        best, program = _relative(checkpoint.best_model_path), "python -m emotion_lightning"
+        rank_zero_info(
+            f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
+            f"\nCheckpoint: {best}"
+            f"\nNext:\n  {program} test --ckpt_path {best}\n  tensorboard --logdir {RUNS}"
+        )
+
+    def _logger(self, root: str | None) -> TensorBoardLogger:
+        """Log into a new folder of lightning_logs, or on into that of the run that is resumed."""
+        if self.checkpoint_path is not None:
+            folder = Path(self.checkpoint_path).resolve().parent
+            if folder.name == FOLDER:
+                run = folder.parent
+                return TensorBoardLogger(run.parent.parent, name=run.parent.name, version=run.name)
+        return TensorBoardLogger(root or ".", name=RUNS)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit status 1 or 2.
+
+    Args:
+        args: Arguments behind the program's name; by default those of the process.
+    """
+    try:
+        EmotionCLI(args)
+    except EmotionError as error:
+        _stop(str(error), error.exit_status)
+    except MisconfigurationException as error:
+        _stop(str(error), 2)
+    except torch.OutOfMemoryError:
+        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+    except SIGTERMException:
+        sys.exit(128 + 15)
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _relative(path: str) -> str:
+    absolute = Path(path).resolve()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

@@ -1,0 +1,227 @@
+"""Augmentation of a whole batch on its device: one resampling for all geometry, one colour map for all colour.
+
+Each image draws its own parameters, by a hash of (seed, epoch, the image's position in the data), so that they depend
+on neither workers, batch size, rank nor what was drawn before.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Ranges of one augmentation phase; what is not named is off.
+
+    Args:
+        resize: Side that the image is resized to before the crop, over the side of the crop.
+        crop_area: Least and greatest area of a random-resized crop, as fractions; ``None`` crops without resizing.
+        crop_ratio: Least and greatest width over height of a random-resized crop.
+        flip: Probability of a horizontal flip.
+        degrees: Rotation up to ± this angle.
+        translate: Shift up to ± this fraction of the crop's side, in both directions.
+        scale: Least and greatest zoom.
+        shear: Horizontal shear up to ± this angle in degrees.
+        jitter: Brightness, contrast and saturation change by factors of 1 ± this.
+        hue: Hue turns by up to ± this fraction of the colour circle.
+        grey: Probability of a grey image.
+        erase: Probability that a rectangle is erased.
+        erase_area: Least and greatest area of the rectangle, as fractions of the image.
+    """
+
+    resize: float
+    crop_area: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.5
+    degrees: float = 0.0
+    translate: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    jitter: float = 0.0
+    hue: float = 0.0
+    grey: float = 0.0
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.1)
+
+
+PHASES = {
+    1: Phase(resize=256 / 224, degrees=10, jitter=0.2, hue=0.1),
+    2: Phase(
+        resize=288 / 224,
+        crop_area=(0.8, 1.0),
+        crop_ratio=(0.9, 1.1),
+        degrees=15,
+        translate=0.1,
+        scale=(0.9, 1.1),
+        shear=5,
+        jitter=0.3,
+        hue=0.15,
+        grey=0.1,
+        erase=0.1,
+    ),
+}
+"""The recipe's conservative and aggressive phase."""
+
+ERASE_RATIO = (0.3, 3.3)  # height over width, as in torchvision's RandomErasing
+DRAWS = (
+    *("flip", "angle", "shear", "zoom", "shift_x", "shift_y", "area", "ratio", "left", "top"),
+    *("brightness", "contrast", "saturation", "hue", "grey"),
+    *("erase", "erase_area", "erase_ratio", "erase_left", "erase_top"),
+)
+"""What is drawn for every image, whether its phase uses it or not."""
+
+RGB_TO_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+YIQ_TO_RGB = torch.linalg.inv(RGB_TO_YIQ)
+
+Draws = dict[str, Tensor]
+
+
+def stored_size(image_size: int) -> int:
+    """Side in pixels at which training images leave the workers: what the larger phase resizes to."""
+    return round(image_size * max(phase.resize for phase in PHASES.values()))
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn images ``(B, 3, H, W)`` in [0, 1] into ImageNet's mean 0 and standard deviation 1."""
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images - mean) / std
+
+
+def draw(indices: Tensor, seed: int) -> Tensor:
+    """Draw all that the augmentation of images ``indices`` ``(B,)`` needs under an epoch's ``seed``, ``(B, draws)``."""
+    return uniforms(indices, seed, len(DRAWS))
+
+
+def augment(images: Tensor, drawn: Tensor, phase: Phase, image_size: int) -> Tensor:
+    """Augment and normalise a batch.
+
+    Args:
+        images: uint8 ``(B, 3, S, S)``, S by ``stored_size``.
+        drawn: Uniform numbers in [0, 1) by ``draw``, ``(B, draws)``, on the images' device.
+        phase: What to do.
+        image_size: Side of the result in pixels.
+
+    Returns:
+        Normalised float images ``(B, 3, image_size, image_size)``.
+    """
+    draws = dict(zip(DRAWS, drawn.unbind(dim=1), strict=True))
+    batch = _warp(images.float() / 255, _geometry(draws, phase), image_size)
+    batch = normalise(_recolour(batch, draws, phase).clamp(0, 1))
+    return _erase(batch, draws, phase) if phase.erase else batch
+
+
+def uniforms(indices: Tensor, seed: int, count: int) -> Tensor:
+    """Draw ``count`` numbers in [0, 1) for each of ``indices``, ``(B, count)``, by hashing (seed, index, which draw).
+
+    The hash is SplitMix64 (Steele, Lea and Flood, 2014) in wrapping 64-bit arithmetic.
+    """
+    x = indices.long()[:, None] * count + torch.arange(count)
+    x = (x + 1) * _signed(0x9E3779B97F4A7C15) + seed
+    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
+    return _shift_right(x ^ _shift_right(x, 31), 40).float() / 2**24
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical, where int64's own shift keeps the sign
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _log_between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return _between(uniform, math.log(low), math.log(high)).exp()
+
+
+def _geometry(draws: Draws, phase: Phase) -> Tensor:
+    """Map output to input coordinates, each in [-1, 1], by matrices ``(B, 2, 3)``.
+
+    Forward, the image is cropped, flipped, then turned, sheared, zoomed and shifted; sampling needs the inverse.
+    """
+    width, height, centre_x, centre_y = _crop_window(draws, phase)
+    width = torch.where(draws["flip"] < phase.flip, -width, width)
+    turn = _turn(draws, phase)
+    linear = torch.stack([width, height], dim=1)[..., None] * turn
+    limit = 2 * phase.translate  # the image spans 2 units
+    shift = torch.stack([_between(draws[axis], -limit, limit) for axis in ("shift_x", "shift_y")], dim=1)
+    offset = torch.stack([centre_x, centre_y], dim=1) - (linear @ shift[..., None])[..., 0]
+    return torch.cat([linear, offset[..., None]], dim=2)
+
+
+def _crop_window(draws: Draws, phase: Phase) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Half width, half height and centre of the crop in the input's coordinates."""
+    if phase.crop_area is None:
+        width = height = torch.full_like(draws["left"], 1 / phase.resize)
+    else:
+        area, ratio = _between(draws["area"], *phase.crop_area), _log_between(draws["ratio"], *phase.crop_ratio)
+        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    return width, height, (1 - width) * (2 * draws["left"] - 1), (1 - height) * (2 * draws["top"] - 1)
+
+
+def _turn(draws: Draws, phase: Phase) -> Tensor:
+    """Inverse of rotation, shear and zoom as matrices ``(B, 2, 2)``."""
+    angle = _between(draws["angle"], -math.radians(phase.degrees), math.radians(phase.degrees))
+    limit = math.tan(math.radians(phase.shear))
+    shear = _between(draws["shear"], -limit, limit)
+    cos, sin = angle.cos(), angle.sin()
+    rows = torch.stack([cos + shear * sin, shear * cos - sin, sin, cos], dim=1).view(-1, 2, 2)
+    return rows / _between(draws["zoom"], *phase.scale)[:, None, None]
+
+
+def _warp(images: Tensor, matrices: Tensor, size: int) -> Tensor:
+    grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _recolour(images: Tensor, draws: Draws, phase: Phase) -> Tensor:
+    """Brightness, contrast, saturation, hue and grey as one affine map of colour per image.
+
+    Hue turns the chroma plane of YIQ, which is linear, where HSV is not; a grey pixel stays as it is in both.
+    """
+    brightness, contrast, saturation = (
+        _between(draws[name], 1 - phase.jitter, 1 + phase.jitter) for name in ("brightness", "contrast", "saturation")
+    )
+    luma = images.new_tensor(LUMA)
+    to_grey, identity = luma.expand(3, 3), torch.eye(3, device=images.device)
+    chroma = torch.lerp(to_grey, identity, saturation[:, None, None])
+    matrix = _hue(draws["hue"], phase) @ chroma
+    matrix = torch.where((draws["grey"] < phase.grey)[:, None, None], to_grey, matrix)
+    matrix = matrix * (contrast * brightness)[:, None, None]
+    # contrast pulls towards the mean grey, which the colour maps above leave as it is
+    mean = images.mean(dim=(2, 3)) @ luma
+    bias = ((1 - contrast) * brightness * mean)[:, None, None]
+    return torch.baddbmm(bias, matrix, images.flatten(2)).view_as(images)
+
+
+def _hue(uniform: Tensor, phase: Phase) -> Tensor:
+    angle = 2 * math.pi * _between(uniform, -phase.hue, phase.hue)
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
+    return YIQ_TO_RGB.to(uniform.device) @ turn @ RGB_TO_YIQ.to(uniform.device)
+
+
+def _erase(images: Tensor, draws: Draws, phase: Phase) -> Tensor:
+    """Set a rectangle to 0, the mean colour, in some images (random erasing, Zhong et al., 2020)."""
+    area, ratio = _between(draws["erase_area"], *phase.erase_area), _log_between(draws["erase_ratio"], *ERASE_RATIO)
+    height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
+    top, left = draws["erase_top"] * (1 - height), draws["erase_left"] * (1 - width)
+    inside = _inside(images.shape[2], top, height)[:, :, None] & _inside(images.shape[3], left, width)[:, None, :]
+    inside &= (draws["erase"] < phase.erase)[:, None, None]
+    return images.masked_fill(inside[:, None], 0.0)
+
+
+def _inside(length: int, start: Tensor, extent: Tensor) -> Tensor:
+    position = (torch.arange(length, device=start.device) + 0.5) / length
+    return (position >= start[:, None]) & (position < (start + extent)[:, None])

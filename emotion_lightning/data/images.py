@@ -1,0 +1,155 @@
+"""Safe decoding: every image a user names becomes RGB pixels, or an error that names the file and the reason."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from emotion_lightning.errors import DataError
+
+ALLOWED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+"""The decoders that may see a file; what its content says counts, not its suffix."""
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+"""Suffixes, in lower case, of the files that folder layouts take for images."""
+
+MAX_PIXELS = 64_000_000
+"""Most pixels that an image may have (64 megapixels, 192 MB as RGB): a tiny file can claim to be enormous."""
+
+
+class UnreadableImage(DataError):
+    """A file that cannot be decoded; has its ``path`` and the ``reason``."""
+
+    # The reason may be absent because PyTorch rebuilds an error of a DataLoader worker from its text alone.
+    def __init__(self, path: Path | str, reason: str = "") -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.reason else str(self.path)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode the whole file into an upright RGB image; of an animation the first frame.
+
+    Raises:
+        UnreadableImage: The file is missing, damaged, truncated, of a format that is not allowed, or has more than
+            ``MAX_PIXELS`` pixels (checked before decoding).
+    """
+    try:
+        with Image.open(path, formats=ALLOWED_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableImage(path, f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
+            image.load()
+            return _to_rgb(_upright(image))
+    except (UnreadableImage, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(
+            path, f"not a {', '.join(ALLOWED_FORMATS[:-1])} or {ALLOWED_FORMATS[-1]} image"
+        ) from error
+    except (
+        Exception
+    ) as error:  # damaged files make decoders raise nearly anything: struct.error, SyntaxError, zlib.error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UnreadableImage(path, reason or type(error).__name__) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF names no orientation, and the pixels, already decoded, are sound
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip everything above 255 to white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.has_transparency_data:  # what hides below transparent pixels is arbitrary: black instead
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")
+
+
+def find_unreadable(paths: Sequence[Path], progress: bool = True) -> dict[Path, str]:
+    """Decode every file and return the reason for each that fails, in the order of ``paths``.
+
+    Args:
+        paths: The files to decode.
+        progress: Show a progress bar on stderr.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
+        reasons = pool.map(_reason_unreadable, paths)
+        bar = tqdm(reasons, "Checking images", len(paths), unit=" images", disable=not progress)
+        return {path: reason for path, reason in zip(paths, bar, strict=True) if reason}
+
+
+def _reason_unreadable(path: Path) -> str | None:
+    try:
+        open_image(path)
+    except UnreadableImage as error:
+        return error.reason
+    return None
+
+
+def to_tensor(image: Image.Image, size: int) -> Tensor:
+    """Resize an RGB image straight to a square, whatever its proportions, with antialiased bilinear filtering.
+
+    The pixels are exactly those of torchvision's ``Resize((size, size))`` on the same image.
+
+    Args:
+        image: RGB image of any size.
+        size: Height and width of the result in pixels.
+
+    Returns:
+        ``uint8`` tensor of shape ``(3, size, size)``, values 0 to 255.
+    """
+    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads the image at a position from its file."""
+
+    paths: tuple[Path, ...]
+
+    def __call__(self, index: int) -> Image.Image:
+        """Decode the image as RGB; raises as :func:`open_image` does."""
+        return open_image(self.paths[index])
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the file's bytes: the same for exact copies.
+
+        Raises:
+            UnreadableImage: The file cannot be read.
+        """
+        try:
+            return hashlib.sha256(self.paths[index].read_bytes()).hexdigest()
+        except OSError as error:
+            raise UnreadableImage(self.paths[index], error.strerror or str(error)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class PixelRows:
+    """Reads the image at a position from grey pixels of shape ``(N, height, width)``."""
+
+    pixels: npt.NDArray[np.uint8]
+
+    def __call__(self, index: int) -> Image.Image:
+        """Return the image as RGB."""
+        return Image.fromarray(self.pixels[index]).convert("RGB")
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the pixels: the same for exact copies."""
+        return hashlib.sha256(self.pixels[index].tobytes()).hexdigest()

@@ -1,0 +1,61 @@
+"""Which images each rank sees in an epoch: pure functions of (seed, epoch, rank)."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DistributedSampler
+
+from emotion_lightning.evaluation.metrics import PADDING
+from emotion_lightning.seeding import derive_seed
+
+
+class ShuffledSampler(DistributedSampler[int]):
+    """A new order every epoch, shared out so that all ranks take equally many steps.
+
+    It is a ``DistributedSampler`` because Lightning puts its own in place of any other, and tells it the epoch.
+
+    Args:
+        indices: Images of the training split.
+        seed: Seed of the order.
+        epoch: Epoch of the first order; a resumed run starts behind 0.
+        rank: This process, from 0.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, indices: Sequence[int], seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
+        self.indices, self.seed, self.epoch, self.rank, self.world_size = indices, seed, epoch, rank, world_size
+
+    def __len__(self) -> int:
+        """Images that one rank sees in an epoch."""
+        return len(self.indices) // self.world_size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's images in this epoch's order."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", self.epoch))
+        order = torch.randperm(len(self.indices), generator=generator).tolist()
+        mine = order[self.rank :: self.world_size][: len(self)]
+        return (self.indices[position] for position in mine)
+
+
+class SequentialSampler(DistributedSampler[int]):
+    """Every image once, in order; ranks that run out are filled up with padding, which counts in no figure.
+
+    Ranks must take equally many steps, or those with more would wait for the others for ever.
+
+    Args:
+        indices: Images to evaluate.
+        rank: This process, from 0.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, indices: Sequence[int], rank: int = 0, world_size: int = 1):
+        self.indices, self.rank, self.world_size, self.epoch = indices, rank, world_size, 0
+
+    def __len__(self) -> int:
+        """Rows that one rank sees, padding included."""
+        return -(-len(self.indices) // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's images, then padding."""
+        mine = list(self.indices[self.rank :: self.world_size])
+        return iter(mine + [PADDING] * (len(self) - len(mine)))

@@ -1,0 +1,84 @@
+"""The figures of an epoch, all from one confusion matrix that lives on the device and is summed over ranks."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+MONITOR = "val/f1_macro"
+"""What selects the best checkpoint and stops early."""
+
+PADDING = -1
+"""Label of a row that only fills up a rank's last batch; it counts in no figure."""
+
+
+class EpochScores(Metric):
+    """Loss and confusion matrix of an epoch, added up without waiting for the device.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    full_state_update = False
+    confusion: Tensor
+    loss_sum: Tensor
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
+        """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and the loss of each row ``(B,)``."""
+        valid = labels != PADDING
+        cells = labels.clamp(min=0) * self.num_classes + logits.argmax(dim=1)
+        self.confusion.view(-1).scatter_add_(0, cells, valid.long())
+        self.loss_sum += (losses * valid).sum()
+
+    def compute(self) -> tuple[Tensor, float]:
+        """Return the confusion matrix ``(classes, classes)``, rows true and columns predicted, and the mean loss."""
+        confusion = self.confusion.cpu()
+        return confusion, self.loss_sum.item() / max(int(confusion.sum()), 1)
+
+
+def accuracy_and_f1(confusion: Tensor) -> dict[str, float]:
+    """Accuracy, macro F1 and weighted F1 of a confusion matrix; a class never seen nor predicted has F1 0."""
+    confusion = confusion.double()
+    support, f1 = confusion.sum(dim=1), per_class(confusion)["f1"]
+    total = support.sum().clamp(min=1)
+    return {
+        "accuracy": (confusion.trace() / total).item(),
+        "f1_macro": f1.mean().item(),
+        "f1_weighted": ((f1 * support).sum() / total).item(),
+    }
+
+
+def per_class(confusion: Tensor) -> dict[str, Tensor]:
+    """Precision, recall and F1 of each class ``(classes,)``; where one is undefined it is 0, as in scikit-learn."""
+    confusion = confusion.double()
+    hits, predicted, support = confusion.diagonal(), confusion.sum(dim=0), confusion.sum(dim=1)
+    return {
+        "precision": hits / predicted.clamp(min=1),
+        "recall": hits / support.clamp(min=1),
+        "f1": 2 * hits / (predicted + support).clamp(min=1),
+    }
+
+
+def logged_scores(scores: EpochScores, class_names: Sequence[str], split: str, suffix: str = "") -> dict[str, float]:
+    """Name every figure of ``scores`` as it is logged: ``split/f1_macro``, ``split_per_class/f1_happy`` and so on.
+
+    Args:
+        scores: An epoch's accumulated scores.
+        class_names: Names in the order of the labels.
+        split: ``train``, ``val`` or ``test``.
+        suffix: Put behind every name but the loss; training counts mixed images as ``_dominant``.
+    """
+    confusion, loss = scores.compute()
+    named = {f"{split}/loss": loss}
+    named |= {f"{split}/{name}{suffix}": value for name, value in accuracy_and_f1(confusion).items()}
+    for figure, values in per_class(confusion).items():
+        for name, value in zip(class_names, values.tolist(), strict=True):
+            named[f"{split}_per_class/{figure}_{name}{suffix}"] = value
+    return named

@@ -1,0 +1,81 @@
+"""A timm model as the recipe's ordered, named stages."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from emotion_lightning.model.weights import create_backbone
+from emotion_lightning.schedule import STAGES
+
+BACKBONE_STAGES = STAGES[:-1]
+
+
+class Backbone(nn.Module):
+    """Any timm image model, ``(B, 3, H, W)`` float to pooled features ``(B, num_features)``.
+
+    Its blocks are merged to the stages of a ResNet, ``stem`` and ``layer1`` to ``layer4``, in the order of the forward
+    pass: the stages of a ResNet or ConvNeXt as they are, the blocks of an EfficientNet or ViT in four equal parts.
+
+    Args:
+        name: timm's name of the model.
+        weights: File of pretrained weights, or ``None`` for random ones.
+
+    Raises:
+        UsageError: timm does not know the model.
+        DataError: The file does not hold this model's weights.
+    """
+
+    def __init__(self, name: str, weights: Path | None = None):
+        super().__init__()
+        self.body = create_backbone(name, weights)
+        self.num_features: int = self.body.num_features
+        self.stage_of = _stage_of_parameters(self.body)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``."""
+        features: Tensor = self.body(images)
+        return features
+
+    def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of each stage, from input to output; every parameter stands in exactly one."""
+        stages: dict[str, list[nn.Parameter]] = {stage: [] for stage in BACKBONE_STAGES}
+        for name, parameter in self.body.named_parameters():
+            stages[self.stage_of[name]].append(parameter)
+        return stages
+
+    def set_trainable(self, stages: Iterable[str]) -> None:
+        """Let exactly ``stages`` train; all others keep their weights and BatchNorm statistics.
+
+        A frozen stage is wholly in evaluation mode: its BatchNorm normalises with the statistics it has, and its
+        dropout and stochastic depth are off.
+        """
+        trainable = set(stages)
+        for name, parameter in self.body.named_parameters():
+            parameter.requires_grad_(self.stage_of[name] in trainable)
+        _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
+
+
+def _stage_of_parameters(body: nn.Module) -> dict[str, str]:
+    groups = list(group_parameters(body, body.group_matcher(coarse=True)).values())
+    stem, blocks = groups[0], groups[1:]
+    if len(blocks) > 4 and all("norm" in name for name in blocks[-1]):
+        blocks[-2:] = [blocks[-2] + blocks[-1]]  # the norm after the last block belongs to it
+    merged = [stem, *_four_parts(blocks)]
+    return {name: stage for stage, names in zip(BACKBONE_STAGES, merged, strict=True) for name in names}
+
+
+def _four_parts(blocks: list[list[str]]) -> list[list[str]]:
+    edges = [round(part * len(blocks) / 4) for part in range(5)]
+    return [sum(blocks[start:end], []) for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def _set_mode(module: nn.Module, trains: bool) -> None:
+    """Set train or eval mode by the parameters beneath; a module without any follows the one around it."""
+    parameters = list(module.parameters())
+    if parameters:
+        trains = any(parameter.requires_grad for parameter in parameters)
+    module.training = trains
+    for child in module.children():
+        _set_mode(child, trains)

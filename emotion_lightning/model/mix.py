@@ -1,0 +1,81 @@
+"""MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) as one pure function of a seed."""
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class MixedLabels(NamedTuple):
+    """Two labels for each image: ``labels`` with ``weight`` in [0, 1], ``partners`` with the rest."""
+
+    labels: Tensor
+    partners: Tensor
+    weight: float = 1.0
+
+    @property
+    def dominant(self) -> Tensor:
+        """The label ``(B,)`` with the larger weight; of an unmixed batch, its label."""
+        return self.labels if self.weight >= 0.5 else self.partners
+
+    def cross_entropy(self, logits: Tensor, label_smoothing: float) -> Tensor:
+        """Cross-entropy of each image ``(B,)`` with the mixture of both labels, each smoothed."""
+        loss = F.cross_entropy(logits, self.labels, reduction="none", label_smoothing=label_smoothing)
+        if self.weight == 1.0:
+            return loss
+        other = F.cross_entropy(logits, self.partners, reduction="none", label_smoothing=label_smoothing)
+        return self.weight * loss + (1 - self.weight) * other
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Mixes a batch with a permutation of itself, by MixUp or CutMix with equal chance.
+
+    Args:
+        mixup_alpha: Both parameters of the beta distribution of MixUp's weight; 0 leaves MixUp out.
+        cutmix_alpha: The same for the area that CutMix keeps; 0 leaves CutMix out.
+        prob: Probability that a batch is mixed at all, in [0, 1].
+    """
+
+    mixup_alpha: float = 0.3
+    cutmix_alpha: float = 1.0
+    prob: float = 0.8
+
+    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, MixedLabels]:
+        """Return mixed images ``(B, 3, H, W)`` and their labels; the tensors given stay as they are.
+
+        All is drawn on the host from ``seed``, so that nothing waits for the device.
+        """
+        rng = random.Random(seed)
+        methods = [method for method, alpha in ((_mixup, self.mixup_alpha), (_cutmix, self.cutmix_alpha)) if alpha > 0]
+        if not methods or rng.random() >= self.prob:
+            return images, MixedLabels(labels, labels)
+        method = rng.choice(methods)
+        alpha = self.mixup_alpha if method is _mixup else self.cutmix_alpha
+        generator = torch.Generator().manual_seed(rng.getrandbits(63))
+        order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
+        mixed, weight = method(images, images[order], rng.betavariate(alpha, alpha), rng)
+        return mixed, MixedLabels(labels, labels[order], weight)
+
+
+def _mixup(images: Tensor, partners: Tensor, weight: float, rng: random.Random) -> tuple[Tensor, float]:
+    return torch.lerp(partners, images, weight), weight
+
+
+def _cutmix(images: Tensor, partners: Tensor, weight: float, rng: random.Random) -> tuple[Tensor, float]:
+    height, width = images.shape[-2:]
+    side = (1 - weight) ** 0.5
+    top, bottom = _interval(rng, height, side)
+    left, right = _interval(rng, width, side)
+    mixed = images.clone()
+    mixed[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
+    # the box is cut at the border, so the weight is what was really kept
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def _interval(rng: random.Random, length: int, fraction: float) -> tuple[int, int]:
+    centre, half = rng.randrange(length), int(length * fraction) // 2
+    return max(centre - half, 0), min(centre + half, length)

@@ -1,0 +1,218 @@
+"""The LightningModule: mix, backbone, classifier, loss."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.metrics import PADDING, EpochScores, logged_scores
+from emotion_lightning.model.backbone import Backbone
+from emotion_lightning.model.head import EnhancedClassifier
+from emotion_lightning.model.mix import Mixing
+from emotion_lightning.model.optim import adamw, one_cycle
+from emotion_lightning.model.weights import find_weights
+from emotion_lightning.seeding import derive_seed
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images ``(B, 3, H, W)`` float, labels ``(B,)`` and the images' positions in the manifest ``(B,)``."""
+
+
+class EmotionClassifier(LightningModule):
+    """A timm backbone and the recipe's classifier, trained with MixUp/CutMix, AdamW and OneCycle.
+
+    Args:
+        class_names: Names of the emotions in the order of the labels. On the command line they come from the data.
+        backbone: Name of a timm model.
+        pretrained: true for timm's ImageNet weights, false for none, or a .safetensors or .pth file.
+        dropout_rate: Dropout before the classifier's first layer, in [0, 1); half of it before the second.
+        hidden_features: Width of the classifier's hidden layer.
+        lr_backbone: Peak learning rate of the stages of the backbone.
+        lr_classifier: Peak learning rate of the classifier.
+        weight_decay: AdamW's decoupled weight decay.
+        eps: AdamW's epsilon.
+        pct_start: Fraction of the run in which OneCycle rises, in (0, 1).
+        label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
+        mixup_alpha: Parameter of MixUp's beta distribution; 0 leaves MixUp out.
+        cutmix_alpha: Parameter of CutMix's beta distribution; 0 leaves CutMix out.
+        mix_prob: Probability that a batch is mixed, in [0, 1].
+        seed: Seed of mixing and dropout. On the command line it is that of the data.
+
+    Raises:
+        DataError: The pretrained weights are missing, damaged or cannot be fetched.
+        UsageError: An unknown backbone, or a number outside its range.
+    """
+
+    def __init__(
+        self,
+        class_names: list[str],
+        backbone: str = "resnet50",
+        pretrained: bool | str = True,
+        dropout_rate: float = 0.5,
+        hidden_features: int = 512,
+        lr_backbone: float = 1e-5,
+        lr_classifier: float = 1e-3,
+        weight_decay: float = 0.01,
+        eps: float = 1e-8,
+        pct_start: float = 0.1,
+        label_smoothing: float = 0.1,
+        mixup_alpha: float = 0.3,
+        cutmix_alpha: float = 1.0,
+        mix_prob: float = 0.8,
+        seed: int = 42,
+    ):
+        super().__init__()
+        class_names = list(class_names)
+        self.save_hyperparameters()
+        _check_ranges(self.hparams)
+        self.class_names = class_names
+        self.backbone = Backbone(backbone, find_weights(backbone, pretrained))
+        self.classifier = EnhancedClassifier(
+            self.backbone.num_features, len(class_names), hidden_features, dropout_rate
+        )
+        self.mix = Mixing(mixup_alpha, cutmix_alpha, mix_prob)
+        self.train_scores = EpochScores(len(class_names))
+        self.val_scores = EpochScores(len(class_names))
+        self.test_scores = EpochScores(len(class_names))
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Restore a trained classifier from a local file, without network and without running code from the file.
+
+        Args:
+            checkpoint_path: A ``.ckpt`` file; addresses are not fetched.
+            kwargs: Hyper-parameters to override, and ``map_location``.
+
+        Raises:
+            DataError: The path is no file.
+        """
+        if not Path(checkpoint_path).is_file():
+            raise DataError(f"{checkpoint_path}: no such checkpoint file")
+        model: Self = super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"pretrained": False} | kwargs)
+        return model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn normalised images ``(B, 3, H, W)`` into logits ``(B, classes)``."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.classifier(self.backbone(images))
+        return logits
+
+    def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of every stage, from the stem to the classifier."""
+        return {**self.backbone.stage_parameters(), "classifier": list(self.classifier.parameters())}
+
+    def set_trainable(self, stages: Iterable[str]) -> None:
+        """Let exactly ``stages`` train; the others keep weights and BatchNorm statistics to the bit."""
+        stages = set(stages)
+        self.backbone.set_trainable(stages)
+        self.classifier.requires_grad_("classifier" in stages).train("classifier" in stages)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build AdamW and OneCycle for the whole run, every stage included."""
+        h = self.hparams
+        optimizer = adamw(self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"])
+        scheduler = one_cycle(optimizer, int(self.trainer.estimated_stepping_batches), h["pct_start"])
+        self._total_steps = scheduler.total_steps
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
+        scheduler = self.trainer.lr_scheduler_configs[0].scheduler
+        if scheduler.total_steps != self._total_steps:
+            raise UsageError(
+                f"the checkpoint's run has {scheduler.total_steps} steps, this one {self._total_steps}: a resume must keep "
+                f"max_epochs, the batch size, the devices and the training images; or start a new run"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Make dropout a function of (seed, epoch, rank), so that a resumed epoch draws what it would have drawn."""
+        torch.manual_seed(derive_seed(self.hparams["seed"], "dropout", self.current_epoch, self.global_rank))
+        self.train_scores.reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mix, classify and return the mean loss."""
+        images, labels, _ = batch
+        seed = derive_seed(self.hparams["seed"], "mix", self.current_epoch, batch_idx, self.global_rank)
+        images, targets = self.mix(images, labels, seed)
+        logits = self(images).float()
+        losses = targets.cross_entropy(logits, self.hparams["label_smoothing"])
+        self.train_scores.update(logits.detach(), targets.dominant, losses.detach())
+        loss = losses.mean()
+        self.log("train/loss_step", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's figures, mixed images counted by their dominant label, and the learning rates."""
+        self.log_dict(logged_scores(self.train_scores, self.class_names, "train", suffix="_dominant"))
+        groups = self.trainer.optimizers[0].param_groups
+        self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the validation figures anew."""
+        self.val_scores.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Classify a validation batch."""
+        self._evaluate(batch, self.val_scores)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation figures."""
+        self._log_evaluation(self.val_scores, "val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the test figures anew."""
+        self.test_scores.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Classify a test batch."""
+        self._evaluate(batch, self.test_scores)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test figures."""
+        self._log_evaluation(self.test_scores, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
+        images, _, indices = batch
+        return self(images).float().softmax(dim=1), indices
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of other classes."""
+        theirs = list(checkpoint["hyper_parameters"]["class_names"])
+        if theirs != self.class_names:
+            raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
+
+    def _evaluate(self, batch: Batch, scores: EpochScores) -> None:
+        images, labels, _ = batch
+        logits = self(images).float()
+        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING))
+
+    def _log_evaluation(self, scores: EpochScores, split: str) -> None:
+        figures = logged_scores(scores, self.class_names, split)
+        shown = (f"{split}/f1_macro", f"{split}/accuracy")
+        self.log_dict({name: value for name, value in figures.items() if name not in shown})
+        self.log_dict({name: figures[name] for name in shown}, prog_bar=True)
+
+
+def _check_ranges(hparams: Mapping[str, Any]) -> None:
+    for name in ("dropout_rate", "label_smoothing"):
+        if not 0 <= hparams[name] < 1:
+            raise UsageError(f"--model.{name} {hparams[name]} is not in [0, 1)")
+    for name in ("mixup_alpha", "cutmix_alpha", "weight_decay"):
+        if hparams[name] < 0:
+            raise UsageError(f"--model.{name} {hparams[name]} is negative")
+    for name in ("lr_backbone", "lr_classifier", "eps"):
+        if hparams[name] <= 0:
+            raise UsageError(f"--model.{name} {hparams[name]} must be above 0")
+    if not 0 <= hparams["mix_prob"] <= 1:
+        raise UsageError(f"--model.mix_prob {hparams['mix_prob']} is not in [0, 1]")
+    if not 0 < hparams["pct_start"] < 1:
+        raise UsageError(f"--model.pct_start {hparams['pct_start']} is not in (0, 1)")
+    if len(hparams["class_names"]) < 2:
+        raise UsageError(f"at least two classes are needed, the data has {list(hparams['class_names'])}")

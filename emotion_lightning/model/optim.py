@@ -1,0 +1,39 @@
+"""One AdamW with a named group for every stage, and one OneCycle that drives all of them for the whole run."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+
+def adamw(
+    stages: Mapping[str, Sequence[nn.Parameter]], lr_backbone: float, lr_classifier: float, weight_decay: float, eps: float
+) -> AdamW:
+    """Build AdamW (Loshchilov and Hutter, 2019) over all stages from step 0, frozen ones included.
+
+    A frozen parameter has no gradient, so AdamW neither moves nor decays it; unfreezing needs no new group.
+    """
+    groups = [
+        {"name": stage, "params": list(parameters), "lr": lr_classifier if stage == "classifier" else lr_backbone}
+        for stage, parameters in stages.items()
+    ]
+    return AdamW(groups, weight_decay=weight_decay, eps=eps)
+
+
+def one_cycle(optimizer: AdamW, total_steps: int, pct_start: float) -> OneCycleLR:
+    """Build OneCycle (Smith and Topin, 2018): each group rises to its own ``lr`` as the peak, then anneals by cosine.
+
+    Args:
+        optimizer: Its groups' learning rates are the peaks.
+        total_steps: Optimizer steps of the whole run.
+        pct_start: Fraction of the run that rises, in (0, 1).
+    """
+    total_steps = max(total_steps, 3)
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=total_steps,
+        pct_start=max(pct_start, 2 / total_steps),  # a rise of less than one step divides by zero
+        anneal_strategy="cos",
+    )

@@ -1,0 +1,39 @@
+"""Command-line parsing whose errors take one line and name the nearest right option."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
+
+
+class EmotionParser(LightningArgumentParser):
+    """Parser of the program and of each subcommand: no abbreviations, short errors, exit status 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+        """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""
+        if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
+            raise argparse.ArgumentError(None, message) from ex
+        self.exit(2, f"error: {' '.join(message.split())}{self._suggestion(message)}\n")
+
+    def _suggestion(self, message: str) -> str:
+        known = set(_options(self))
+        for name in OPTION.findall(message):
+            if name not in known and (near := get_close_matches(name, known, n=1)):
+                return f" -- did you mean --{near[0]}?"
+        return ""
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:  # argparse has no public list of its options
+        yield from (option[2:] for option in action.option_strings if option.startswith("--"))
+        if isinstance(action.choices, dict):
+            for child in action.choices.values():
+                yield from _options(child)

@@ -1,0 +1,101 @@
+"""The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from emotion_lightning.errors import DataError, UsageError
+
+Config = dict[str, Any]
+KEY = "config"
+CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint")
+
+# What must be as it was, for the numbers to be those of the checkpoint's run.
+MODEL = ("model",)
+RESUME = (
+    *MODEL,
+    *CALLBACKS,
+    *(f"data.{name}" for name in ("image_size", "batch_size", "seed", "class_names")),
+    *(f"trainer.{name}" for name in ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")),
+)
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
+        folder = trainer.log_dir  # asks all ranks, so all must come here
+        if stage == "fit" and trainer.logger is not None and not (Path(folder or "") / self.config_filename).is_file():
+            super().setup(trainer, pl_module, stage)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the configuration into the checkpoint, as text."""
+        checkpoint[KEY] = self.parser.dump(self.config, skip_none=False, format="yaml")
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """Load a local checkpoint without running code from it.
+
+    Raises:
+        DataError: The file is missing or damaged, or would run code.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"--ckpt_path {path}: no such file; give the path of a .ckpt file, such as a run's best.ckpt")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:
+        raise DataError(f"--ckpt_path {path}: holds more than plain data and may run code; it is not loaded") from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise DataError(f"--ckpt_path {path}: the file is damaged or no checkpoint") from error
+    if not isinstance(checkpoint, dict) or "class_names" not in checkpoint.get("hyper_parameters", {}):
+        raise DataError(f"--ckpt_path {path}: not a checkpoint of an emotion_lightning run")
+    return checkpoint
+
+
+def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
+    """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them."""
+    model, data = dict(checkpoint["hyper_parameters"]), dict(checkpoint.get("datamodule_hyper_parameters", {}))
+    data["class_names"] = model.pop("class_names")
+    for linked in (model, "seed"), (data, "finetune_epoch"):
+        linked[0].pop(linked[1], None)
+    saved = yaml.safe_load(checkpoint.get(KEY, "")) or {}
+    trainer = saved.get("trainer", {})
+    if subcommand == "fit":
+        trainer = {name: value for name, value in trainer.items() if name != "logger"}
+        return {"model": model, "data": data, "trainer": trainer} | {
+            name: saved[name] for name in CALLBACKS if name in saved
+        }
+    if subcommand == "predict":
+        data.pop("root", None)
+    return {"model": model, "data": data, "trainer": {k: v for k, v in trainer.items() if k == "precision"}}
+
+
+def refuse_contradictions(given: Mapping[str, Any], saved: Mapping[str, Any], subcommand: str) -> None:
+    """Refuse options that the checkpoint's run had otherwise, where they would make it another run.
+
+    Raises:
+        UsageError: The first such option, with both values.
+    """
+    fixed = RESUME if subcommand == "fit" else MODEL
+    before = dict(_flat(saved))
+    for name, value in _flat(given):
+        if name in before and before[name] != value and any(name == f or name.startswith(f"{f}.") for f in fixed):
+            raise UsageError(
+                f"--{name} {value} contradicts the checkpoint, whose run has {before[name]}; leave the option out"
+                + (", or start a new run" if subcommand == "fit" else "")
+            )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and f"{prefix}{key}" != "unfreeze.schedule":
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

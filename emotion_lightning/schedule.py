@@ -1,0 +1,58 @@
+"""What trains when: pure functions of the epoch, so that neither a resume nor a worker can miss a change."""
+
+from collections.abc import Mapping
+
+from emotion_lightning.errors import UsageError
+
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "classifier")
+"""Stages of every network from input to output; each is one optimizer group."""
+
+SYNONYMS = {"classifier_only": "classifier", "all": "stem", "all_layers": "stem"}
+
+RECIPE_SCHEDULE = {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
+
+
+def parse_schedule(schedule: Mapping[int, str]) -> dict[int, str]:
+    """Check an unfreezing schedule and return it sorted, with one name per stage.
+
+    Args:
+        schedule: Epoch (from 0) to the lowest stage that trains from then on; a stage's name means it and all above.
+
+    Raises:
+        UsageError: An unknown stage, a negative epoch, no entry for epoch 0, or a later entry that freezes again.
+    """
+    if not schedule or min(schedule) != 0:
+        raise UsageError(f"--unfreeze.schedule {dict(schedule)} must begin with epoch 0, such as {{0: classifier_only}}")
+    parsed = {}
+    for epoch, name in sorted(schedule.items()):
+        stage = SYNONYMS.get(name, name)
+        if stage not in STAGES:
+            known = ", ".join((*STAGES[::-1], *SYNONYMS))
+            raise UsageError(f"--unfreeze.schedule names an unknown stage '{name}' at epoch {epoch}; known: {known}")
+        parsed[epoch] = stage
+    depths = [STAGES.index(stage) for stage in parsed.values()]
+    if depths != sorted(depths, reverse=True):
+        raise UsageError(f"--unfreeze.schedule {dict(schedule)} freezes a stage again; each entry must reach deeper")
+    return parsed
+
+
+def trainable_stages(schedule: Mapping[int, str], epoch: int) -> tuple[str, ...]:
+    """Stages that train in ``epoch``, from input to output, under a parsed ``schedule``."""
+    lowest = schedule[max(start for start in schedule if start <= epoch)]
+    return STAGES[STAGES.index(lowest) :]
+
+
+def last_unfreezing(schedule: Mapping[int, str]) -> int:
+    """Epoch from which nothing more will be unfrozen under a parsed ``schedule``."""
+    deepest = list(schedule.values())[-1]
+    return next(epoch for epoch, stage in schedule.items() if stage == deepest)
+
+
+def finetune_epoch(schedule: Mapping[int, str]) -> int | None:
+    """First epoch in which a stage of the backbone trains, or ``None`` if none ever does."""
+    return next((epoch for epoch, stage in parse_schedule(schedule).items() if stage != "classifier"), None)
+
+
+def augmentation_phase(epoch: int, finetune_epoch: int | None) -> int:
+    """Phase 1 (conservative) until fine-tuning starts, phase 2 (aggressive) from then on."""
+    return 2 if finetune_epoch is not None and epoch >= finetune_epoch else 1
