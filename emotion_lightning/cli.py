@@ -44,6 +44,7 @@ class EmotionCLI(LightningCLI):
             seed_everything_default=42,
             parser_class=EmotionParser,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
             args=list(sys.argv[1:] if args is None else args),
         )
 
@@ -69,10 +70,11 @@ class EmotionCLI(LightningCLI):
             return
         self.checkpoint_path = str(path)
         saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
-        given = parser.parse_args(args, defaults=False)[subcommand].as_dict()
-        refuse_contradictions(given, saved, subcommand)
-        position = args.index(subcommand) + 1
-        self.config = parser.parse_args([*args[:position], "--config", yaml.safe_dump(saved), *args[position:]])
+        base = [subcommand, "--config", yaml.safe_dump(saved)]
+        behind = args.index(subcommand) + 1
+        self.config = parser.parse_args([*base, *args[behind:]])
+        before = parser.parse_args(base)
+        refuse_contradictions(before[subcommand].as_dict(), self.config[subcommand].as_dict(), subcommand)
         self.config[subcommand].weights_only = True
 
     def _parse_ckpt_path(self) -> None:

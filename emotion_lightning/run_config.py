@@ -77,18 +77,18 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     return {"model": model, "data": data, "trainer": {k: v for k, v in trainer.items() if k == "precision"}}
 
 
-def refuse_contradictions(given: Mapping[str, Any], saved: Mapping[str, Any], subcommand: str) -> None:
-    """Refuse options that the checkpoint's run had otherwise, where they would make it another run.
+def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], subcommand: str) -> None:
+    """Refuse a ``config`` in which something differs from the ``saved`` one that would make it another run.
 
     Raises:
         UsageError: The first such option, with both values.
     """
     fixed = RESUME if subcommand == "fit" else MODEL
-    before = dict(_flat(saved))
-    for name, value in _flat(given):
-        if name in before and before[name] != value and any(name == f or name.startswith(f"{f}.") for f in fixed):
+    now = dict(_flat(config))
+    for name, before in _flat(saved):
+        if now[name] != before and any(name == option or name.startswith(f"{option}.") for option in fixed):
             raise UsageError(
-                f"--{name} {value} contradicts the checkpoint, whose run has {before[name]}; leave the option out"
+                f"--{name} {now[name]} contradicts the checkpoint, whose run has {before}; leave the option out"
                 + (", or start a new run" if subcommand == "fit" else "")
             )
 

@@ -54,10 +54,13 @@ class Checkpoint(callbacks.Checkpoint):
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
             self.best_model_path = str(self.folder / "best.ckpt")
-            trainer.save_checkpoint(self.best_model_path)
+            self._save(trainer, "best.ckpt")
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            trainer.save_checkpoint(self.folder / f"epoch_{trainer.current_epoch:03d}.ckpt")
-        trainer.save_checkpoint(self.folder / "last.ckpt")
+            self._save(trainer, f"epoch_{trainer.current_epoch:03d}.ckpt")
+        self._save(trainer, "last.ckpt")
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        trainer.save_checkpoint(self.folder / name, weights_only=False)  # with all that a resume needs
 
     def state_dict(self) -> dict[str, Any]:
         """Save which checkpoint is the best, so that a resumed run does not replace it by a worse one."""

@@ -1,7 +1,7 @@
 """What a test measured, as metrics.json in the folder of the run that the checkpoint belongs to."""
 
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]
             name: {figure: values[i] for figure, values in figures.items()} for i, name in enumerate(names)
         },
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
 
 
@@ -54,3 +54,10 @@ def run_folder(trainer: Trainer) -> Path:
         return Path(trainer.log_dir or trainer.default_root_dir)
     folder = Path(trainer.ckpt_path).resolve().parent
     return folder.parent if folder.name == FOLDER else folder
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return None

@@ -25,12 +25,12 @@ Point = tuple[float, float]
 _SUPERSAMPLING = 2
 
 # How strongly an emotion shows. The weak ones pass for neutral, as some do in any labelled set.
-_WEAK_SHARE = 0.07
+_WEAK_SHARE = 0.04
 _WEAK_INTENSITY = (0.0, 0.5)
-_CLEAR_INTENSITY = (0.6, 1.0)
+_CLEAR_INTENSITY = (0.75, 1.0)
 
 # How often something covers a part of the face, and how often a picture has no colour.
-_COVERED_SHARE = 0.09
+_COVERED_SHARE = 0.06
 _GREY_SHARE = 0.15
 
 _SKINS: tuple[Colour, ...] = ((92, 58, 40), (141, 91, 62), (190, 134, 96), (226, 178, 142), (247, 212, 186))
@@ -78,16 +78,16 @@ class Expression:
 # fmt: off
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
     #               angry           fearful         happy           neutral         sad             surprised
-    "brow_height": (( 0.12,  0.20), ( 0.27,  0.38), ( 0.22,  0.32), ( 0.20,  0.29), ( 0.20,  0.30), ( 0.33,  0.44)),
-    "brow_tilt":   ((-0.24, -0.13), ( 0.10,  0.20), (-0.03,  0.04), (-0.03,  0.05), ( 0.12,  0.24), (-0.04,  0.04)),
-    "brow_arch":   ((-0.01,  0.04), (-0.02,  0.04), ( 0.05,  0.11), ( 0.02,  0.07), (-0.03,  0.03), ( 0.08,  0.15)),
-    "eye_open":    (( 0.07,  0.13), ( 0.16,  0.22), ( 0.09,  0.14), ( 0.10,  0.15), ( 0.06,  0.10), ( 0.16,  0.22)),
-    "eye_tilt":    ((-0.06, -0.01), ( 0.00,  0.05), (-0.02,  0.03), (-0.02,  0.03), ( 0.02,  0.07), (-0.02,  0.02)),
-    "squint":      (( 0.10,  0.40), ( 0.00,  0.10), ( 0.40,  1.00), ( 0.00,  0.30), ( 0.00,  0.30), ( 0.00,  0.10)),
-    "mouth_width": (( 0.22,  0.34), ( 0.28,  0.38), ( 0.30,  0.42), ( 0.22,  0.32), ( 0.20,  0.30), ( 0.13,  0.21)),
-    "mouth_open":  ((-0.10,  0.22), ( 0.08,  0.24), (-0.12,  0.28), (-0.08,  0.02), (-0.08,  0.04), ( 0.20,  0.40)),
-    "smile":       ((-0.14, -0.05), (-0.12, -0.03), ( 0.12,  0.24), (-0.03,  0.04), (-0.20, -0.10), (-0.03,  0.03)),
-    "teeth":       (( 0.60,  1.00), ( 0.20,  0.90), ( 0.30,  0.80), ( 0.00,  0.50), ( 0.00,  0.50), ( 0.00,  0.40)),
+    "brow_height": (( 0.14,  0.20), ( 0.32,  0.42), ( 0.26,  0.34), ( 0.24,  0.31), ( 0.24,  0.34), ( 0.42,  0.52)),
+    "brow_tilt":   ((-0.36, -0.24), ( 0.16,  0.28), (-0.04,  0.04), (-0.03,  0.05), ( 0.22,  0.36), (-0.05,  0.04)),
+    "brow_arch":   ((-0.01,  0.04), (-0.02,  0.04), ( 0.07,  0.13), ( 0.02,  0.07), (-0.03,  0.03), ( 0.12,  0.20)),
+    "eye_open":    (( 0.08,  0.13), ( 0.22,  0.29), ( 0.10,  0.15), ( 0.13,  0.18), ( 0.06,  0.10), ( 0.23,  0.30)),
+    "eye_tilt":    ((-0.08, -0.02), ( 0.00,  0.05), (-0.02,  0.03), (-0.02,  0.03), ( 0.04,  0.10), (-0.02,  0.02)),
+    "squint":      (( 0.10,  0.40), ( 0.00,  0.10), ( 0.50,  1.00), ( 0.00,  0.30), ( 0.00,  0.30), ( 0.00,  0.10)),
+    "mouth_width": (( 0.30,  0.42), ( 0.38,  0.50), ( 0.44,  0.56), ( 0.28,  0.38), ( 0.28,  0.38), ( 0.18,  0.26)),
+    "mouth_open":  ((-0.06,  0.24), ( 0.16,  0.32), ( 0.04,  0.38), (-0.08,  0.02), (-0.08,  0.02), ( 0.36,  0.52)),
+    "smile":       ((-0.18, -0.08), (-0.16, -0.05), ( 0.22,  0.34), (-0.03,  0.04), (-0.34, -0.20), (-0.03,  0.03)),
+    "teeth":       (( 0.70,  1.00), ( 0.30,  0.90), ( 0.30,  0.80), ( 0.00,  0.50), ( 0.00,  0.50), ( 0.00,  0.20)),
 }
 # fmt: on
 
@@ -255,11 +255,11 @@ def _identity(rng: Random) -> Identity:
         hairstyle=rng.choice(("bald", "short", "short", "fringe", "long", "long", "curly", "hat", "scarf")),
         head_width=rng.uniform(0.74, 0.88),
         jaw=rng.uniform(0.05, 0.3),
-        eye_gap=rng.uniform(0.33, 0.39),
-        eye_width=rng.uniform(0.19, 0.24),
-        brow_width=rng.uniform(0.06, 0.11),
+        eye_gap=rng.uniform(0.36, 0.41),
+        eye_width=rng.uniform(0.24, 0.29),
+        brow_width=rng.uniform(0.09, 0.14),
         nose_width=rng.uniform(0.07, 0.13),
-        lip_height=rng.uniform(0.03, 0.06),
+        lip_height=rng.uniform(0.04, 0.08),
         mouth_y=rng.uniform(0.5, 0.58),
         beard=rng.choice((0.0, 0.0, 0.0, 0.35, 0.8)),
         glasses=rng.random() < 0.15,
@@ -272,10 +272,10 @@ def _pose(rng: Random, canvas: int) -> Pose:
     return Pose(
         x=canvas * rng.uniform(0.45, 0.55),
         y=canvas * rng.uniform(0.47, 0.55),
-        scale=canvas * rng.uniform(0.41, 0.5),
-        roll=math.radians(rng.uniform(-12, 12)),
-        yaw=rng.uniform(-0.14, 0.14),
-        nod=rng.uniform(-0.08, 0.08),
+        scale=canvas * rng.uniform(0.45, 0.53),
+        roll=math.radians(rng.uniform(-8, 8)),
+        yaw=rng.uniform(-0.1, 0.1),
+        nod=rng.uniform(-0.06, 0.06),
     )
 
 
@@ -337,7 +337,7 @@ def _draw_eye(pen: Pen, who: Identity, mood: Expression, side: int) -> None:
     upper = [lid(t, mood.eye_open) for t in across]
     lower = [lid(t, -0.09 * (1 - mood.squint)) for t in across]
     pen.fill([*upper, *reversed(lower)], _WHITE)
-    for radius, colour in ((0.105, who.iris), (0.055, _INK)):
+    for radius, colour in ((0.13, who.iris), (0.07, _INK)):
         pen.fill(_clip(_ellipse(middle, _EYE_Y - 0.02, radius, radius), upper[::side], lower[::side]), colour)
     pen.line(upper, _INK, 0.045)
     pen.line(lower, who.shade, 0.02)
@@ -347,7 +347,7 @@ def _draw_brow(pen: Pen, who: Identity, mood: Expression, side: int) -> None:
     """Draw one brow, darker than the hair so that fair brows show."""
     middle = _EYE_Y - mood.brow_height
     points = [
-        (side * (who.eye_gap + 0.25 * t), middle + mood.brow_tilt * t - mood.brow_arch * (1 - t * t))
+        (side * (who.eye_gap + 0.3 * t), middle + mood.brow_tilt * t - mood.brow_arch * (1 - t * t))
         for t in _steps(-1, 1, 7)
     ]
     pen.line(points, _mix(who.hair, _INK, 0.4), who.brow_width)
@@ -451,14 +451,14 @@ def _background(rng: Random, canvas: int) -> Image.Image:
 def _photograph(rng: Random, image: Image.Image) -> Image.Image:
     """Light the drawn picture and take it with an imperfect camera: blur, side light, cast, noise, at times grey."""
     size = image.width
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         image = image.filter(ImageFilter.BoxBlur(size / 96 * rng.uniform(0.2, 1.0)))
     angle, strength, brightness = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.45), rng.uniform(0.6, 1.15)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     light = brightness * (1 + strength * (math.cos(angle) * axis[None, :] + math.sin(angle) * axis[:, None]))
     cast = np.array([rng.uniform(0.88, 1.1) for _ in range(3)], dtype=np.float32)
     noise = np.random.default_rng(rng.getrandbits(63)).standard_normal((size, size, 3), dtype=np.float32)
-    pixels = np.asarray(image) * light[..., None] * cast + rng.uniform(0, 10) * noise
+    pixels = np.asarray(image) * light[..., None] * cast + rng.uniform(0, 6) * noise
     photograph = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     return photograph.convert("L").convert("RGB") if rng.random() < _GREY_SHARE else photograph
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING, EpochScores, logged_scores
@@ -120,6 +121,21 @@ class EmotionClassifier(LightningModule):
         scheduler = one_cycle(optimizer, int(self.trainer.estimated_stepping_batches), h["pct_start"])
         self._total_steps = scheduler.total_steps
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says, and with a fused optimizer too.
+
+        Lightning refuses that under mixed precision, because of a gradient scaler that a CPU does not have.
+        """
+        if not optimizer.defaults.get("fused") or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""

@@ -90,15 +90,25 @@ def create_backbone(name: str, path: Path | None) -> torch.nn.Module:
         raise UsageError(f"--model.backbone {name}: timm has no such model{_suggestion(name)}")
     # vision transformers are built for one image size unless told otherwise
     flexible = {"dynamic_img_size": True} if name.startswith("vit_") else {}
-    if path is None:
-        return timm.create_model(name, pretrained=False, num_classes=0, **flexible)
-    state = _in_order(name, load_weights(path))
-    try:
-        # timm drops the file's classifier and adapts older layouts of its own models
-        overlay = {"state_dict": state, "custom_load": False}
-        return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **flexible)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise DataError(f"--model.pretrained {path}: does not hold the weights of {name}") from error
+    body: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **flexible)
+    if path is not None:
+        _fill(body, _in_order(name, load_weights(path)), f"--model.pretrained {path}")
+    return body
+
+
+def _fill(body: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load every tensor of ``body``; what else the file holds is its classifier."""
+    expected = body.state_dict()
+    wrong = [
+        name
+        for name, value in expected.items()
+        if (name in state and state[name].shape != value.shape)
+        or (name not in state and not name.endswith("num_batches_tracked"))
+    ]
+    if wrong:
+        kind = type(body).__name__
+        raise DataError(f"{source}: does not hold the weights of this {kind}, {wrong[0]} and {len(wrong) - 1} more do not fit")
+    body.load_state_dict(expected | {name: value for name, value in state.items() if name in expected})
 
 
 def _in_order(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

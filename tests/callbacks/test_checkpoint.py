@@ -1,0 +1,88 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
+from emotion_lightning.callbacks.checkpoint import AtomicCheckpointIO
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.model.module import EmotionClassifier
+
+MakeModel = Callable[..., EmotionClassifier]
+MakeData = Callable[..., EmotionDataModule]
+MakeTrainer = Callable[..., Trainer]
+
+
+def test_best_last_and_every_few_epochs(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+    callbacks = [Unfreeze({0: "all"}), EMA(0.9), Checkpoint(every_n_epochs=2)]
+    make_trainer(callbacks=callbacks, max_epochs=5).fit(make_model(), make_data())
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "epoch_001.ckpt", "epoch_003.ckpt", "last.ckpt"]
+    epochs = {path.name: torch.load(path, weights_only=True)["epoch"] for path in folder.iterdir()}
+    assert (epochs["last.ckpt"], epochs["epoch_001.ckpt"], epochs["epoch_003.ckpt"]) == (4, 1, 3)
+
+
+def test_a_failed_write_leaves_the_old_file_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+
+    def full(checkpoint: object, file: object) -> None:
+        file.write(b"half a checkpoint")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match=r"last\.ckpt.*No space left"):
+        io.save_checkpoint({"epoch": 2}, path)
+    monkeypatch.undo()
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        done.append("fsync")
+        fsync(descriptor)
+
+    def watched_replace(source: Path, target: Path) -> None:
+        assert Path(source).parent == Path(target).parent
+        done.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
+    assert done == ["fsync", "replace", "fsync"]
+
+
+def test_unwritable_folder_is_said_before_training(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+    (tmp_path / "run").write_text("a file where the folder should be")
+    model, trainer = make_model(), make_trainer()
+    with pytest.raises(DataError, match=r"run/checkpoints.*--trainer\.default_root_dir"):
+        trainer.fit(model, make_data())
+    assert trainer.global_step == 0
+
+
+def test_trainer_writes_through_it(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(make_model(), make_data())
+    assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
+
+
+def test_what_a_killed_run_left_is_removed(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+    orphan = tmp_path / "run" / "checkpoints" / ".last.ckpt.123.tmp"
+    orphan.parent.mkdir(parents=True)
+    orphan.touch()
+    make_trainer(max_epochs=1).fit(make_model(), make_data())
+    assert not orphan.exists()
+
+
+def test_negative_interval_is_refused() -> None:
+    with pytest.raises(UsageError, match="every_n_epochs -1"):
+        Checkpoint(every_n_epochs=-1)

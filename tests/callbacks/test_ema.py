@@ -1,0 +1,146 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks.ema import ema_decay
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import UsageError
+from emotion_lightning.model.module import EmotionClassifier
+
+MakeModel = Callable[..., EmotionClassifier]
+MakeData = Callable[..., EmotionDataModule]
+MakeTrainer = Callable[..., Trainer]
+State = dict[str, torch.Tensor]
+
+
+def copy(model: LightningModule) -> State:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(a: State, b: State) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Follow(Callback):
+    """Keeps an average of its own, in the plainest way, and notes what was validated."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.validated: list[State] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.average = copy(pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.global_step == self.updates:
+            return
+        d = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, value in pl_module.state_dict().items():
+            old = self.average[name]
+            self.average[name] = d * old + (1 - d) * value if value.is_floating_point() else value.clone()
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *args: Any) -> None:  # fmt: skip
+        if batch_idx == 0 and not trainer.sanity_checking:
+            self.validated.append(copy(pl_module))
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(0, 0.1), (90, 0.91), (10**9, 0.9999)])
+def test_decay_warms_up(updates: int, expected: float) -> None:
+    assert ema_decay(updates, 0.9999) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_average_covers_every_weight_also_those_unfrozen_later(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, accumulate: int
+) -> None:
+    follow = Follow(0.9)
+    callbacks = [Unfreeze({0: "classifier", 1: "layer4", 2: "all"}), follow, EMA(0.9)]
+    trainer = make_trainer(callbacks=callbacks, accumulate_grad_batches=accumulate)
+    model = make_model()
+    trainer.fit(model, make_data())
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, follow.average[name], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    follow = Follow(0.9)
+    checkpoint = Checkpoint()
+    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), follow, EMA(0.9), EarlyStopping(), checkpoint])
+    model = make_model()
+    trainer.fit(model, make_data())
+    best = torch.load(checkpoint.best_model_path, weights_only=True)
+    assert same(best["state_dict"], follow.validated[checkpoint.best_epoch])
+    assert not same(best["state_dict"], best["raw_state_dict"])
+    assert same(copy(model), best["state_dict"])  # restored at the end
+
+    (same_process,) = trainer.test(model, make_data(test_split="val"), ckpt_path="best", verbose=False)
+    assert same(copy(model), best["state_dict"])
+    fresh = make_model()
+    (anew,) = make_trainer("other").test(
+        fresh, make_data(test_split="val"), ckpt_path=checkpoint.best_model_path, verbose=False
+    )
+    assert same_process == anew
+    assert anew["test/f1_macro"] == pytest.approx(checkpoint.best_score, abs=1e-6)
+    assert same(copy(EmotionClassifier.load_from_checkpoint(checkpoint.best_model_path)), best["state_dict"])
+
+
+def test_training_goes_on_from_the_training_weights_after_validation(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    raw = {}
+    for name, callbacks in (("with", [EMA(0.99)]), ("without", [])):
+        trainer = make_trainer(name, callbacks=[Unfreeze({0: "all"}), Checkpoint(), *callbacks], max_epochs=2)
+        trainer.fit(make_model(), make_data())
+        state = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        raw[name] = state.get("raw_state_dict", state["state_dict"])
+    assert same(raw["with"], raw["without"])
+
+
+def test_an_interrupted_validation_leaves_the_training_weights(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer
+) -> None:
+    class Interrupt(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.raw = copy(pl_module)
+
+        def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+            if trainer.current_epoch == 1 and not trainer.sanity_checking:
+                raise RuntimeError("power cut")
+
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+            self.raw = copy(pl_module)
+
+    interrupt, model = Interrupt(), make_model()
+    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), interrupt])
+    with pytest.raises(RuntimeError, match="power cut"):
+        trainer.fit(model, make_data())
+    assert same(copy(model), interrupt.raw)
+
+
+def test_zero_switches_it_off(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), EMA(0), Checkpoint()], max_epochs=1)
+    trainer.fit(make_model(), make_data())
+    assert "raw_state_dict" not in torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_switching_it_off_in_a_resume_is_refused(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    make_trainer(max_epochs=2).fit(make_model(), make_data())
+    trainer = make_trainer("other", callbacks=[Unfreeze({0: "all"}), EMA(0)], max_epochs=2)
+    with pytest.raises(UsageError, match="averaged weights"):
+        trainer.fit(make_model(), make_data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1])
+def test_decay_outside_its_range_is_refused(decay: float) -> None:
+    with pytest.raises(UsageError, match=r"--ema\.decay"):
+        EMA(decay)

@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import UsageError
+from emotion_lightning.model.module import EmotionClassifier
+
+MakeModel = Callable[..., EmotionClassifier]
+MakeData = Callable[..., EmotionDataModule]
+MakeTrainer = Callable[..., Trainer]
+
+
+class Watch(Callback):
+    """Notes which stages' tensors changed in each epoch, and what the optimizer and the modes were."""
+
+    def __init__(self) -> None:
+        self.changed: list[set[str]] = []
+        self.optimizers: list[int] = []
+        self.rates: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        self.optimizers.append(id(trainer.optimizers[0]))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        changed = {n for n, value in pl_module.state_dict().items() if not torch.equal(value, self.before[n])}
+        self.changed.append({stage_of(pl_module, name) for name in changed})
+
+
+def stage_of(model: LightningModule, name: str) -> str:
+    if name.startswith("classifier"):
+        return "classifier"
+    inner = name.removeprefix("backbone.body.")
+    return inner.split(".")[0] if inner.startswith("layer") else "stem"
+
+
+def test_only_what_is_unfrozen_changes_batch_statistics_included(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer
+) -> None:
+    watch = Watch()
+    schedule = {0: "classifier_only", 1: "layer4", 2: "layer2", 3: "all"}
+    trainer = make_trainer(max_epochs=4, callbacks=[Unfreeze(schedule), watch], val_check_interval=0.5)
+    trainer.fit(make_model(), make_data())
+    assert watch.changed == [
+        {"classifier"},
+        {"classifier", "layer4"},
+        {"classifier", "layer4", "layer3", "layer2"},
+        {"classifier", "layer4", "layer3", "layer2", "layer1", "stem"},
+    ]
+    assert len(set(watch.optimizers)) == 1
+    assert len(watch.rates) == len(set(watch.rates)) == 24  # the schedule moves at every step
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_resume_continues_with_the_right_stages(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Any, epoch: int
+) -> None:
+    trainer = make_trainer()
+    trainer.fit(make_model(), make_data())
+    watch, schedule = Watch(), {0: "classifier_only", 1: "layer4", 2: "all_layers"}
+    resumed = make_trainer("resumed", callbacks=[Unfreeze(schedule), EMA(0.9), watch])
+    checkpoint = tmp_path / "run" / "checkpoints" / f"epoch_{epoch:03d}.ckpt"
+    resumed.fit(make_model(), make_data(), ckpt_path=checkpoint)
+    everything = {"classifier", "layer4", "layer3", "layer2", "layer1", "stem"}
+    assert watch.changed == [{"classifier", "layer4"}, everything][epoch:]
+
+
+def test_frozen_stages_use_evaluation_mode_and_the_others_training_mode(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer
+) -> None:
+    class Modes(Callback):
+        seen: list[set[str]] = []  # noqa: RUF012
+
+        def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+            norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout)
+            modules = pl_module.named_modules()
+            self.seen.append({stage_of(pl_module, n) for n, m in modules if isinstance(m, norms) and m.training})
+
+    modes = Modes()
+    trainer = make_trainer(max_epochs=2, callbacks=[Unfreeze({0: "classifier", 1: "layer4"}), modes])
+    trainer.fit(make_model(), make_data())
+    assert modes.seen == [{"classifier"}] * 6 + [{"classifier", "layer4"}] * 6
+
+
+def test_model_without_stages_is_refused(make_trainer: MakeTrainer) -> None:
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    with pytest.raises(UsageError, match="BoringModel has no stages"):
+        make_trainer(callbacks=[Unfreeze()]).fit(BoringModel())
+
+
+def test_entries_that_never_come_are_said(
+    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(max_epochs=1, callbacks=[Unfreeze(), Checkpoint()])
+    with pytest.warns(UserWarning, match=r"epochs \[10, 20, 30, 40\]"):
+        trainer.fit(make_model(), make_data())

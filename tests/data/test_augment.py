@@ -1,0 +1,155 @@
+import dataclasses
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as tv
+
+from emotion_lightning.data.augment import DRAWS, LUMA, PHASES, Phase, augment, draw, normalise, stored_size, uniforms
+
+STILL = Phase(resize=1.0, flip=0.0)
+MIDDLE = torch.full((1, len(DRAWS)), 0.5)
+
+
+def image(size: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def smooth(size: int = 64) -> torch.Tensor:
+    axis = torch.linspace(0, 3, size)
+    waves = torch.stack([torch.sin(axis[:, None] + k) * torch.cos(2 * axis[None, :] + k) for k in range(3)])
+    return ((waves * 0.5 + 0.5) * 255).byte()[None]
+
+
+def set_to(**values: float) -> torch.Tensor:
+    drawn = MIDDLE.clone()
+    for name, value in values.items():
+        drawn[:, DRAWS.index(name)] = value
+    return drawn
+
+
+def test_nothing_to_do_gives_the_normalised_image() -> None:
+    torch.testing.assert_close(augment(image(), MIDDLE, STILL, 32), normalise(image().float() / 255), atol=1e-5, rtol=0)
+
+
+def test_flip_mirrors_left_and_right() -> None:
+    phase = dataclasses.replace(STILL, flip=0.6)
+    expected = normalise(image().flip(-1).float() / 255)
+    torch.testing.assert_close(augment(image(), MIDDLE, phase, 32), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "drawn", "angle", "translate", "scale", "shear"),
+    [
+        (dataclasses.replace(STILL, degrees=15), set_to(angle=1.0), 15, (0, 0), 1.0, 0),
+        (dataclasses.replace(STILL, translate=0.1), set_to(shift_x=1.0, shift_y=0.25), 0, (6.4, -3.2), 1.0, 0),
+        (dataclasses.replace(STILL, scale=(0.9, 1.1)), set_to(zoom=1.0), 0, (0, 0), 1.1, 0),
+        (dataclasses.replace(STILL, scale=(0.9, 1.1)), set_to(zoom=0.0), 0, (0, 0), 0.9, 0),
+    ],
+)
+def test_geometry_equals_torchvisions(
+    phase: Phase, drawn: torch.Tensor, angle: float, translate: tuple[float, float], scale: float, shear: float
+) -> None:
+    source = smooth().float() / 255
+    ours = augment(smooth(), drawn, phase, 64)
+    candidates = [
+        tv.affine(source, a, [*translate], scale, [shear, 0.0], interpolation=tv.InterpolationMode.BILINEAR)
+        for a in {angle, -angle}
+    ]  # the sign of a symmetric draw is a matter of taste
+    inner = (..., slice(16, 48), slice(16, 48))
+    gaps = [(ours[inner] - normalise(candidate)[inner]).abs().max() for candidate in candidates]
+    assert min(gaps) < 0.15
+
+
+def test_shear_moves_rows_against_each_other_by_its_tangent() -> None:
+    stripe = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    stripe[..., 31:33] = 255
+    phase = dataclasses.replace(STILL, shear=20)
+    sheared = augment(stripe, set_to(shear=1.0), phase, 64)[0, 0]
+    top, bottom = sheared[8].argmax().item(), sheared[56].argmax().item()
+    assert abs(top - bottom) == pytest.approx(48 * 0.364, abs=1.5)
+
+
+def test_crop_of_phase_1_is_224_of_256_anywhere() -> None:
+    ramp = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256, 256).contiguous()
+    phase = dataclasses.replace(STILL, resize=256 / 224)
+    for left, first in ((0.0, 0), (0.5, 16), (1 - 1e-6, 32)):
+        pixels = augment(ramp, set_to(left=left), phase, 224) * 0.229 * 255 + 0.485 * 255
+        assert pixels[0, 0, 100, 0].item() == pytest.approx(first, abs=0.6)
+        assert pixels[0, 0, 100, -1].item() == pytest.approx(first + 223, abs=0.6)
+
+
+def test_random_resized_crop_stays_inside_and_has_the_area_drawn() -> None:
+    ramp = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256, 256).contiguous()
+    phase = dataclasses.replace(STILL, crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.1))
+    for seed in range(50):
+        pixels = augment(ramp, uniforms(torch.tensor([seed]), 1, len(DRAWS)), phase, 64)[0, 0] * 0.229 * 255 + 0.485 * 255
+        width = (pixels[32, -1] - pixels[32, 0]).item() / 255 * 64 / 63
+        assert (0.8 * 0.9) ** 0.5 - 0.02 <= width <= 1.01
+
+
+@pytest.mark.parametrize(("name", "operation"), [
+    ("brightness", tv.adjust_brightness), ("contrast", tv.adjust_contrast), ("saturation", tv.adjust_saturation),
+])  # fmt: skip
+def test_jitter_equals_torchvisions(name: str, operation: object) -> None:
+    dim = image() // 2 + 20  # where nothing is clipped
+    phase, drawn = dataclasses.replace(STILL, jitter=0.3), set_to(**{name: 0.9})
+    expected = normalise(operation(dim.float() / 255, 1.24))  # type: ignore[operator]
+    torch.testing.assert_close(augment(dim, drawn, phase, 32), expected, atol=0.02, rtol=0)
+
+
+def test_hue_turns_colours_and_leaves_grey_and_luma() -> None:
+    phase = dataclasses.replace(STILL, hue=0.15)
+    colours = torch.tensor([[0.5, 0.4, 0.4], [0.4, 0.4, 0.4]]).mul(255).byte().T[None, :, :, None].expand(1, 3, 2, 2)
+    turned = augment(colours.contiguous(), set_to(hue=0.9), phase, 2)
+    plain = normalise(colours.float() / 255)
+    torch.testing.assert_close(turned[0, :, 1], plain[0, :, 1], atol=0.01, rtol=0)
+    assert (turned[0, :, 0] - plain[0, :, 0]).abs().max() > 0.05
+    std = torch.tensor([0.229, 0.224, 0.225])
+    shift = ((turned - plain)[0, :, 0, 0] * std) @ torch.tensor(LUMA)
+    assert shift.item() == pytest.approx(0, abs=1e-3)
+
+
+def test_grey_images_have_equal_channels() -> None:
+    grey = augment(image(), set_to(grey=0.0), dataclasses.replace(STILL, grey=0.1, jitter=0.3, hue=0.15), 32)
+    std, mean = (torch.tensor(v).view(3, 1, 1) for v in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
+    pixels = grey[0] * std + mean
+    torch.testing.assert_close(pixels[0], pixels[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(pixels[0], pixels[2], atol=1e-5, rtol=0)
+
+
+def test_erasing_blanks_a_rectangle_of_the_area_drawn() -> None:
+    phase = dataclasses.replace(STILL, erase=0.1)
+    white = torch.full((1, 3, 100, 100), 255, dtype=torch.uint8)
+    assert (augment(white, set_to(erase=0.2), phase, 100) != 0).all()
+    erased = augment(white, set_to(erase=0.05), phase, 100)[0] == 0
+    assert erased.float().mean().item() == pytest.approx(0.06, abs=0.01)
+    rows, columns = erased[0].any(dim=1).sum(), erased[0].any(dim=0).sum()
+    assert rows * columns == erased[0].sum()
+
+
+def test_phases_are_the_recipes() -> None:
+    first, second = PHASES[1], PHASES[2]
+    assert (first.resize, first.degrees, first.jitter, first.hue, first.flip) == (256 / 224, 10, 0.2, 0.1, 0.5)
+    assert (first.translate, first.shear, first.grey, first.erase, first.crop_area) == (0, 0, 0, 0, None)
+    assert (second.crop_area, second.crop_ratio, second.degrees) == ((0.8, 1.0), (0.9, 1.1), 15)
+    assert (second.translate, second.scale, second.shear, second.jitter) == (0.1, (0.9, 1.1), 5, 0.3)
+    assert (second.hue, second.grey, second.erase, second.erase_area) == (0.15, 0.1, 0.1, (0.02, 0.1))
+    assert (stored_size(224), second.flip) == (288, 0.5)
+
+
+def test_an_image_draws_the_same_whatever_its_batch() -> None:
+    together = draw(torch.tensor([5, 9, 2]), seed=3)
+    assert torch.equal(together[1:2], draw(torch.tensor([9]), seed=3))
+    assert not torch.equal(together, draw(torch.tensor([5, 9, 2]), seed=4))
+
+
+def test_draws_are_uniform_and_unrelated() -> None:
+    drawn = uniforms(torch.arange(20_000), seed=2**62 + 12345, count=20)
+    assert 0 <= drawn.min()
+    assert drawn.max() < 1
+    torch.testing.assert_close(drawn.mean(0), torch.full((20,), 0.5), atol=0.01, rtol=0)
+    torch.testing.assert_close(drawn.var(0), torch.full((20,), 1 / 12), atol=0.003, rtol=0)
+    related = torch.corrcoef(torch.cat([drawn, drawn.roll(1, 0)], dim=1).T)
+    assert related.fill_diagonal_(0).abs().max() < 0.035
+    next_epoch = uniforms(torch.arange(20_000), seed=2**62 + 12346, count=20)
+    assert torch.corrcoef(torch.stack([drawn.flatten(), next_epoch.flatten()]))[0, 1].abs() < 0.01

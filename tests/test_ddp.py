@@ -1,0 +1,78 @@
+"""Two processes on one machine; each test starts them itself, because a process group cannot be shared."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = """
+import sys
+import torch
+from lightning.pytorch import Callback, Trainer
+from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.model.module import EmotionClassifier
+
+root, output, strategy = sys.argv[1:]
+torch.manual_seed(0)
+
+class Save(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        state = {name: value.clone() for name, value in pl_module.named_parameters()}
+        torch.save(state, f"{output}/rank{trainer.global_rank}_epoch{trainer.current_epoch}.pt")
+
+data = EmotionDataModule(root=root, image_size=32, batch_size=4, num_workers=0, finetune_epoch=1)
+model = EmotionClassifier(
+    data.class_names, backbone="test_resnet", pretrained=False, hidden_features=16, lr_backbone=1e-3, lr_classifier=1e-2
+)
+trainer = Trainer(
+    accelerator="cpu", devices=2, strategy=strategy, max_epochs=3, gradient_clip_val=1.0, logger=False,
+    enable_progress_bar=False, enable_model_summary=False, default_root_dir=output,
+    callbacks=[
+        Unfreeze({0: "classifier_only", 1: "layer4", 2: "all"}), EMA(0.9), EarlyStopping(), Checkpoint(), Save()
+    ],
+)
+trainer.fit(model, data)
+torch.save(model.val_scores.compute()[0], f"{output}/confusion{trainer.global_rank}.pt")
+torch.save(model.state_dict(), f"{output}/end{trainer.global_rank}.pt")
+"""
+
+
+def start(faces: Path, output: Path, strategy: str) -> subprocess.CompletedProcess[str]:
+    script = output / "script.py"
+    script.write_text(SCRIPT)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PL_", "LOCAL_RANK"))}
+    return subprocess.run(
+        [sys.executable, str(script), str(faces), str(output), strategy],
+        capture_output=True, text=True, timeout=300, check=False, env=environment | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ranks_keep_identical_weights_across_an_unfreezing(faces: Path, tmp_path: Path) -> None:
+    done = start(faces, tmp_path, "ddp_find_unused_parameters_true")
+    assert done.returncode == 0, done.stderr[-2000:]
+    previous = None
+    for epoch in range(3):
+        first, second = (torch.load(tmp_path / f"rank{rank}_epoch{epoch}.pt", weights_only=True) for rank in (0, 1))
+        assert all(torch.equal(first[name], second[name]) for name in first), f"ranks differ after epoch {epoch}"
+        if previous is not None:
+            moved = {name for name in first if not torch.equal(first[name], previous[name])}
+            assert any("layer4" in name for name in moved)
+            assert any("layer1" in name for name in moved) == (epoch == 2)
+        previous = first
+    confusions = [torch.load(tmp_path / f"confusion{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert torch.equal(*confusions)
+    assert confusions[0].sum() == 18  # every validation image once, though 9 a rank fill no batch of 8
+    first, second = (torch.load(tmp_path / f"end{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_strategy_that_would_leave_unfrozen_stages_apart_is_refused(faces: Path, tmp_path: Path) -> None:
+    done = start(faces, tmp_path, "ddp")
+    assert done.returncode != 0
+    assert "ddp_find_unused_parameters_true" in done.stderr

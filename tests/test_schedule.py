@@ -1,0 +1,60 @@
+import pytest
+
+from emotion_lightning.errors import UsageError
+from emotion_lightning.schedule import (
+    RECIPE_SCHEDULE,
+    STAGES,
+    augmentation_phase,
+    finetune_epoch,
+    last_unfreezing,
+    parse_schedule,
+    trainable_stages,
+)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "lowest"),
+    [(0, "classifier"), (9, "classifier"), (10, "layer4"), (19, "layer4"), (20, "layer3"), (30, "layer2")]
+    + [(39, "layer2"), (40, "stem"), (79, "stem"), (500, "stem")],
+)
+def test_recipe_unfreezes_from_the_classifier_down(epoch: int, lowest: str) -> None:
+    assert trainable_stages(parse_schedule(RECIPE_SCHEDULE), epoch) == STAGES[STAGES.index(lowest) :]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "named"),
+    [
+        ({0: "classifier", 3: "layer5"}, "layer5"),
+        ({1: "classifier"}, "epoch 0"),
+        ({}, "epoch 0"),
+        ({-1: "classifier", 0: "all"}, "epoch 0"),
+        ({0: "layer4", 5: "classifier"}, "freezes a stage again"),
+    ],
+)
+def test_wrong_schedule_is_refused(schedule: dict[int, str], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        parse_schedule(schedule)
+
+
+def test_all_and_all_layers_mean_the_same() -> None:
+    assert parse_schedule({0: "all"}) == parse_schedule({0: "all_layers"}) == {0: "stem"}
+
+
+def test_last_unfreezing_ignores_entries_that_unfreeze_nothing() -> None:
+    assert last_unfreezing(parse_schedule(RECIPE_SCHEDULE)) == 40
+    assert last_unfreezing(parse_schedule({0: "classifier", 3: "layer4", 7: "layer4"})) == 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [(RECIPE_SCHEDULE, 10), ({0: "all"}, 0), ({0: "classifier"}, None), ({0: "classifier", 2: "layer1"}, 2)],
+)
+def test_finetuning_starts_with_the_first_stage_of_the_backbone(
+    schedule: dict[int, str], expected: int | None
+) -> None:
+    assert finetune_epoch(schedule) == expected
+
+
+def test_phase_changes_at_finetuning_and_stays() -> None:
+    assert [augmentation_phase(epoch, 2) for epoch in range(5)] == [1, 1, 2, 2, 2]
+    assert {augmentation_phase(epoch, None) for epoch in range(100)} == {1}
