@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EmotionClassifier", "EmotionDataModule"]
 
-_HOMES = {"EmotionClassifier": "emotion_lightning.model.module", "EmotionDataModule": "emotion_lightning.data.datamodule"}
+_HOMES = {
+    "EmotionClassifier": "emotion_lightning.model.module",
+    "EmotionDataModule": "emotion_lightning.data.datamodule",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Predictions, Results, Timing, Unfreeze
-from emotion_lightning.callbacks.checkpoint import FOLDER
+from emotion_lightning.callbacks.checkpoint import FOLDER, make_writable
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError
 from emotion_lightning.model.module import EmotionClassifier
@@ -119,6 +120,7 @@ class EmotionCLI(LightningCLI):
             if folder.name == FOLDER:
                 run = folder.parent
                 return TensorBoardLogger(run.parent.parent, name=run.parent.name, version=run.name)
+        make_writable(Path(root or ".") / RUNS)
         return TensorBoardLogger(root or ".", name=RUNS)
 
 

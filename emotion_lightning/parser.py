@@ -17,7 +17,7 @@ class EmotionParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""
         if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
             raise argparse.ArgumentError(None, message) from ex

@@ -26,7 +26,8 @@ def _has_accelerator() -> bool:
 
 
 def _has_bf16_instructions() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # unknown to older releases: then fp32
+    # unknown to older releases of torch: then fp32
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
 
 

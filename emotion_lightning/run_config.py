@@ -37,7 +37,7 @@ class RunConfig(SaveConfigCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""
-        checkpoint[KEY] = self.parser.dump(self.config, skip_none=False, format="yaml")
+        checkpoint[KEY] = self.parser.dump(self.config, skip_unset=False, format="yaml")
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
@@ -86,7 +86,12 @@ def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], s
     fixed = RESUME if subcommand == "fit" else MODEL
     now = dict(_flat(config))
     for name, before in _flat(saved):
-        if now[name] != before and any(name == option or name.startswith(f"{option}.") for option in fixed):
+        # the model's seed is the data's
+        if (
+            name != "model.seed"
+            and now[name] != before
+            and any(name == option or name.startswith(f"{option}.") for option in fixed)
+        ):
             raise UsageError(
                 f"--{name} {now[name]} contradicts the checkpoint, whose run has {before}; leave the option out"
                 + (", or start a new run" if subcommand == "fit" else "")

@@ -22,7 +22,9 @@ def parse_schedule(schedule: Mapping[int, str]) -> dict[int, str]:
         UsageError: An unknown stage, a negative epoch, no entry for epoch 0, or a later entry that freezes again.
     """
     if not schedule or min(schedule) != 0:
-        raise UsageError(f"--unfreeze.schedule {dict(schedule)} must begin with epoch 0, such as {{0: classifier_only}}")
+        raise UsageError(
+            f"--unfreeze.schedule {dict(schedule)} must begin with epoch 0, such as {{0: classifier_only}}"
+        )
     parsed = {}
     for epoch, name in sorted(schedule.items()):
         stage = SYNONYMS.get(name, name)

@@ -1,7 +1,8 @@
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
@@ -27,41 +28,29 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def make_data(faces: Path) -> Callable[..., EmotionDataModule]:
-    def make(**options: object) -> EmotionDataModule:
-        return EmotionDataModule(
-            **{"root": str(faces), "image_size": 32, "batch_size": 8, "num_workers": 0, "finetune_epoch": 1} | options
-        )
+class Lab:
+    """Makes what a small experiment needs; keyword arguments override the small settings."""
 
-    return make
+    def __init__(self, faces: Path, folder: Path) -> None:
+        self.faces, self.folder = faces, folder
 
+    def data(self, **options: Any) -> EmotionDataModule:
+        small = {"root": str(self.faces), "image_size": 32, "batch_size": 8, "num_workers": 0, "finetune_epoch": 1}
+        return EmotionDataModule(**small | options)
 
-@pytest.fixture
-def make_model() -> Callable[..., EmotionClassifier]:
-    def make(**options: object) -> EmotionClassifier:
-        import torch
-
+    def model(self, **options: Any) -> EmotionClassifier:
         torch.manual_seed(0)
-        small = {"backbone": "test_resnet", "pretrained": False, "hidden_features": 16}
-        return EmotionClassifier(
-            **{"class_names": list(CLASSES), "lr_backbone": 1e-3, "lr_classifier": 1e-2} | small | options
-        )
+        small = {"class_names": list(CLASSES), "backbone": "test_resnet", "pretrained": False, "hidden_features": 16}
+        return EmotionClassifier(**small | {"lr_backbone": 1e-3, "lr_classifier": 1e-2} | options)
 
-    return make
-
-
-@pytest.fixture
-def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
-    """A quiet trainer with the recipe's callbacks; keyword ``callbacks`` puts others in their place."""
-
-    def make(folder: str = "run", **options: object) -> Trainer:
+    def trainer(self, folder: str = "run", **options: Any) -> Trainer:
+        """A quiet trainer with the recipe's callbacks; keyword ``callbacks`` puts others in their place."""
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
         recipe = [Unfreeze(SCHEDULE), EMA(0.9), EarlyStopping(patience=3), Checkpoint(every_n_epochs=1)]
-        return Trainer(
-            **quiet
-            | {"max_epochs": 3, "gradient_clip_val": 1.0, "callbacks": recipe, "default_root_dir": tmp_path / folder}
-            | options
-        )
+        run = {"max_epochs": 3, "gradient_clip_val": 1.0, "callbacks": recipe, "default_root_dir": self.folder / folder}
+        return Trainer(**quiet | run | options)
 
-    return make
+
+@pytest.fixture
+def lab(faces: Path, tmp_path: Path) -> Lab:
+    return Lab(faces, tmp_path)

@@ -1,19 +1,13 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
-from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
-
-MakeModel = Callable[..., EmotionClassifier]
-MakeData = Callable[..., EmotionDataModule]
-MakeTrainer = Callable[..., Trainer]
+from tests.conftest import Lab
 
 VARYING = ("best_model_path",)  # paths differ between the two runs' folders
 
@@ -39,77 +33,78 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path, workers: int, precision: str
+    lab: Lab, tmp_path: Path, workers: int, precision: str
 ) -> None:
     torch.use_deterministic_algorithms(False)
-    whole = make_trainer("whole", precision=precision)
-    whole.fit(make_model(), make_data(num_workers=workers))
+    whole = lab.trainer("whole", precision=precision)
+    whole.fit(lab.model(), lab.data(num_workers=workers))
     folder = tmp_path / "whole" / "checkpoints"
     for epoch in (0, 1):
         torch.manual_seed(epoch + 77)  # whatever else was drawn in the meantime
-        resumed = make_trainer(f"resumed_{epoch}", precision=precision)
-        model = make_model()
-        resumed.fit(model, make_data(num_workers=workers), ckpt_path=folder / f"epoch_{epoch:03d}.ckpt")
+        resumed = lab.trainer(f"resumed_{epoch}", precision=precision)
+        model = lab.model()
+        resumed.fit(model, lab.data(num_workers=workers), ckpt_path=folder / f"epoch_{epoch:03d}.ckpt")
         again = tmp_path / f"resumed_{epoch}" / "checkpoints"
         for later in range(epoch + 1, 3):
             name = f"epoch_{later:03d}.ckpt"
             expected, found = (torch.load(f / name, weights_only=True) for f in (folder, again))
-            for key in ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "callbacks", "EmotionDataModule"):
+            for key in (
+                "state_dict",
+                "raw_state_dict",
+                "optimizer_states",
+                "lr_schedulers",
+                "callbacks",
+                "EmotionDataModule",
+            ):
                 assert_equal(expected[key], found[key], f"{name}:{key}")
 
 
-def test_workers_do_not_change_the_weights(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:
+def test_workers_do_not_change_the_weights(lab: Lab) -> None:
     states = []
     for workers in (0, 2):
-        model = make_model()
-        make_trainer(f"workers_{workers}").fit(model, make_data(num_workers=workers))
+        model = lab.model()
+        lab.trainer(f"workers_{workers}").fit(model, lab.data(num_workers=workers))
         states.append(model.state_dict())
     assert_equal(dict(states[0]), dict(states[1]))
 
 
-def test_another_seed_changes_the_weights(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:
+def test_another_seed_changes_the_weights(lab: Lab) -> None:
     states = []
     for seed in (1, 2):
-        model = make_model(seed=seed)
-        make_trainer(f"seed_{seed}", max_epochs=1).fit(model, make_data(seed=seed))
+        model = lab.model(seed=seed)
+        lab.trainer(f"seed_{seed}", max_epochs=1).fit(model, lab.data(seed=seed))
         states.append(model.state_dict())
     assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_resume_under_another_schedule_is_refused(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    make_trainer().fit(make_model(), make_data())
-    longer = make_trainer("longer", max_epochs=5)
+def test_a_resume_under_another_schedule_is_refused(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer().fit(lab.model(), lab.data())
+    longer = lab.trainer("longer", max_epochs=5)
     with pytest.raises(UsageError, match="18 steps, this one 30"):
-        longer.fit(make_model(), make_data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
+        longer.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
 
 
-def test_a_resume_on_other_data_is_refused(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path, faces: Path
-) -> None:
+def test_a_resume_on_other_data_is_refused(lab: Lab, tmp_path: Path, faces: Path) -> None:
     import shutil
 
-    make_trainer().fit(make_model(), make_data())
+    lab.trainer().fit(lab.model(), lab.data())
     other = tmp_path / "other"
     shutil.copytree(faces, other)
     shutil.move(other / "train" / "happy" / "00.png", other / "val" / "happy" / "new.png")
     with pytest.raises(DataError, match=r"other .*splits\.csv"):
-        make_trainer("again").fit(
-            make_model(), make_data(root=str(other)), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt"
+        lab.trainer("again").fit(
+            lab.model(), lab.data(root=str(other)), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt"
         )
 
 
-def test_a_checkpoint_of_other_classes_is_refused(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    make_trainer(max_epochs=1).fit(make_model(), make_data())
-    other = make_model(class_names=["angry", "happy", "sad"])
+def test_a_checkpoint_of_other_classes_is_refused(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
+    other = lab.model(class_names=["angry", "happy", "sad"])
     with pytest.raises(DataError, match="sad"):
-        make_trainer("test").test(other, make_data(), ckpt_path=tmp_path / "run" / "checkpoints" / "last.ckpt")
+        lab.trainer("test").test(other, lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "last.ckpt")
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+def test_a_checkpoint_that_would_run_code_is_refused(lab: Lab, tmp_path: Path) -> None:
     from pickle import UnpicklingError
 
     class Evil:
@@ -122,10 +117,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(make_model: MakeModel, make
     assert not (tmp_path / "ran").exists()
 
 
-def test_every_written_checkpoint_loads_without_running_code(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_every_written_checkpoint_loads_without_running_code(lab: Lab, tmp_path: Path) -> None:
     callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(), Checkpoint(every_n_epochs=1)]
-    make_trainer(callbacks=callbacks, max_epochs=1).fit(make_model(), make_data())
+    lab.trainer(callbacks=callbacks, max_epochs=1).fit(lab.model(), lab.data())
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         torch.load(path, weights_only=True)

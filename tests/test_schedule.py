@@ -49,9 +49,7 @@ def test_last_unfreezing_ignores_entries_that_unfreeze_nothing() -> None:
     ("schedule", "expected"),
     [(RECIPE_SCHEDULE, 10), ({0: "all"}, 0), ({0: "classifier"}, None), ({0: "classifier", 2: "layer1"}, 2)],
 )
-def test_finetuning_starts_with_the_first_stage_of_the_backbone(
-    schedule: dict[int, str], expected: int | None
-) -> None:
+def test_finetuning_starts_with_the_first_stage_of_the_backbone(schedule: dict[int, str], expected: int | None) -> None:
     assert finetune_epoch(schedule) == expected
 
 

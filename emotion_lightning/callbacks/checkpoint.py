@@ -39,16 +39,18 @@ class Checkpoint(callbacks.Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make sure that the folder can be written, before an hour of training is lost for it."""
-        if stage != "fit" or trainer.fast_dev_run:
+        if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
-            _prepare(self.folder)
+            make_writable(self.folder)
+            for orphan in self.folder.glob(".*.tmp"):  # left by a run that was killed while writing
+                orphan.unlink(missing_ok=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what this epoch calls for."""
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
         if score > self.best_score:
@@ -80,7 +82,7 @@ class Checkpoint(callbacks.Checkpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file in the same folder, then puts it in place: a kill or a full disk leaves the old one."""
+    """Writes a temporary file in the same folder, then puts it in place: a kill or a full disk leaves the old one."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
@@ -105,13 +107,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise DataError(f"cannot write the checkpoint {path}: {error}; free space or mend the folder") from error
 
 
-def _prepare(folder: Path) -> None:
+def make_writable(folder: Path) -> None:
+    """Make ``folder`` if need be, and write a file to it to see that it takes one.
+
+    Raises:
+        DataError: It does not.
+    """
     probe = folder / f".probe.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        for orphan in folder.glob(".*.tmp"):  # left by a run that was killed while writing
-            orphan.unlink(missing_ok=True)
+        probe.unlink()
     except OSError as error:
         raise DataError(
             f"cannot write to {folder}: {error.strerror}; choose another folder by --trainer.default_root_dir"

@@ -1,8 +1,8 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
-import lightning.pytorch.callbacks as callbacks
+import lightning.pytorch.callbacks as lightning_callbacks
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks.checkpoint import Checkpoint
@@ -12,7 +12,7 @@ from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.schedule import last_unfreezing
 
 
-class EarlyStopping(callbacks.EarlyStopping):
+class EarlyStopping(lightning_callbacks.EarlyStopping):
     """Stops when validation macro F1 no longer improves, and puts the best weights into the model when training ends.
 
     Each unfreezing restarts the patience, and none of it runs out while the schedule has stages left to unfreeze: the
@@ -44,13 +44,14 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights of the best checkpoint into the model."""
-        checkpoints = [callback for callback in trainer.callbacks if isinstance(callback, Checkpoint)]
-        if not checkpoints or not checkpoints[0].best_model_path:
+        checkpoint = trainer.checkpoint_callback
+        if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
-        best = torch.load(checkpoints[0].best_model_path, map_location=pl_module.device, weights_only=True)
+        best = torch.load(checkpoint.best_model_path, map_location=pl_module.device, weights_only=True)
         pl_module.load_state_dict(best["state_dict"])
-        rank_zero_info(f"Restored the best weights, of epoch {checkpoints[0].best_epoch}")
+        rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")
 
     def _unfreezing_is_pending(self, trainer: Trainer) -> bool:
-        schedules = (callback.schedule for callback in trainer.callbacks if isinstance(callback, Unfreeze))
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        schedules = (callback.schedule for callback in callbacks if isinstance(callback, Unfreeze))
         return any(trainer.current_epoch < last_unfreezing(schedule) for schedule in schedules)

@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -25,12 +25,18 @@ class Predictions(Callback):
         self._batches: list[tuple[Tensor, Tensor]] = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's probabilities."""
         probabilities, indices = outputs
-        gathered = pl_module.all_gather(probabilities), pl_module.all_gather(indices)
-        self._batches.append((gathered[0].flatten(end_dim=-2).cpu(), gathered[1].flatten().cpu()))
+        of_all_ranks = [cast(Tensor, pl_module.all_gather(values)).cpu() for values in (probabilities, indices)]
+        self._batches.append((of_all_ranks[0].flatten(end_dim=-2), of_all_ranks[1].flatten()))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file, in the order of the images."""

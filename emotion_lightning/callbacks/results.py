@@ -15,7 +15,7 @@ PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "t
 
 
 class Results(Callback):
-    """Writes ``metrics.json`` when a test ends: split, n, loss, accuracy, F1 scores, per class, checkpoint, versions."""
+    """Writes ``metrics.json`` when a test ends: split, n, loss, accuracy, F1, per class, checkpoint and versions."""
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file."""
@@ -40,9 +40,7 @@ def test_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]
         "n": int(confusion.sum()),
         "loss": loss,
         **accuracy_and_f1(confusion),
-        "per_class": {
-            name: {figure: values[i] for figure, values in figures.items()} for i, name in enumerate(names)
-        },
+        "per_class": {name: {figure: values[i] for figure, values in figures.items()} for i, name in enumerate(names)},
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "versions": {package: _version(package) for package in PACKAGES},
     }

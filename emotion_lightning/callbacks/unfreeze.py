@@ -42,7 +42,7 @@ class Unfreeze(Callback):
         if not hasattr(pl_module, "set_trainable"):
             raise UsageError(f"{type(pl_module).__name__} has no stages to unfreeze")
         late = [epoch for epoch in self.schedule if trainer.max_epochs and 0 < trainer.max_epochs <= epoch]
-        if late and not trainer.fast_dev_run:
+        if late and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_warn(
                 f"--unfreeze.schedule has entries at epochs {late}, which a run of --trainer.max_epochs "
                 f"{trainer.max_epochs} never reaches"

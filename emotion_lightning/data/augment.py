@@ -209,7 +209,8 @@ def _hue(uniform: Tensor, phase: Phase) -> Tensor:
     angle = 2 * math.pi * _between(uniform, -phase.hue, phase.hue)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    return YIQ_TO_RGB.to(uniform.device) @ turn @ RGB_TO_YIQ.to(uniform.device)
+    turned: Tensor = YIQ_TO_RGB.to(uniform.device) @ turn @ RGB_TO_YIQ.to(uniform.device)
+    return turned
 
 
 def _erase(images: Tensor, draws: Draws, phase: Phase) -> Tensor:

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.images import Files, find_unreadable, to_tensor
-from emotion_lightning.data.unlabelled import find_images
 from emotion_lightning.data.manifest import Manifest, Split, read_manifest, write_splits
 from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
+from emotion_lightning.data.unlabelled import find_images
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 from emotion_lightning.schedule import augmentation_phase
@@ -134,7 +134,9 @@ class EmotionDataModule(LightningDataModule):
             self._refuse_unreadable({path: i for i, path in enumerate(self.predicted.paths)})
             return
         needed: dict[str, tuple[Split, ...]] = {
-            "fit": ("train", "val"), "validate": ("val",), "test": (self.test_split,)
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": (self.test_split,),
         }
         rank_zero_info(f"Data: {self.manifest.describe()}")
         for split in needed[stage]:
@@ -209,7 +211,11 @@ class EmotionDataModule(LightningDataModule):
         return self._loader(dataset, SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
 
     def _loader(
-        self, dataset: FaceDataset, sampler: ShuffledSampler | SequentialSampler, batch_size: int, drop_last: bool = False
+        self,
+        dataset: FaceDataset,
+        sampler: ShuffledSampler | SequentialSampler,
+        batch_size: int,
+        drop_last: bool = False,
     ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
@@ -248,21 +254,25 @@ class EmotionDataModule(LightningDataModule):
         self._skipped.update(positions[path] for path in broken)
 
     def _check_batches(self) -> None:
-        counts = {name: 0 for name in self.class_names}
+        counts = dict.fromkeys(self.class_names, 0)
         for index in self.indices("train"):
             counts[self.class_names[self.manifest.labels[index]]] += 1
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
-            raise DataError(f"class '{empty[0]}' has no readable training image under {self.root}: add some or remove it")
+            raise DataError(
+                f"class '{empty[0]}' has no readable training image under {self.root}: add some or remove it"
+            )
         per_rank = sum(counts.values()) // self._ranks()[1]
         if per_rank < self.batch_size:
-            raise UsageError(f"--data.batch_size {self.batch_size} is more than the {per_rank} training images per device")
+            raise UsageError(
+                f"--data.batch_size {self.batch_size} is more than the {per_rank} training images per device"
+            )
 
     def _save_cut(self) -> None:
         if self.trainer is None or not self.manifest.cut or self.root is None:
             return
         folder = self.trainer.log_dir or self.trainer.default_root_dir
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             write_splits(self.manifest, Path(folder) / "splits.csv")
 
     def _resolved_root(self) -> str | None:

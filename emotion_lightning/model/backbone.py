@@ -1,6 +1,7 @@
 """A timm model as the recipe's ordered, named stages."""
 
 from collections.abc import Iterable
+from itertools import chain, pairwise
 from pathlib import Path
 
 from timm.models import group_parameters
@@ -30,7 +31,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, weights: Path | None = None):
         super().__init__()
         self.body = create_backbone(name, weights)
-        self.num_features: int = self.body.num_features
+        self.num_features = int(self.body.num_features)  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,7 +59,8 @@ class Backbone(nn.Module):
 
 
 def _stage_of_parameters(body: nn.Module) -> dict[str, str]:
-    groups = list(group_parameters(body, body.group_matcher(coarse=True)).values())
+    matcher = body.group_matcher(coarse=True)  # type: ignore[operator]
+    groups = list(group_parameters(body, matcher).values())
     stem, blocks = groups[0], groups[1:]
     if len(blocks) > 4 and all("norm" in name for name in blocks[-1]):
         blocks[-2:] = [blocks[-2] + blocks[-1]]  # the norm after the last block belongs to it
@@ -68,7 +70,7 @@ def _stage_of_parameters(body: nn.Module) -> dict[str, str]:
 
 def _four_parts(blocks: list[list[str]]) -> list[list[str]]:
     edges = [round(part * len(blocks) / 4) for part in range(5)]
-    return [sum(blocks[start:end], []) for start, end in zip(edges, edges[1:], strict=False)]
+    return [list(chain(*blocks[start:end])) for start, end in pairwise(edges)]
 
 
 def _set_mode(module: nn.Module, trains: bool) -> None:

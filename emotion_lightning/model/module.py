@@ -139,11 +139,11 @@ class EmotionClassifier(LightningModule):
 
     def on_train_start(self) -> None:
         """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
-        scheduler = self.trainer.lr_scheduler_configs[0].scheduler
-        if scheduler.total_steps != self._total_steps:
+        steps = self.trainer.lr_scheduler_configs[0].scheduler.state_dict()["total_steps"]
+        if steps != self._total_steps:
             raise UsageError(
-                f"the checkpoint's run has {scheduler.total_steps} steps, this one {self._total_steps}: a resume must keep "
-                f"max_epochs, the batch size, the devices and the training images; or start a new run"
+                f"the checkpoint's run has {steps} steps, this one {self._total_steps}: a resume must keep max_epochs, "
+                "the batch size, the devices and the training images; or start a new run"
             )
 
     def on_train_epoch_start(self) -> None:

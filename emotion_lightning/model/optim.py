@@ -1,6 +1,7 @@
 """One AdamW with a named group for every stage, and one OneCycle that drives all of them for the whole run."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 from torch.optim import AdamW
@@ -8,13 +9,17 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 
 def adamw(
-    stages: Mapping[str, Sequence[nn.Parameter]], lr_backbone: float, lr_classifier: float, weight_decay: float, eps: float
+    stages: Mapping[str, Sequence[nn.Parameter]],
+    lr_backbone: float,
+    lr_classifier: float,
+    weight_decay: float,
+    eps: float,
 ) -> AdamW:
     """Build AdamW (Loshchilov and Hutter, 2019) over all stages from step 0, frozen ones included.
 
     A frozen parameter has no gradient, so AdamW neither moves nor decays it; unfreezing needs no new group.
     """
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"name": stage, "params": list(parameters), "lr": lr_classifier if stage == "classifier" else lr_backbone}
         for stage, parameters in stages.items()
     ]

@@ -1,8 +1,10 @@
 """Pretrained backbone weights: from timm's hub through its cache, or from a local file. Nothing loaded runs code."""
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import timm
 import torch
@@ -24,8 +26,9 @@ def find_weights(backbone: str, pretrained: bool | str) -> Path | None:
 
     Raises:
         DataError: The file is missing, or the hub cannot be reached.
-        UsageError: timm has no pretrained weights for this backbone.
+        UsageError: timm does not know this backbone, or has no pretrained weights for it.
     """
+    _check_name(backbone)
     if pretrained is False:
         return None
     if isinstance(pretrained, str):
@@ -69,7 +72,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
         reason = "holds more than tensors" if isinstance(error, UnpicklingError) else "is damaged"
-        raise DataError(f"--model.pretrained {path}: the file {reason}; give a .safetensors or .pth state dict") from error
+        raise DataError(
+            f"--model.pretrained {path}: the file {reason}; give a .safetensors or .pth state dict"
+        ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"--model.pretrained {path}: holds no state dict")
@@ -86,10 +91,9 @@ def create_backbone(name: str, path: Path | None) -> torch.nn.Module:
         DataError: The file does not hold this model's weights.
         UsageError: timm does not know the model.
     """
-    if not timm.is_model(name):
-        raise UsageError(f"--model.backbone {name}: timm has no such model{_suggestion(name)}")
+    _check_name(name)
     # vision transformers are built for one image size unless told otherwise
-    flexible = {"dynamic_img_size": True} if name.startswith("vit_") else {}
+    flexible: dict[str, Any] = {"dynamic_img_size": True} if name.startswith("vit_") else {}
     body: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **flexible)
     if path is not None:
         _fill(body, _in_order(name, load_weights(path)), f"--model.pretrained {path}")
@@ -107,7 +111,9 @@ def _fill(body: torch.nn.Module, state: dict[str, Tensor], source: str) -> None:
     ]
     if wrong:
         kind = type(body).__name__
-        raise DataError(f"{source}: does not hold the weights of this {kind}, {wrong[0]} and {len(wrong) - 1} more do not fit")
+        raise DataError(
+            f"{source}: does not hold the weights of this {kind}, {wrong[0]} and {len(wrong) - 1} more do not fit"
+        )
     body.load_state_dict(expected | {name: value for name, value in state.items() if name in expected})
 
 
@@ -123,8 +129,8 @@ def _in_order(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(expected, state.values(), strict=True))
 
 
-def _suggestion(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, timm.list_models(), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--model.backbone {name}: timm has no such model{hint}")

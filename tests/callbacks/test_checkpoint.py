@@ -1,27 +1,25 @@
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
 from emotion_lightning.callbacks.checkpoint import AtomicCheckpointIO
-from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.model.module import EmotionClassifier
-
-MakeModel = Callable[..., EmotionClassifier]
-MakeData = Callable[..., EmotionDataModule]
-MakeTrainer = Callable[..., Trainer]
+from tests.conftest import Lab
 
 
-def test_best_last_and_every_few_epochs(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+def test_best_last_and_every_few_epochs(lab: Lab, tmp_path: Path) -> None:
     callbacks = [Unfreeze({0: "all"}), EMA(0.9), Checkpoint(every_n_epochs=2)]
-    make_trainer(callbacks=callbacks, max_epochs=5).fit(make_model(), make_data())
+    lab.trainer(callbacks=callbacks, max_epochs=5).fit(lab.model(), lab.data())
     folder = tmp_path / "run" / "checkpoints"
-    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "epoch_001.ckpt", "epoch_003.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.ckpt",
+        "epoch_001.ckpt",
+        "epoch_003.ckpt",
+        "last.ckpt",
+    ]
     epochs = {path.name: torch.load(path, weights_only=True)["epoch"] for path in folder.iterdir()}
     assert (epochs["last.ckpt"], epochs["epoch_001.ckpt"], epochs["epoch_003.ckpt"]) == (4, 1, 3)
 
@@ -42,7 +40,9 @@ def test_a_failed_write_leaves_the_old_file_and_is_said(tmp_path: Path, monkeypa
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -61,25 +61,25 @@ def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_pla
     assert done == ["fsync", "replace", "fsync"]
 
 
-def test_unwritable_folder_is_said_before_training(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+def test_unwritable_folder_is_said_before_training(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
-    model, trainer = make_model(), make_trainer()
+    model, trainer = lab.model(), lab.trainer()
     with pytest.raises(DataError, match=r"run/checkpoints.*--trainer\.default_root_dir"):
-        trainer.fit(model, make_data())
+        trainer.fit(model, lab.data())
     assert trainer.global_step == 0
 
 
-def test_trainer_writes_through_it(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(max_epochs=1)
-    trainer.fit(make_model(), make_data())
+def test_trainer_writes_through_it(lab: Lab) -> None:
+    trainer = lab.trainer(max_epochs=1)
+    trainer.fit(lab.model(), lab.data())
     assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
 
 
-def test_what_a_killed_run_left_is_removed(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
+def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
     orphan = tmp_path / "run" / "checkpoints" / ".last.ckpt.123.tmp"
     orphan.parent.mkdir(parents=True)
     orphan.touch()
-    make_trainer(max_epochs=1).fit(make_model(), make_data())
+    lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
     assert not orphan.exists()
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +6,10 @@ import torch
 from lightning.pytorch import Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
-from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.model.module import EmotionClassifier
-
-MakeModel = Callable[..., EmotionClassifier]
-MakeData = Callable[..., EmotionDataModule]
-MakeTrainer = Callable[..., Trainer]
+from tests.conftest import Lab
 
 
 def scored(model: EmotionClassifier, scores: list[float], monkeypatch: pytest.MonkeyPatch) -> EmotionClassifier:
@@ -29,50 +24,55 @@ def scored(model: EmotionClassifier, scores: list[float], monkeypatch: pytest.Mo
 
 
 def run(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch,
-    scores: list[float], schedule: dict[int, str], patience: int = 2,
-) -> tuple[Trainer, EmotionClassifier]:  # fmt: skip
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: list[float],
+    schedule: dict[int, str],
+    patience: int = 2,
+) -> tuple[Trainer, EmotionClassifier]:
     callbacks = [Unfreeze(schedule), EMA(0.9), EarlyStopping(patience=patience), Checkpoint(every_n_epochs=1)]
-    trainer = make_trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
-    model = scored(make_model(), scores, monkeypatch)
-    trainer.fit(model, make_data())
+    trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
+    model = scored(lab.model(), scores, monkeypatch)
+    trainer.fit(model, lab.data())
     return trainer, model
 
 
-def test_stops_when_patience_is_over(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    trainer, _ = run(make_model, make_data, make_trainer, monkeypatch, [0.5] * 9, {0: "all"})
+def test_stops_when_patience_is_over(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, _ = run(lab, monkeypatch, [0.5] * 9, {0: "all"})
     assert trainer.current_epoch == 3  # the best, and two without improvement
 
 
-def test_a_plateau_of_a_frozen_phase_does_not_count(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_plateau_of_a_frozen_phase_does_not_count(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = {0: "classifier", 4: "layer4", 6: "all"}
-    trainer, _ = run(make_model, make_data, make_trainer, monkeypatch, [0.5] * 12, schedule)
+    trainer, _ = run(lab, monkeypatch, [0.5] * 12, schedule)
     assert trainer.current_epoch == 8  # epochs 6 and 7 are the two without improvement
 
 
-def test_gains_below_min_delta_do_not_count(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_gains_below_min_delta_do_not_count(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     creeping = [0.5 + 0.0003 * epoch for epoch in range(9)]
-    trainer, _ = run(make_model, make_data, make_trainer, monkeypatch, creeping, {0: "all"})
+    trainer, _ = run(lab, monkeypatch, creeping, {0: "all"})
     assert trainer.current_epoch == 3
 
 
-def test_best_weights_are_restored_and_are_no_shallow_copy(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # fmt: skip
+def test_best_weights_are_restored_and_are_no_shallow_copy(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     scores = [0.1, 0.9, 0.5, 0.4, 0.3]
-    trainer, model = run(make_model, make_data, make_trainer, monkeypatch, scores, {0: "all"}, patience=3)
+    _, model = run(lab, monkeypatch, scores, {0: "all"}, patience=3)
     checkpoints = tmp_path / "run" / "checkpoints"
     best, last = (torch.load(checkpoints / f"{n}.ckpt", weights_only=True)["state_dict"] for n in ("epoch_001", "last"))
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
     assert any(not torch.equal(best[name], last[name]) for name in best)
 
 
-def test_counter_and_best_score_survive_a_resume(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # fmt: skip
+def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scores = [0.5, 0.9, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8]
-    run(make_model, make_data, make_trainer, monkeypatch, scores, {0: "all"}, patience=3)
+    run(lab, monkeypatch, scores, {0: "all"}, patience=3)
     checkpoint = Checkpoint()
     callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(patience=3), checkpoint]
-    trainer = make_trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
-    model = scored(make_model(), scores, monkeypatch)
-    trainer.fit(model, make_data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_002.ckpt")
+    trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
+    model = scored(lab.model(), scores, monkeypatch)
+    trainer.fit(model, lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_002.ckpt")
     assert trainer.current_epoch == 5
     assert (checkpoint.best_epoch, checkpoint.best_score) == (1, pytest.approx(0.9))
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
 from emotion_lightning.callbacks.ema import ema_decay
-from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
+from tests.conftest import Lab
 
-MakeModel = Callable[..., EmotionClassifier]
-MakeData = Callable[..., EmotionDataModule]
-MakeTrainer = Callable[..., Trainer]
 State = dict[str, torch.Tensor]
 
 
@@ -45,7 +41,9 @@ class Follow(Callback):
             old = self.average[name]
             self.average[name] = d * old + (1 - d) * value if value.is_floating_point() else value.clone()
 
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *args: Any) -> None:  # fmt: skip
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
         if batch_idx == 0 and not trainer.sanity_checking:
             self.validated.append(copy(pl_module))
 
@@ -56,57 +54,49 @@ def test_decay_warms_up(updates: int, expected: float) -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_average_covers_every_weight_also_those_unfrozen_later(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, accumulate: int
-) -> None:
+def test_average_covers_every_weight_also_those_unfrozen_later(lab: Lab, accumulate: int) -> None:
     follow = Follow(0.9)
     callbacks = [Unfreeze({0: "classifier", 1: "layer4", 2: "all"}), follow, EMA(0.9)]
-    trainer = make_trainer(callbacks=callbacks, accumulate_grad_batches=accumulate)
-    model = make_model()
-    trainer.fit(model, make_data())
+    trainer = lab.trainer(callbacks=callbacks, accumulate_grad_batches=accumulate)
+    model = lab.model()
+    trainer.fit(model, lab.data())
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, follow.average[name], rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures(lab: Lab, tmp_path: Path) -> None:
     follow = Follow(0.9)
     checkpoint = Checkpoint()
-    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), follow, EMA(0.9), EarlyStopping(), checkpoint])
-    model = make_model()
-    trainer.fit(model, make_data())
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), follow, EMA(0.9), EarlyStopping(), checkpoint])
+    model = lab.model()
+    trainer.fit(model, lab.data())
     best = torch.load(checkpoint.best_model_path, weights_only=True)
     assert same(best["state_dict"], follow.validated[checkpoint.best_epoch])
     assert not same(best["state_dict"], best["raw_state_dict"])
     assert same(copy(model), best["state_dict"])  # restored at the end
 
-    (same_process,) = trainer.test(model, make_data(test_split="val"), ckpt_path="best", verbose=False)
+    (same_process,) = trainer.test(model, lab.data(test_split="val"), ckpt_path="best", verbose=False)
     assert same(copy(model), best["state_dict"])
-    fresh = make_model()
-    (anew,) = make_trainer("other").test(
-        fresh, make_data(test_split="val"), ckpt_path=checkpoint.best_model_path, verbose=False
+    fresh = lab.model()
+    (anew,) = lab.trainer("other").test(
+        fresh, lab.data(test_split="val"), ckpt_path=checkpoint.best_model_path, verbose=False
     )
     assert same_process == anew
     assert anew["test/f1_macro"] == pytest.approx(checkpoint.best_score, abs=1e-6)
     assert same(copy(EmotionClassifier.load_from_checkpoint(checkpoint.best_model_path)), best["state_dict"])
 
 
-def test_training_goes_on_from_the_training_weights_after_validation(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_training_goes_on_from_the_training_weights_after_validation(lab: Lab, tmp_path: Path) -> None:
     raw = {}
     for name, callbacks in (("with", [EMA(0.99)]), ("without", [])):
-        trainer = make_trainer(name, callbacks=[Unfreeze({0: "all"}), Checkpoint(), *callbacks], max_epochs=2)
-        trainer.fit(make_model(), make_data())
+        trainer = lab.trainer(name, callbacks=[Unfreeze({0: "all"}), Checkpoint(), *callbacks], max_epochs=2)
+        trainer.fit(lab.model(), lab.data())
         state = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
         raw[name] = state.get("raw_state_dict", state["state_dict"])
     assert same(raw["with"], raw["without"])
 
 
-def test_an_interrupted_validation_leaves_the_training_weights(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer
-) -> None:
+def test_an_interrupted_validation_leaves_the_training_weights(lab: Lab) -> None:
     class Interrupt(Callback):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.raw = copy(pl_module)
@@ -118,26 +108,24 @@ def test_an_interrupted_validation_leaves_the_training_weights(
         def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
             self.raw = copy(pl_module)
 
-    interrupt, model = Interrupt(), make_model()
-    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), interrupt])
+    interrupt, model = Interrupt(), lab.model()
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), interrupt])
     with pytest.raises(RuntimeError, match="power cut"):
-        trainer.fit(model, make_data())
+        trainer.fit(model, lab.data())
     assert same(copy(model), interrupt.raw)
 
 
-def test_zero_switches_it_off(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path) -> None:  # fmt: skip
-    trainer = make_trainer(callbacks=[Unfreeze({0: "all"}), EMA(0), Checkpoint()], max_epochs=1)
-    trainer.fit(make_model(), make_data())
+def test_zero_switches_it_off(lab: Lab, tmp_path: Path) -> None:
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0), Checkpoint()], max_epochs=1)
+    trainer.fit(lab.model(), lab.data())
     assert "raw_state_dict" not in torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def test_switching_it_off_in_a_resume_is_refused(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    make_trainer(max_epochs=2).fit(make_model(), make_data())
-    trainer = make_trainer("other", callbacks=[Unfreeze({0: "all"}), EMA(0)], max_epochs=2)
+def test_switching_it_off_in_a_resume_is_refused(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer(max_epochs=2).fit(lab.model(), lab.data())
+    trainer = lab.trainer("other", callbacks=[Unfreeze({0: "all"}), EMA(0)], max_epochs=2)
     with pytest.raises(UsageError, match="averaged weights"):
-        trainer.fit(make_model(), make_data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
+        trainer.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])

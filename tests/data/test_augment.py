@@ -82,7 +82,9 @@ def test_random_resized_crop_stays_inside_and_has_the_area_drawn() -> None:
     ramp = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256, 256).contiguous()
     phase = dataclasses.replace(STILL, crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.1))
     for seed in range(50):
-        pixels = augment(ramp, uniforms(torch.tensor([seed]), 1, len(DRAWS)), phase, 64)[0, 0] * 0.229 * 255 + 0.485 * 255
+        pixels = (
+            augment(ramp, uniforms(torch.tensor([seed]), 1, len(DRAWS)), phase, 64)[0, 0] * 0.229 * 255 + 0.485 * 255
+        )
         width = (pixels[32, -1] - pixels[32, 0]).item() / 255 * 64 / 63
         assert (0.8 * 0.9) ** 0.5 - 0.02 <= width <= 1.01
 
@@ -145,7 +147,7 @@ def test_an_image_draws_the_same_whatever_its_batch() -> None:
 
 def test_draws_are_uniform_and_unrelated() -> None:
     drawn = uniforms(torch.arange(20_000), seed=2**62 + 12345, count=20)
-    assert 0 <= drawn.min()
+    assert drawn.min() >= 0
     assert drawn.max() < 1
     torch.testing.assert_close(drawn.mean(0), torch.full((20,), 0.5), atol=0.01, rtol=0)
     torch.testing.assert_close(drawn.var(0), torch.full((20,), 1 / 12), atol=0.003, rtol=0)

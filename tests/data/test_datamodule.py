@@ -1,6 +1,5 @@
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,7 @@ from emotion_lightning.data.augment import normalise
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.images import open_image, to_tensor
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.model.module import EmotionClassifier
-
-MakeModel = Callable[..., EmotionClassifier]
-MakeData = Callable[..., EmotionDataModule]
-MakeTrainer = Callable[..., Trainer]
+from tests.conftest import Lab
 
 
 class Batches(Callback):
@@ -32,14 +27,14 @@ class Batches(Callback):
         self.indices.append(batch[2].tolist())
 
 
-def batches(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, folder: str, **options: Any) -> Batches:
+def batches(lab: Lab, folder: str, **options: Any) -> Batches:
     seen = Batches()
-    make_trainer(folder, callbacks=[seen], max_epochs=2).fit(make_model(), make_data(**options))
+    lab.trainer(folder, callbacks=[seen], max_epochs=2).fit(lab.model(), lab.data(**options))
     return seen
 
 
-def test_same_seed_same_batches_whatever_the_workers(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:  # fmt: skip
-    alone, helped = (batches(make_model, make_data, make_trainer, f"w{n}", num_workers=n) for n in (0, 2))
+def test_same_seed_same_batches_whatever_the_workers(lab: Lab) -> None:
+    alone, helped = (batches(lab, f"w{n}", num_workers=n) for n in (0, 2))
     assert alone.indices == helped.indices
     assert all(torch.equal(a, b) for a, b in zip(alone.images, helped.images, strict=True))
     assert alone.indices[:6] != alone.indices[6:]
@@ -48,10 +43,13 @@ def test_same_seed_same_batches_whatever_the_workers(make_model: MakeModel, make
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_resume(
-    make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path, workers: int, resumed: bool,
-) -> None:  # fmt: skip
-    make_trainer(max_epochs=4).fit(make_model(), make_data())
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    workers: int,
+    resumed: bool,
+) -> None:
+    lab.trainer(max_epochs=4).fit(lab.model(), lab.data())
     phases: list[int] = []
     plain = datamodule_file.augment
 
@@ -61,53 +59,55 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
 
     monkeypatch.setattr(datamodule_file, "augment", watch)
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_001.ckpt" if resumed else None
-    data = make_data(num_workers=workers, finetune_epoch=3)
-    make_trainer("again", max_epochs=4).fit(make_model(), data, ckpt_path=checkpoint)
+    data = lab.data(num_workers=workers, finetune_epoch=3)
+    lab.trainer("again", max_epochs=4).fit(lab.model(), data, ckpt_path=checkpoint)
     assert phases == ([1] * 6 if resumed else [1] * 18) + [2] * 6
 
 
-def test_evaluation_only_resizes_and_normalises(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, faces: Path) -> None:  # fmt: skip
+def test_evaluation_only_resizes_and_normalises(lab: Lab, faces: Path) -> None:
     class Seen(Callback):
         images: list[torch.Tensor] = []  # noqa: RUF012
 
-        def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        def on_validation_batch_start(
+            self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any
+        ) -> None:
             self.images.append(batch[0])
 
     seen = Seen()
-    make_trainer(callbacks=[seen]).validate(make_model(), make_data(image_size=24), verbose=False)
+    lab.trainer(callbacks=[seen]).validate(lab.model(), lab.data(image_size=24), verbose=False)
     files = sorted((faces / "val").rglob("*.png"))
     expected = torch.stack([normalise(to_tensor(open_image(file), 24)[None].float() / 255)[0] for file in files])
     assert torch.equal(torch.cat(seen.images), expected)
     assert len(seen.images[0]) == 16  # twice the training batch
 
 
-def test_the_last_incomplete_training_batch_is_dropped(make_data: MakeData) -> None:
-    data = make_data(batch_size=9)
+def test_the_last_incomplete_training_batch_is_dropped(lab: Lab) -> None:
+    data = lab.data(batch_size=9)
     assert [len(labels) for _, labels, _ in data.train_dataloader()] == [9] * 5
 
 
-def test_a_cut_is_saved_with_the_run_and_can_be_used_again(make_model: MakeModel, make_trainer: MakeTrainer, tmp_path: Path, faces: Path) -> None:  # fmt: skip
+def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: Path, faces: Path) -> None:
     flat = tmp_path / "flat"
     shutil.copytree(faces / "train", flat)
     data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0)
-    make_trainer(max_epochs=1).fit(make_model(), data)
+    lab.trainer(max_epochs=1).fit(lab.model(), data)
     saved = tmp_path / "run" / "splits.csv"
     again = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7, splits=str(saved))
     other = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7)
     assert again.manifest.fingerprint() == data.manifest.fingerprint() != other.manifest.fingerprint()
 
 
-def test_a_test_split_cut_anew_from_changed_images_is_refused(make_model: MakeModel, make_trainer: MakeTrainer, tmp_path: Path, faces: Path) -> None:  # fmt: skip
+def test_a_test_split_cut_anew_from_changed_images_is_refused(lab: Lab, tmp_path: Path, faces: Path) -> None:
     flat = tmp_path / "flat"
     shutil.copytree(faces / "train", flat)
     options = {"root": str(flat), "image_size": 32, "batch_size": 8, "num_workers": 0}
-    make_trainer(max_epochs=1).fit(make_model(), EmotionDataModule(**options))
+    lab.trainer(max_epochs=1).fit(lab.model(), EmotionDataModule(**options))
     shutil.copy(faces / "val" / "happy" / "00.png", flat / "happy" / "new.png")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     with pytest.raises(DataError, match=r"splits\.csv"):
-        make_trainer("test").test(make_model(), EmotionDataModule(**options), ckpt_path=last, verbose=False)
+        lab.trainer("test").test(lab.model(), EmotionDataModule(**options), ckpt_path=last, verbose=False)
     kept = EmotionDataModule(**options, splits=str(tmp_path / "run" / "splits.csv"))
-    make_trainer("kept").test(make_model(), kept, ckpt_path=last, verbose=False)
+    lab.trainer("kept").test(lab.model(), kept, ckpt_path=last, verbose=False)
 
 
 @pytest.fixture
@@ -120,19 +120,23 @@ def broken(tmp_path: Path, faces: Path) -> Path:
     return root
 
 
-def test_unreadable_images_stop_the_run_before_epoch_0_and_are_listed(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, broken: Path) -> None:  # fmt: skip
-    trainer = make_trainer()
+def test_unreadable_images_stop_the_run_before_epoch_0_and_are_listed(lab: Lab, broken: Path) -> None:
+    trainer = lab.trainer()
     with pytest.raises(DataError, match=r"1 unreadable[^$]*--data\.unreadable skip[^$]*train/happy/00\.png"):
-        trainer.fit(make_model(), make_data(root=str(broken)))
+        trainer.fit(lab.model(), lab.data(root=str(broken)))
     assert trainer.global_step == 0
 
 
-def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(
+    lab: Lab, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(datamodule_file, "rank_zero_info", said.append)
-    seen, data, model = Batches(), make_data(root=str(broken), unreadable="skip", batch_size=5), make_model()
-    make_trainer(callbacks=[seen], max_epochs=1).fit(model, data)
-    bad = {index for index, name in enumerate(data.manifest.names) if name in ("train/happy/00.png", "val/angry/01.png")}
+    seen, data, model = Batches(), lab.data(root=str(broken), unreadable="skip", batch_size=5), lab.model()
+    lab.trainer(callbacks=[seen], max_epochs=1).fit(model, data)
+    bad = {
+        index for index, name in enumerate(data.manifest.names) if name in ("train/happy/00.png", "val/angry/01.png")
+    }
     assert len(bad) == 2
     assert not bad & {index for batch in seen.indices for index in batch}
     assert len(data.indices("train")) == 47
@@ -140,30 +144,31 @@ def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(make_model: Ma
     assert any("train/happy/00.png" in line and "1 unreadable" in line for line in said)
 
 
-def test_a_missing_test_split_says_what_to_do(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer, faces: Path, tmp_path: Path) -> None:  # fmt: skip
+def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: Path) -> None:
     root = tmp_path / "two"
     shutil.copytree(faces, root)
     shutil.rmtree(root / "test")
     with pytest.raises(DataError, match=r"no test images.*--data\.test_split val"):
-        make_trainer().test(make_model(), make_data(root=str(root)), verbose=False)
+        lab.trainer().test(lab.model(), lab.data(root=str(root)), verbose=False)
 
 
 @pytest.mark.parametrize(("name", "value"), [("image_size", 4), ("batch_size", 1), ("num_workers", -1)])
-def test_numbers_outside_their_range_are_refused(make_data: MakeData, name: str, value: int) -> None:
+def test_numbers_outside_their_range_are_refused(lab: Lab, name: str, value: int) -> None:
     with pytest.raises(UsageError, match=f"--data.{name} {value}"):
-        make_data(**{name: value})
+        lab.data(**{name: value})
 
 
-def test_a_batch_larger_than_the_data_is_refused(make_model: MakeModel, make_data: MakeData, make_trainer: MakeTrainer) -> None:  # fmt: skip
+def test_a_batch_larger_than_the_data_is_refused(lab: Lab) -> None:
     with pytest.raises(UsageError, match="batch_size 64 is more than the 48"):
-        make_trainer().fit(make_model(), make_data(batch_size=64))
+        lab.trainer().fit(lab.model(), lab.data(batch_size=64))
 
 
-def test_augmented_twins_cannot_reach_another_split(make_data: MakeData) -> None:
+def test_augmented_twins_cannot_reach_another_split(lab: Lab) -> None:
     """Augmentation happens to training batches only, after the split: no augmented image is ever stored or split."""
-    data = make_data()
+    data = lab.data()
     dataset = data.val_dataloader().dataset
     assert isinstance(dataset, datamodule_file.FaceDataset)
     assert {field.name for field in dataclasses.fields(dataset)} == {"read", "labels", "size"}
     train, val, test = (set(data.indices(split)) for split in ("train", "val", "test"))
-    assert not (train & val or train & test or val & test)
+    assert train.isdisjoint(val | test)
+    assert val.isdisjoint(test)

@@ -1,3 +1,5 @@
+from itertools import chain
+
 from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
 from emotion_lightning.evaluation.metrics import PADDING
 
@@ -23,7 +25,7 @@ def test_a_sampler_made_for_an_epoch_equals_one_that_is_told_it() -> None:
 
 def test_ranks_share_the_epoch_in_equal_parts() -> None:
     parts = [list(ShuffledSampler(IMAGES, 1, 0, rank, 3)) for rank in range(3)]
-    together = sum(parts, [])
+    together = list(chain(*parts))
     assert [len(part) for part in parts] == [3, 3, 3]
     assert len(set(together)) == 9
     assert set(together) <= set(IMAGES)
@@ -32,6 +34,6 @@ def test_ranks_share_the_epoch_in_equal_parts() -> None:
 def test_evaluation_sees_every_image_once_and_fills_up_with_padding() -> None:
     parts = [list(SequentialSampler(IMAGES, rank, 3)) for rank in range(3)]
     assert [len(part) for part in parts] == [4, 4, 4]
-    together = sum(parts, [])
+    together = list(chain(*parts))
     assert sorted(image for image in together if image != PADDING) == IMAGES
     assert list(SequentialSampler(IMAGES)) == IMAGES

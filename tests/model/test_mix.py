@@ -27,10 +27,13 @@ def test_mixup_weighs_each_image_with_its_partner(images: torch.Tensor, labels: 
     for seed in range(10):
         mixed, targets = Mixing(1.0, 0.0, prob=1.0)(images, labels, seed)
         found = [
-            any(torch.allclose(mixed[i], targets.weight * images[i] + (1 - targets.weight) * images[j], atol=1e-6)
-                and targets.partners[i] == labels[j] for j in range(len(images)))
+            any(
+                torch.allclose(mixed[i], targets.weight * images[i] + (1 - targets.weight) * images[j], atol=1e-6)
+                and targets.partners[i] == labels[j]
+                for j in range(len(images))
+            )
             for i in range(len(images))
-        ]  # fmt: skip
+        ]
         assert all(found)
 
 

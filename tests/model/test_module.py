@@ -1,19 +1,15 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch import nn
 
-from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
-
-Make = Callable[..., EmotionClassifier]
+from tests.conftest import Lab
 
 
 def test_head_is_the_recipes() -> None:
@@ -26,19 +22,19 @@ def test_head_is_the_recipes() -> None:
     assert head[2].weight.std().item() == pytest.approx((2 / (2048 + 512)) ** 0.5, rel=0.02)
 
 
-def test_every_weight_is_in_one_named_group_from_step_0(make_model: Make, make_data: Callable[..., EmotionDataModule], make_trainer: Callable[..., Trainer]) -> None:  # fmt: skip
-    model, trainer = make_model(), make_trainer(max_epochs=1)
-    trainer.fit(model, make_data())
+def test_every_weight_is_in_one_named_group_from_step_0(lab: Lab) -> None:
+    model, trainer = lab.model(), lab.trainer(max_epochs=1)
+    trainer.fit(model, lab.data())
     groups = trainer.optimizers[0].param_groups
     assert tuple(group["name"] for group in groups) == STAGES
     grouped = sorted(id(parameter) for group in groups for parameter in group["params"])
     assert grouped == sorted(id(parameter) for parameter in model.parameters())
 
 
-def test_logged_figures_are_those_of_scikit_learn(make_model: Make, make_data: Callable[..., EmotionDataModule], make_trainer: Callable[..., Trainer]) -> None:  # fmt: skip
+def test_logged_figures_are_those_of_scikit_learn(lab: Lab) -> None:
     from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
 
-    model, data, trainer = make_model(), make_data(), make_trainer()
+    model, data, trainer = lab.model(), lab.data(), lab.trainer()
     (logged,) = trainer.test(model, data, verbose=False)
     model.eval()
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
@@ -51,24 +47,28 @@ def test_logged_figures_are_those_of_scikit_learn(make_model: Make, make_data: C
     for average in ("macro", "weighted"):
         expected = f1_score(labels, predicted, average=average, zero_division=0)
         assert logged[f"test/f1_{average}"] == pytest.approx(expected)
-    rows = zip(("precision", "recall", "f1"), precision_recall_fscore_support(labels, predicted, zero_division=0), strict=False)
+    rows = zip(
+        ("precision", "recall", "f1"), precision_recall_fscore_support(labels, predicted, zero_division=0), strict=False
+    )
     for figure, values in rows:
         for name, value in zip(model.class_names, values, strict=True):
             assert logged[f"test_per_class/{figure}_{name}"] == pytest.approx(value)
 
 
-def test_every_mixed_image_counts_once_by_its_dominant_label(make_model: Make, make_data: Callable[..., EmotionDataModule], make_trainer: Callable[..., Trainer]) -> None:  # fmt: skip
-    model, trainer = make_model(mix_prob=1.0), make_trainer(max_epochs=1)
-    trainer.fit(model, make_data())
+def test_every_mixed_image_counts_once_by_its_dominant_label(lab: Lab) -> None:
+    model, trainer = lab.model(mix_prob=1.0), lab.trainer(max_epochs=1)
+    trainer.fit(model, lab.data())
     confusion, _ = model.train_scores.compute()
     assert confusion.sum() == 48  # three classes of sixteen, batches of eight
-    assert {"train/accuracy_dominant", "train/f1_macro_dominant", "train/f1_weighted_dominant"} <= set(trainer.callback_metrics)
+    assert {"train/accuracy_dominant", "train/f1_macro_dominant", "train/f1_weighted_dominant"} <= set(
+        trainer.callback_metrics
+    )
     assert "train/accuracy" not in trainer.callback_metrics
     assert {f"lr/{stage}" for stage in STAGES} <= set(trainer.callback_metrics)
 
 
-def test_restored_model_is_the_same_and_needs_no_weights_file(make_model: Make, make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:  # fmt: skip
-    model, trainer = make_model(), make_trainer()
+def test_restored_model_is_the_same_and_needs_no_weights_file(lab: Lab, tmp_path: Path) -> None:
+    model, trainer = lab.model(), lab.trainer()
     model.hparams["pretrained"] = str(tmp_path / "no longer there.safetensors")
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
@@ -77,8 +77,8 @@ def test_restored_model_is_the_same_and_needs_no_weights_file(make_model: Make, 
     assert all(torch.equal(value, restored.state_dict()[name]) for name, value in model.state_dict().items())
 
 
-def test_checkpoint_holds_plain_types_only(make_model: Make) -> None:
-    json.dumps(dict(make_model().hparams))
+def test_checkpoint_holds_plain_types_only(lab: Lab) -> None:
+    json.dumps(dict(lab.model().hparams))
 
 
 @pytest.mark.parametrize("address", ["https://example.org/model.ckpt", "missing.ckpt"])
@@ -92,13 +92,13 @@ def test_addresses_and_missing_files_are_not_loaded(address: str) -> None:
     [{"dropout_rate": 1.0}, {"label_smoothing": -0.1}, {"mix_prob": 1.1}, {"lr_backbone": 0.0}, {"pct_start": 1.0}]
     + [{"mixup_alpha": -1.0}, {"class_names": ["one"]}],
 )
-def test_numbers_outside_their_range_are_refused(make_model: Make, options: dict[str, object]) -> None:
+def test_numbers_outside_their_range_are_refused(lab: Lab, options: dict[str, object]) -> None:
     (name,) = options
     with pytest.raises(UsageError, match="two classes" if name == "class_names" else name):
-        make_model(**options)
+        lab.model(**options)
 
 
-def test_weights_are_channels_last(make_model: Make) -> None:
-    kernels = [p for p in make_model().backbone.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+def test_weights_are_channels_last(lab: Lab) -> None:
+    kernels = [p for p in lab.model().backbone.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)

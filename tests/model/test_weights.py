@@ -28,7 +28,9 @@ def assert_same_backbone(backbone: Backbone, source: torch.nn.Module) -> None:
 
 def test_safetensors_file_is_loaded(tmp_path: Path, source: torch.nn.Module) -> None:
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    assert_same_backbone(Backbone("test_resnet", find_weights("test_resnet", str(tmp_path / "weights.safetensors"))), source)
+    assert_same_backbone(
+        Backbone("test_resnet", find_weights("test_resnet", str(tmp_path / "weights.safetensors"))), source
+    )
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -1,0 +1,280 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from emotion_lightning.cli import main
+from emotion_lightning.schedule import STAGES
+
+TINY = [
+    *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.hidden_features", "16"),
+    *("--model.lr_backbone", "1e-3", "--model.lr_classifier", "1e-2"),
+    *("--data.image_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+    *("--unfreeze.schedule", "{0: classifier_only, 1: layer4, 2: all_layers}", "--ema.decay", "0.9"),
+    *("--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "1"),
+]
+QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+RUN = Path("lightning_logs/version_0")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
+
+
+def fails(capsys: pytest.CaptureFixture[str], status: int, *args: str) -> str:
+    """Run ``args``, which must end with ``status`` and one error message; return the message."""
+    with pytest.raises(SystemExit) as stopped:
+        main(args)
+    assert stopped.value.code == status
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error[error.index("error: ") :]
+
+
+@pytest.fixture(scope="module")
+def finished(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a run has ended."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["emotion_lightning"])
+        main(["fit", "--data.root", str(faces), *TINY, "--checkpoint.every_n_epochs", "1", *QUIET])
+    return folder
+
+
+@pytest.fixture
+def trained(finished: Path) -> Path:
+    """The checkpoints of that run, in a copy of its own."""
+    shutil.copytree(finished / "lightning_logs", "lightning_logs")
+    return RUN / "checkpoints"
+
+
+def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
+    assert {path.name for path in trained.iterdir()} >= {"best.ckpt", "last.ckpt", "epoch_000.ckpt"}
+    config = yaml.safe_load((RUN / "config.yaml").read_text())
+    assert config["trainer"]["precision"] == "16-mixed"  # as resolved from the options, for any machine
+    assert config["data"]["root"] == str(faces)
+
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    assert (metrics["split"], metrics["n"]) == ("test", 18)
+    assert set(metrics["per_class"]) == {"angry", "happy", "surprised"}
+    assert set(metrics["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
+    assert metrics["per_class"]["happy"]["support"] == 6
+    assert set(metrics) == {
+        *("split", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions")
+    }
+    assert metrics["versions"]["torch"] == version("torch")
+
+    main(["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
+    with (RUN / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    right = sum(Path(row["filepath"]).parent.name == row["label"] for row in rows)
+    assert right / 18 == pytest.approx(metrics["accuracy"])
+    for row in rows:
+        probabilities = {name: float(row[name]) for name in ("angry", "happy", "surprised")}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert max(probabilities, key=lambda name: probabilities[name]) == row["label"]
+    assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]  # only fit makes runs
+
+
+def test_validation_in_a_new_process_gives_the_figure_of_the_run(trained: Path) -> None:
+    best = torch.load(trained / "best.ckpt", weights_only=True)["callbacks"]["Checkpoint"]["best_score"]
+    command = ["test", "--ckpt_path", str(trained / "best.ckpt"), "--data.test_split", "val", *QUIET]
+    subprocess.run([sys.executable, "-m", "emotion_lightning", *command], check=True, capture_output=True)
+    assert json.loads((RUN / "metrics.json").read_text())["f1_macro"] == pytest.approx(best, abs=1e-6)
+
+
+def test_figures_of_every_epoch_are_in_tensorboard(trained: Path) -> None:
+    events = EventAccumulator(str(RUN))
+    events.Reload()
+    names = set(events.Tags()["scalars"])
+    for split, suffix in (("train", "_dominant"), ("val", "")):
+        for figure in ("accuracy", "f1_macro", "f1_weighted"):
+            assert f"{split}/{figure}{suffix}" in names
+        for figure in ("precision", "recall", "f1"):
+            assert f"{split}_per_class/{figure}_happy{suffix}" in names
+        assert len(events.Scalars(f"{split}/loss")) == 3
+    assert {f"lr/{stage}" for stage in STAGES} <= names
+    assert [point.value for point in events.Scalars("schedule/trainable_stages")] == [1, 2, 6]
+    assert all(point.value > 0 for point in events.Scalars("train/images_per_second"))
+    assert len(events.Scalars("train/epoch_seconds")) == 3
+
+
+def test_resume_goes_on_in_the_same_run_with_its_options(faces: Path, trained: Path) -> None:
+    whole = torch.load(trained / "last.ckpt", weights_only=True)
+    config = (RUN / "config.yaml").read_text()
+    main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
+    resumed = torch.load(trained / "last.ckpt", weights_only=True)
+    for key in ("state_dict", "raw_state_dict"):
+        assert all(torch.equal(value, resumed[key][name]) for name, value in whole[key].items())
+    assert whole["hyper_parameters"] == resumed["hyper_parameters"]
+    assert (RUN / "config.yaml").read_text() == config
+    assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "options", "message"),
+    [
+        ("fit", ("--model.dropout_rate", "0.3"), r"--model.dropout_rate 0.3 contradicts the checkpoint"),
+        ("test", ("--model.dropout_rate", "0.3"), r"--model.dropout_rate 0.3 contradicts the checkpoint"),
+        ("fit", ("--trainer.max_epochs", "9"), "--trainer.max_epochs 9 contradicts the checkpoint, whose run has 3"),
+        ("fit", ("--ema.decay", "0.5"), "--ema.decay 0.5 contradicts"),
+        ("fit", ("--unfreeze.schedule", "{0: all}"), "--unfreeze.schedule {0: 'all'} contradicts"),
+        ("fit", ("--data.seed", "1"), "--data.seed 1 contradicts"),
+    ],
+)
+def test_options_that_contradict_the_checkpoint_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str], subcommand: str, options: tuple[str, str], message: str
+) -> None:
+    assert message in fails(capsys, 2, subcommand, "--ckpt_path", str(trained / "last.ckpt"), *options)
+
+
+def test_options_that_say_the_same_are_no_contradiction(trained: Path) -> None:
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--model.dropout_rate", "0.5", *QUIET])
+
+
+def test_restoring_needs_no_pretrained_weights(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = torch.load(trained / "last.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["pretrained"] = "gone.safetensors"
+    torch.save(checkpoint, trained / "last.ckpt")
+    main(["test", "--ckpt_path", str(trained / "last.ckpt"), *QUIET])
+
+
+def test_training_without_data_root_uses_the_drawn_faces() -> None:
+    main(["fit", *TINY, "--data.batch_size", "16", "--trainer.fast_dev_run", "true", *QUIET])
+
+
+def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.yaml").write_text("model: {dropout_rate: 0.1, lr_backbone: 1.0e-4}\ndata: {batch_size: 4}\n")
+    Path("b.yaml").write_text("model: {dropout_rate: 0.2}\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "a.yaml", "--config", "b.yaml", "--data.batch_size", "9", "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["model"]["dropout_rate"], config["model"]["lr_backbone"], config["data"]["batch_size"]) == (
+        0.2,
+        1e-4,
+        9,
+    )
+
+
+def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    expected = {
+        "model": {"backbone": "resnet50", "pretrained": True, "dropout_rate": 0.5, "hidden_features": 512}
+        | {"lr_backbone": 1e-5, "lr_classifier": 1e-3, "weight_decay": 0.01, "eps": 1e-8, "pct_start": 0.1}
+        | {"label_smoothing": 0.1, "mixup_alpha": 0.3, "cutmix_alpha": 1.0, "mix_prob": 0.8},
+        "data": {"image_size": 224, "batch_size": 16, "seed": 42},
+        "ema": {"decay": 0.9999},
+        "early_stopping": {"patience": 15, "min_delta": 0.001},
+        "checkpoint": {"every_n_epochs": 5},
+        "trainer": {"max_epochs": 80, "precision": "16-mixed", "gradient_clip_val": 1.0},
+    }
+    for group, options in expected.items():
+        assert {name: config[group][name] for name in options} == options
+    schedule = {int(epoch): stage for epoch, stage in config["unfreeze"]["schedule"].items()}
+    assert schedule == {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fit", "--model.lr_bacbone", "1"], "did you mean --model.lr_backbone?"),
+        (["fit", "--model.lr_b", "1"], "unrecognized arguments: --model.lr_b 1"),
+        (["fit", "--dat.root", "x"], "did you mean --data.root?"),
+        (["fit", "--model.lr_backbone", "fast"], "model.lr_backbone"),
+        (["fit", "--config", "missing.yaml"], "missing.yaml"),
+        (["fot"], "'fot'"),
+        (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
+        (["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"], "unknown stage 'layer7' at epoch 5"),
+        (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),
+        (["fit", "--data.batch_size", "1"], "--data.batch_size 1"),
+        (["fit", "--trainer.accelerator", "gpu", *TINY], "gpu backend"),
+    ],
+)
+def test_wrong_usage_takes_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    if message == "gpu backend" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    error = fails(capsys, 2, *args)
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_wrong_key_in_a_config_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("typo.yaml").write_text("model: {lr_hed: 0.1, lr_clasifier: 0.1}\n")
+    assert "model.lr_" in fails(capsys, 2, "fit", "--config", "typo.yaml")
+
+
+def test_data_errors_take_one_line_and_status_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    error = fails(capsys, 1, "fit", *TINY, "--data.root", "nowhere")
+    assert "nowhere" in error
+    assert error.count("\n") == 1
+    (tmp_path / "empty").mkdir()
+    assert "empty" in fails(capsys, 1, "fit", *TINY, "--data.root", "empty")
+
+
+@pytest.mark.parametrize("path", ["best", "https://example.org/a.ckpt", "missing.ckpt"])
+def test_checkpoints_that_are_no_files_are_refused(capsys: pytest.CaptureFixture[str], path: str) -> None:
+    assert f"--ckpt_path {path}: no such file" in fails(capsys, 1, "test", "--ckpt_path", path)
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Path("broken.ckpt").write_bytes(b"PK no checkpoint")
+    assert "broken.ckpt" in fails(capsys, 1, "test", "--ckpt_path", "broken.ckpt")
+    torch.save({"state_dict": {}}, "foreign.ckpt")
+    assert "not a checkpoint of an emotion_lightning run" in fails(capsys, 1, "test", "--ckpt_path", "foreign.ckpt")
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"evil": Evil()}, "evil.ckpt")
+    assert "may run code" in fails(capsys, 1, "test", "--ckpt_path", "evil.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_checkpoint_of_other_classes_names_them(
+    capsys: pytest.CaptureFixture[str], trained: Path, faces: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(faces, other)
+    for split in ("train", "val", "test"):
+        (other / split / "angry").rename(other / split / "sad")
+    error = fails(capsys, 1, "test", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(other))
+    assert "angry" in error
+    assert "sad" in error
+
+
+def test_data_of_another_spelling_and_order_is_mapped_by_name(trained: Path, faces: Path, tmp_path: Path) -> None:
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    before = json.loads((RUN / "metrics.json").read_text())
+    other = tmp_path / "other"
+    shutil.copytree(faces, other)
+    for split in ("train", "val", "test"):
+        (other / split / "angry").rename(other / split / "zz")
+        (other / split / "zz").rename(other / split / "Anger")
+        (other / split / "happy").rename(other / split / "joy")
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(other), *QUIET])
+    after = json.loads((RUN / "metrics.json").read_text())
+    assert after["per_class"] == before["per_class"]
+
+
+def test_unwritable_output_folder_is_named(capsys: pytest.CaptureFixture[str], faces: Path) -> None:
+    Path("taken").write_text("a file")
+    error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.default_root_dir", "taken")
+    assert "taken" in error
