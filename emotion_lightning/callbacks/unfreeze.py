@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
 from emotion_lightning.errors import UsageError
-from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainable_stages
+from emotion_lightning.schedule import RECIPE_SCHEDULE, augmentation_phase, parse_schedule, trainable_stages
 
 
 class Staged(Protocol):
@@ -63,6 +63,10 @@ class Unfreeze(Callback):
         """Apply the epoch's stages, and say so when they change."""
         stages = self._apply(trainer, pl_module)
         pl_module.log("schedule/trainable_stages", float(len(stages)))
+        datamodule = getattr(trainer, "datamodule", None)
+        if hasattr(datamodule, "finetune_epoch"):
+            phase = augmentation_phase(trainer.current_epoch, datamodule.finetune_epoch)
+            pl_module.log("schedule/augmentation_phase", float(phase))
         if trainer.current_epoch in self.schedule:
             rank_zero_info(f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))}")
 
