@@ -1,6 +1,7 @@
 """The command line: ``python -m emotion_lightning {fit,validate,test,predict}``."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Predictions, Results, Timing, Unfreeze
 from emotion_lightning.callbacks.checkpoint import FOLDER, make_writable
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.errors import EmotionError
+from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
 
+PROGRAM = "python -m emotion_lightning"
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
     "max_epochs": 80,
@@ -44,6 +46,7 @@ class EmotionCLI(LightningCLI):
             trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
+            parser_kwargs={"prog": PROGRAM, "description": "Train and judge a facial-emotion classifier."},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
             args=list(sys.argv[1:] if args is None else args),
@@ -68,6 +71,10 @@ class EmotionCLI(LightningCLI):
         subcommand = self.config.subcommand
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
+            if subcommand != "fit":
+                raise UsageError(
+                    f"{subcommand} needs --ckpt_path, such as a run's best.ckpt: the classifier is untrained"
+                )
             return
         self.checkpoint_path = str(path)
         saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
@@ -106,11 +113,11 @@ class EmotionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
-        best, program = _relative(checkpoint.best_model_path), "python -m emotion_lightning"
+        best = _relative(checkpoint.best_model_path)
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
             f"\nCheckpoint: {best}"
-            f"\nNext:\n  {program} test --ckpt_path {best}\n  tensorboard --logdir {RUNS}"
+            f"\nNext:\n  {PROGRAM} test --ckpt_path {best}\n  tensorboard --logdir {best.parents[2]}"
         )
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
@@ -124,12 +131,23 @@ class EmotionCLI(LightningCLI):
         return TensorBoardLogger(root or ".", name=RUNS)
 
 
+EXPECTED_WARNINGS = (
+    r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
+    r"Precision .* is not supported by the model summary",  # which then counts megabytes of fp32; that is right here
+    r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
+    r"The number of training batches .* is smaller than the logging interval",  # epochs' figures are logged all the same
+    r"It is recommended to use .*sync_dist=True",  # every figure logged was already summed over the ranks
+)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in one line on stderr and exit status 1 or 2.
 
     Args:
         args: Arguments behind the program's name; by default those of the process.
     """
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     try:
         EmotionCLI(args)
     except EmotionError as error:
@@ -147,6 +165,6 @@ def _stop(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _relative(path: str) -> str:
+def _relative(path: str) -> Path:
     absolute = Path(path).resolve()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

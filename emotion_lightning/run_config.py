@@ -31,8 +31,11 @@ class RunConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
-        folder = trainer.log_dir  # asks all ranks, so all must come here
-        if stage == "fit" and trainer.logger is not None and not (Path(folder or "") / self.config_filename).is_file():
+        if stage != "fit" or trainer.logger is None:
+            return
+        # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        if not trainer.strategy.broadcast((folder / self.config_filename).is_file()):
             super().setup(trainer, pl_module, stage)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -65,6 +68,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     data["class_names"] = model.pop("class_names")
     for linked in (model, "seed"), (data, "finetune_epoch"):
         linked[0].pop(linked[1], None)
+    if data.get("root") is not None:  # as an absolute path, so that any folder will do to start from
+        data["root"] = checkpoint.get("EmotionDataModule", {}).get("root", data["root"])
     saved = yaml.safe_load(checkpoint.get(KEY, "")) or {}
     trainer = saved.get("trainer", {})
     if subcommand == "fit":
@@ -72,8 +77,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         return {"model": model, "data": data, "trainer": trainer} | {
             name: saved[name] for name in CALLBACKS if name in saved
         }
-    if subcommand == "predict":
-        data.pop("root", None)
+    if subcommand == "predict":  # never the training images unless they are asked for
+        data["root"] = data["splits"] = None
     return {"model": model, "data": data, "trainer": {k: v for k, v in trainer.items() if k == "precision"}}
 
 

@@ -198,6 +198,7 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         (["fit", "--model.lr_backbone", "fast"], "model.lr_backbone"),
         (["fit", "--config", "missing.yaml"], "missing.yaml"),
         (["fot"], "'fot'"),
+        (["test"], "test needs --ckpt_path"),
         (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
         (["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"], "unknown stage 'layer7' at epoch 5"),
         (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),

@@ -1,5 +1,6 @@
 """Two processes on one machine; each test starts them itself, because a process group cannot be shared."""
 
+import json
 import os
 import subprocess
 import sys
@@ -76,3 +77,28 @@ def test_a_strategy_that_would_leave_unfrozen_stages_apart_is_refused(faces: Pat
     done = start(faces, tmp_path, "ddp")
     assert done.returncode != 0
     assert "ddp_find_unused_parameters_true" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_line_chooses_the_strategy_that_follows_unfreezing(faces: Path, tmp_path: Path) -> None:
+    command = [
+        *("fit", "--data.root", str(faces), "--data.image_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"),
+        *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--trainer.max_epochs", "2"),
+        *("--unfreeze.schedule", "{0: classifier, 1: all}", "--trainer.accelerator", "cpu", "--trainer.devices", "2"),
+        *("--trainer.enable_progress_bar", "false"),
+    ]  # fmt: skip
+    run = [sys.executable, "-m", "emotion_lightning"]
+    fit = subprocess.run([*run, *command], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert fit.returncode == 0, fit.stderr[-2000:]
+    folder = tmp_path / "lightning_logs" / "version_0"
+    assert (folder / "config.yaml").is_file()
+    test = ["test", "--ckpt_path", str(folder / "checkpoints" / "best.ckpt"), "--trainer.accelerator", "cpu"]
+    results = []
+    for devices in ("1", "2"):
+        subprocess.run(
+            [*run, *test, "--trainer.devices", devices], cwd=tmp_path, capture_output=True, timeout=300, check=True
+        )
+        results.append(json.loads((folder / "metrics.json").read_text()))
+    assert results[0]["n"] == results[1]["n"] == 18
+    assert results[0]["per_class"] == results[1]["per_class"]
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)

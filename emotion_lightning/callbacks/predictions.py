@@ -43,11 +43,11 @@ class Predictions(Callback):
         probabilities = torch.cat([batch[0] for batch in self._batches])
         indices = torch.cat([batch[1] for batch in self._batches])
         self._batches = []
+        path = self.output or run_folder(trainer) / "predictions.csv"
         if not trainer.is_global_zero:
             return
         rows = sorted((i, p) for i, p in zip(indices.tolist(), probabilities.tolist(), strict=True) if i != PADDING)
         paths = trainer.datamodule.predicted.paths  # type: ignore[attr-defined]
-        path = self.output or run_folder(trainer) / "predictions.csv"
         replaced = ", in place of an earlier one" if path.is_file() else ""
         _write(path, pl_module.hparams["class_names"], [(str(paths[i]), p) for i, p in rows])
         rank_zero_info(f"Wrote {len(rows):,} predictions to {path}{replaced}")

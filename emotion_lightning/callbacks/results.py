@@ -19,9 +19,8 @@ class Results(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file."""
-        metrics = test_metrics(trainer, pl_module)
+        metrics, path = test_metrics(trainer, pl_module), run_folder(trainer) / "metrics.json"  # asks all ranks
         if trainer.is_global_zero:
-            path = run_folder(trainer) / "metrics.json"
             replaced = ", in place of an earlier test's" if path.is_file() else ""
             path.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             rank_zero_info(f"Wrote {path}{replaced}")

@@ -64,7 +64,7 @@ class Unfreeze(Callback):
         stages = self._apply(trainer, pl_module)
         pl_module.log("schedule/trainable_stages", float(len(stages)))
         datamodule = getattr(trainer, "datamodule", None)
-        if hasattr(datamodule, "finetune_epoch"):
+        if datamodule is not None and hasattr(datamodule, "finetune_epoch"):
             phase = augmentation_phase(trainer.current_epoch, datamodule.finetune_epoch)
             pl_module.log("schedule/augmentation_phase", float(phase))
         if trainer.current_epoch in self.schedule:

@@ -118,7 +118,10 @@ class EmotionClassifier(LightningModule):
         """Build AdamW and OneCycle for the whole run, every stage included."""
         h = self.hparams
         optimizer = adamw(self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"])
-        scheduler = one_cycle(optimizer, int(self.trainer.estimated_stepping_batches), h["pct_start"])
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UsageError("--trainer.max_epochs is missing: OneCycle is planned for a run of known length")
+        scheduler = one_cycle(optimizer, int(steps), h["pct_start"])
         self._total_steps = scheduler.total_steps
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
