@@ -72,9 +72,7 @@ class EmotionCLI(LightningCLI):
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
             if subcommand != "fit":
-                raise UsageError(
-                    f"{subcommand} needs --ckpt_path, such as a run's best.ckpt: the classifier is untrained"
-                )
+                raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
         saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
@@ -135,7 +133,7 @@ EXPECTED_WARNINGS = (
     r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
     r"Precision .* is not supported by the model summary",  # which then counts megabytes of fp32; that is right here
     r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
-    r"The number of training batches .* is smaller than the logging interval",  # epochs' figures are logged all the same
+    r"The number of training batches .* is smaller than the logging",  # the figures of epochs are logged all the same
     r"It is recommended to use .*sync_dist=True",  # every figure logged was already summed over the ranks
 )
 

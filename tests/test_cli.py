@@ -169,6 +169,21 @@ def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[s
     )
 
 
+def test_predict_asks_which_images(capsys: pytest.CaptureFixture[str], trained: Path) -> None:
+    assert "--data.root is missing" in fails(capsys, 2, "predict", "--ckpt_path", str(trained / "best.ckpt"))
+
+
+def test_a_checkpoint_finds_its_data_from_any_folder(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(trained / "best.ckpt", weights_only=True)
+    checkpoint["datamodule_hyper_parameters"]["root"] = "faces"  # as it was given, where it was given
+    torch.save(checkpoint, trained / "best.ckpt")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    main(["test", "--ckpt_path", str(tmp_path / trained / "best.ckpt"), *QUIET])
+
+
 def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--print_config"])

@@ -82,7 +82,7 @@ def test_a_strategy_that_would_leave_unfrozen_stages_apart_is_refused(faces: Pat
 @pytest.mark.slow
 def test_the_command_line_chooses_the_strategy_that_follows_unfreezing(faces: Path, tmp_path: Path) -> None:
     command = [
-        *("fit", "--data.root", str(faces), "--data.image_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"),
+        *("fit", "--data.root", str(faces), "--data.image_size", "32", "--data.batch_size", "4"),
         *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--trainer.max_epochs", "2"),
         *("--unfreeze.schedule", "{0: classifier, 1: all}", "--trainer.accelerator", "cpu", "--trainer.devices", "2"),
         *("--trainer.enable_progress_bar", "false"),
