@@ -67,18 +67,23 @@ class EmotionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run take the place of the defaults."""
         self.checkpoint_path: str | None = None
-        self.config = parser.parse_args(args)
+        quiet = [arg for arg in args if not arg.startswith("--print_config")]  # not before the checkpoint is known
+        self.config = parser.parse_args(quiet)
         subcommand = self.config.subcommand
+        if args[0] != subcommand:
+            raise UsageError(f"put {subcommand} first and its options behind it, not {args[0]}")
+        if not 0 <= (seed := self.config[subcommand].data.seed) < 2**32:
+            raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
+            self.config = parser.parse_args(args)
             if subcommand != "fit":
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
         saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
         base = [subcommand, "--config", yaml.safe_dump(saved)]
-        behind = args.index(subcommand) + 1
-        self.config = parser.parse_args([*base, *args[behind:]])
+        self.config = parser.parse_args([*base, *args[1:]])
         before = parser.parse_args(base)
         refuse_contradictions(before[subcommand].as_dict(), self.config[subcommand].as_dict(), subcommand)
         self.config[subcommand].weights_only = True
@@ -112,10 +117,12 @@ class EmotionCLI(LightningCLI):
         if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
         best = _relative(checkpoint.best_model_path)
+        folder = self.trainer.log_dir if self.trainer.logger else None
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
             f"\nCheckpoint: {best}"
-            f"\nNext:\n  {PROGRAM} test --ckpt_path {best}\n  tensorboard --logdir {best.parents[2]}"
+            f"\nNext:\n  {PROGRAM} test --ckpt_path {best}"
+            + (f"\n  tensorboard --logdir {_relative(str(Path(folder).parent))}" if folder else "")
         )
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
@@ -124,6 +131,8 @@ class EmotionCLI(LightningCLI):
             folder = Path(self.checkpoint_path).resolve().parent
             if folder.name == FOLDER:
                 run = folder.parent
+                if root is not None and Path(root).resolve() != run.parent.parent:
+                    raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
                 return TensorBoardLogger(run.parent.parent, name=run.parent.name, version=run.name)
         make_writable(Path(root or ".") / RUNS)
         return TensorBoardLogger(root or ".", name=RUNS)

@@ -26,7 +26,7 @@ class EmotionParser(LightningArgumentParser):
     def _suggestion(self, message: str) -> str:
         known = set(_options(self))
         for name in OPTION.findall(message):
-            if name not in known and (near := get_close_matches(name, known, n=1)):
+            if name not in known and (near := get_close_matches(name, known, n=1, cutoff=0.7)):
                 return f" -- did you mean --{near[0]}?"
         return ""
 

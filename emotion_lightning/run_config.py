@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.serialization import load_safely
 
 Config = dict[str, Any]
 KEY = "config"
@@ -49,14 +48,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         DataError: The file is missing or damaged, or would run code.
     """
-    if not Path(path).is_file():
-        raise DataError(f"--ckpt_path {path}: no such file; give the path of a .ckpt file, such as a run's best.ckpt")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UnpicklingError as error:
-        raise DataError(f"--ckpt_path {path}: holds more than plain data and may run code; it is not loaded") from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"--ckpt_path {path}: the file is damaged or no checkpoint") from error
+    checkpoint: dict[str, Any] = load_safely(path, "--ckpt_path", mmap=True)
     if not isinstance(checkpoint, dict) or "class_names" not in checkpoint.get("hyper_parameters", {}):
         raise DataError(f"--ckpt_path {path}: not a checkpoint of an emotion_lightning run")
     return checkpoint
@@ -68,12 +60,14 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     data["class_names"] = model.pop("class_names")
     for linked in (model, "seed"), (data, "finetune_epoch"):
         linked[0].pop(linked[1], None)
-    if data.get("root") is not None:  # as an absolute path, so that any folder will do to start from
-        data["root"] = checkpoint.get("EmotionDataModule", {}).get("root", data["root"])
+    where = checkpoint.get("EmotionDataModule", {})
+    for name in ("root", "splits"):  # as absolute paths, so that any folder will do to start from
+        data[name] = where.get(name, data.get(name))
     saved = yaml.safe_load(checkpoint.get(KEY, "")) or {}
     trainer = saved.get("trainer", {})
     if subcommand == "fit":
-        trainer = {name: value for name, value in trainer.items() if name != "logger"}
+        if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
+            trainer.pop("default_root_dir", None)
         return {"model": model, "data": data, "trainer": trainer} | {
             name: saved[name] for name in CALLBACKS if name in saved
         }
@@ -91,14 +85,11 @@ def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], s
     fixed = RESUME if subcommand == "fit" else MODEL
     now = dict(_flat(config))
     for name, before in _flat(saved):
-        # the model's seed is the data's
-        if (
-            name != "model.seed"
-            and now[name] != before
-            and any(name == option or name.startswith(f"{option}.") for option in fixed)
-        ):
+        if not any(name == option or name.startswith(f"{option}.") for option in fixed) or name == "model.seed":
+            continue  # free to differ; the model's seed is the data's
+        if now.get(name) != before:
             raise UsageError(
-                f"--{name} {now[name]} contradicts the checkpoint, whose run has {before}; leave the option out"
+                f"--{name} {now.get(name)} contradicts the checkpoint, whose run has {before}; leave the option out"
                 + (", or start a new run" if subcommand == "fit" else "")
             )
 

@@ -108,8 +108,10 @@ def test_figures_of_every_epoch_are_in_tensorboard(trained: Path) -> None:
         assert len(events.Scalars(f"{split}/loss")) == 3
     assert {f"lr/{stage}" for stage in STAGES} <= names
     assert [point.value for point in events.Scalars("schedule/trainable_stages")] == [1, 2, 6]
-    assert all(point.value > 0 for point in events.Scalars("train/images_per_second"))
-    assert len(events.Scalars("train/epoch_seconds")) == 3
+    assert [point.value for point in events.Scalars("schedule/augmentation_phase")] == [1, 2, 2]
+    for split in ("train", "val"):
+        assert all(point.value > 0 for point in events.Scalars(f"{split}/images_per_second"))
+        assert len(events.Scalars(f"{split}/epoch_seconds")) == 3
 
 
 def test_resume_goes_on_in_the_same_run_with_its_options(faces: Path, trained: Path) -> None:
@@ -169,6 +171,34 @@ def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[s
     )
 
 
+def test_a_run_without_logger_ends_well(faces: Path) -> None:
+    main(["fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.logger", "false"])
+    assert Path("checkpoints/best.ckpt").is_file()
+
+
+def test_structured_options_go_with_a_checkpoint(trained: Path) -> None:
+    logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "csv"]
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), *logger, *QUIET])
+    assert list(Path("csv").rglob("metrics.csv"))
+
+
+def test_printed_config_is_that_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"] == "test_resnet"
+
+
+def test_another_output_folder_for_a_resume_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), "--trainer.default_root_dir", "elsewhere"]
+    assert "--trainer.default_root_dir elsewhere" in fails(capsys, 2, *args)
+
+
+def test_unwritable_predictions_are_said_first(trained: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken").write_text("a file")
+    args = ["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test")]
+    assert "taken" in fails(capsys, 1, *args, "--predictions.output", "taken/out.csv", *QUIET)
+
+
 def test_predict_asks_which_images(capsys: pytest.CaptureFixture[str], trained: Path) -> None:
     assert "--data.root is missing" in fails(capsys, 2, "predict", "--ckpt_path", str(trained / "best.ckpt"))
 
@@ -214,6 +244,8 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         (["fit", "--config", "missing.yaml"], "missing.yaml"),
         (["fot"], "'fot'"),
         (["test"], "test needs --ckpt_path"),
+        (["--config", "top.yaml", "test"], "put test first"),
+        (["fit", "--data.seed", "-1"], "--data.seed -1"),
         (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
         (["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"], "unknown stage 'layer7' at epoch 5"),
         (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),
@@ -224,6 +256,7 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
 def test_wrong_usage_takes_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str], args: list[str], message: str
 ) -> None:
+    Path("top.yaml").write_text("test: {ckpt_path: best.ckpt}\n")
     if message == "gpu backend" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     error = fails(capsys, 2, *args)
@@ -232,8 +265,8 @@ def test_wrong_usage_takes_one_line_and_status_2(
 
 
 def test_a_wrong_key_in_a_config_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("typo.yaml").write_text("model: {lr_hed: 0.1, lr_clasifier: 0.1}\n")
-    assert "model.lr_" in fails(capsys, 2, "fit", "--config", "typo.yaml")
+    Path("typo.yaml").write_text("model: {lr_clasifier: 0.1}\n")
+    assert "did you mean --model.lr_classifier?" in fails(capsys, 2, "fit", "--config", "typo.yaml")
 
 
 def test_data_errors_take_one_line_and_status_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

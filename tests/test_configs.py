@@ -36,6 +36,7 @@ def test_every_config_starts_with_its_command_time_and_score(config: Path) -> No
     header = config.read_text().split("\nmodel:")[0].split("\ndata:")[0]
     for wanted in (f"fit --config configs/{config.name}", "# Time:", "# Score:"):
         assert wanted in header
+    assert "TODO" not in header
 
 
 def test_the_recipe_is_what_a_user_gets_who_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
 from emotion_lightning.errors import DataError, UsageError
@@ -10,6 +12,15 @@ from emotion_lightning.model.module import EmotionClassifier
 from tests.conftest import Lab
 
 VARYING = ("best_model_path",)  # paths differ between the two runs' folders
+
+
+class Snapshot(Callback):
+    """Keeps the run's folder as it was after each epoch, where a kill would have left it."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        run = Path(trainer.default_root_dir)
+        if trainer.current_epoch and run.name == "whole":
+            shutil.copytree(run, run.parent / f"after_{trainer.current_epoch - 1}")
 
 
 def assert_equal(a: Any, b: Any, where: str = "") -> None:
@@ -35,17 +46,24 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     lab: Lab, tmp_path: Path, workers: int, precision: str
 ) -> None:
-    torch.use_deterministic_algorithms(False)
-    whole = lab.trainer("whole", precision=precision)
-    whole.fit(lab.model(), lab.data(num_workers=workers))
+    def trainer(folder: str) -> Trainer:
+        schedule = {0: "classifier_only", 1: "layer4", 2: "all_layers"}
+        patient = EarlyStopping(patience=3, min_delta=0.9)  # which nothing satisfies, so that it counts
+        callbacks = [Unfreeze(schedule), EMA(0.9), patient, Checkpoint(every_n_epochs=1), Snapshot()]
+        return lab.trainer(folder, max_epochs=5, precision=precision, callbacks=callbacks)
+
+    trainer("whole").fit(lab.model(), lab.data(num_workers=workers))
     folder = tmp_path / "whole" / "checkpoints"
-    for epoch in (0, 1):
+    for epoch in (0, 1, 3):
         torch.manual_seed(epoch + 77)  # whatever else was drawn in the meantime
-        resumed = lab.trainer(f"resumed_{epoch}", precision=precision)
-        model = lab.model()
-        resumed.fit(model, lab.data(num_workers=workers), ckpt_path=folder / f"epoch_{epoch:03d}.ckpt")
-        again = tmp_path / f"resumed_{epoch}" / "checkpoints"
-        for later in range(epoch + 1, 3):
+        killed = tmp_path / f"after_{epoch}"
+        trainer(killed.name).fit(
+            lab.model(), lab.data(num_workers=workers), ckpt_path=killed / "checkpoints" / "last.ckpt"
+        )
+        waited = torch.load(folder / "last.ckpt", weights_only=True)["callbacks"]
+        assert next(state for name, state in waited.items() if "EarlyStopping" in name)["wait_count"] == 3
+        again = killed / "checkpoints"
+        for later in range(epoch + 1, 5):
             name = f"epoch_{later:03d}.ckpt"
             expected, found = (torch.load(f / name, weights_only=True) for f in (folder, again))
             for key in (

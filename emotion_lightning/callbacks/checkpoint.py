@@ -8,9 +8,11 @@ import lightning.pytorch.callbacks as callbacks
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.serialization import load_safely
 
 FOLDER = "checkpoints"
 
@@ -41,12 +43,35 @@ class Checkpoint(callbacks.Checkpoint):
         """Make sure that the folder can be written, before an hour of training is lost for it."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
-        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        self.folder = Path(trainer.log_dir or trainer.default_root_dir).resolve() / FOLDER
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
             make_writable(self.folder)
             for orphan in self.folder.glob(".*.tmp"):  # left by a run that was killed while writing
                 orphan.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what an earlier run, or a later epoch of this one, has left in the folder.
+
+        Raises:
+            DataError: The folder holds another run's checkpoints.
+        """
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        best, last = self.folder / "best.ckpt", self.folder / "last.ckpt"
+        if trainer.ckpt_path is None and trainer.strategy.broadcast(last.is_file()):
+            raise DataError(f"{self.folder} holds the checkpoints of another run: resume it, or choose another folder")
+        if not self.best_model_path:
+            return
+        epoch = trainer.strategy.broadcast(_best_epoch(Path(self.best_model_path)) if trainer.is_global_zero else 0)
+        if epoch == self.best_epoch:
+            return
+        kept = self.folder / f"best_epoch_{epoch:03d}.ckpt"  # better than the epochs up to here, but not one of them
+        if trainer.is_global_zero and best.is_file():
+            best.rename(kept)
+        rank_zero_info(f"best.ckpt is of epoch {epoch}, later than the checkpoint resumed; kept as {kept.name}")
+        self.best_model_path, self.best_score = "", float("-inf")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what this epoch calls for."""
@@ -75,7 +100,7 @@ class Checkpoint(callbacks.Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore which checkpoint is the best; in a run folder that was moved, it is the one in the folder."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
-        candidates = [Path(state_dict["best_model_path"]), self.folder / "best.ckpt"]
+        candidates = [self.folder / "best.ckpt", Path(state_dict["best_model_path"])]
         self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
         if not self.best_model_path:
             self.best_score = float("-inf")  # a best that is gone must not hinder the next one
@@ -107,7 +132,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise DataError(f"cannot write the checkpoint {path}: {error}; free space or mend the folder") from error
 
 
-def make_writable(folder: Path) -> None:
+def _best_epoch(path: Path) -> int:
+    saved: int = load_safely(path, "checkpoint", mmap=True)["epoch"]
+    return saved
+
+
+def make_writable(folder: Path, option: str = "--trainer.default_root_dir") -> None:
     """Make ``folder`` if need be, and write a file to it to see that it takes one.
 
     Raises:
@@ -119,9 +149,7 @@ def make_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise DataError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder by --trainer.default_root_dir"
-        ) from error
+        raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder by {option}") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -36,11 +36,15 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch's score with the best, and stop when the patience is over."""
+        if not trainer.is_last_batch:
+            return  # a validation within the epoch, which no checkpoint holds
         stopping = trainer.should_stop
         super().on_validation_end(trainer, pl_module)
         if self._unfreezing_is_pending(trainer):
             self.wait_count, self.stopped_epoch = 0, 0
             trainer.should_stop = stopping
+        elif trainer.should_stop and not stopping:
+            rank_zero_info(f"Early stopping: no gain in {MONITOR} for {self.patience} epochs")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights of the best checkpoint into the model."""

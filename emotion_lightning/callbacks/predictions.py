@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from emotion_lightning.callbacks.checkpoint import make_writable
 from emotion_lightning.callbacks.results import run_folder
 from emotion_lightning.evaluation.metrics import PADDING
 
@@ -23,6 +24,10 @@ class Predictions(Callback):
     def __init__(self, output: str | None = None):
         self.output = None if output is None else Path(output).expanduser()
         self._batches: list[tuple[Tensor, Tensor]] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that the file can be written, before anything is predicted."""
+        make_writable((self.output or run_folder(trainer) / "predictions.csv").parent, "--predictions.output")
 
     def on_predict_batch_end(
         self,
@@ -54,7 +59,6 @@ class Predictions(Callback):
 
 
 def _write(path: Path, class_names: list[str], rows: list[tuple[str, list[float]]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["filepath", "label", "probability", *class_names])

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.callbacks.checkpoint import FOLDER
+from emotion_lightning.callbacks.checkpoint import FOLDER, make_writable
 from emotion_lightning.evaluation.metrics import EpochScores, accuracy_and_f1, per_class
 
 PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
@@ -16,6 +16,10 @@ PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "t
 
 class Results(Callback):
     """Writes ``metrics.json`` when a test ends: split, n, loss, accuracy, F1, per class, checkpoint and versions."""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that the file can be written, before the test."""
+        make_writable(run_folder(trainer))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file."""

@@ -9,14 +9,14 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 
 class Timing(Callback):
-    """Logs seconds and images per second of each epoch's training, validation and checkpoints left out.
+    """Logs seconds and images per second of each epoch's training and of its validation, checkpoints left out.
 
     On a GPU it also logs the epoch's peak memory in GB (10⁹ bytes).
     """
 
     def __init__(self) -> None:
-        self._start = self._end = 0.0
-        self._images = 0
+        self._start = self._end = self._validation_start = 0.0
+        self._images = self._validated = 0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -41,3 +41,21 @@ class Timing(Callback):
         pl_module.log("train/images_per_second", self._images / seconds)
         if pl_module.device.type == "cuda":
             pl_module.log("train/peak_memory_gb", torch.cuda.max_memory_allocated() / 1e9)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of a validation."""
+        self._validated, self._validation_start = 0, time.perf_counter()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Count the batch."""
+        self._validated += len(batch[0]) * trainer.world_size
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the figures of a validation."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - self._validation_start
+        pl_module.log("val/epoch_seconds", seconds)
+        pl_module.log("val/images_per_second", self._validated / seconds)

@@ -6,6 +6,7 @@ on neither workers, batch size, rank nor what was drawn before.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -77,8 +78,8 @@ DRAWS = (
 )
 """What is drawn for every image, whether its phase uses it or not."""
 
-RGB_TO_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
-YIQ_TO_RGB = torch.linalg.inv(RGB_TO_YIQ)
+RGB_TO_YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+YIQ_TO_RGB = tuple(tuple(row) for row in torch.tensor(RGB_TO_YIQ, dtype=torch.float64).inverse().tolist())
 
 Draws = dict[str, Tensor]
 
@@ -90,8 +91,13 @@ def stored_size(image_size: int) -> int:
 
 def normalise(images: Tensor) -> Tensor:
     """Turn images ``(B, 3, H, W)`` in [0, 1] into ImageNet's mean 0 and standard deviation 1."""
-    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (_constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (images - mean) / std
+
+
+@lru_cache
+def _constant(values: tuple[float, ...] | tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)  # once per device: sending it anew would wait for the device
 
 
 def draw(indices: Tensor, seed: int) -> Tensor:
@@ -193,7 +199,7 @@ def _recolour(images: Tensor, draws: Draws, phase: Phase) -> Tensor:
     brightness, contrast, saturation = (
         _between(draws[name], 1 - phase.jitter, 1 + phase.jitter) for name in ("brightness", "contrast", "saturation")
     )
-    luma = images.new_tensor(LUMA)
+    luma = _constant(LUMA, images.device)
     to_grey, identity = luma.expand(3, 3), torch.eye(3, device=images.device)
     chroma = torch.lerp(to_grey, identity, saturation[:, None, None])
     matrix = _hue(draws["hue"], phase) @ chroma
@@ -209,8 +215,8 @@ def _hue(uniform: Tensor, phase: Phase) -> Tensor:
     angle = 2 * math.pi * _between(uniform, -phase.hue, phase.hue)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    turned: Tensor = YIQ_TO_RGB.to(uniform.device) @ turn @ RGB_TO_YIQ.to(uniform.device)
-    return turned
+    to_yiq, to_rgb = _constant(RGB_TO_YIQ, uniform.device), _constant(YIQ_TO_RGB, uniform.device)
+    return to_rgb @ turn @ to_yiq
 
 
 def _erase(images: Tensor, draws: Draws, phase: Phase) -> Tensor:

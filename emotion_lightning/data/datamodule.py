@@ -56,7 +56,7 @@ class EmotionDataModule(LightningDataModule):
         root: Folder of the images, or a fer2013.csv file; by default faces are drawn and nothing is read.
         image_size: Side of the network's square input in pixels.
         batch_size: Training images per step and device; evaluation takes twice as many.
-        num_workers: Processes that read images; by default one less than the machine has cores, at most 8.
+        num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
         splits: CSV file with filepath, label and split to use instead of the splits found, such as a run's splits.csv.
@@ -94,7 +94,7 @@ class EmotionDataModule(LightningDataModule):
         self._given_names = None if class_names is None else list(class_names)
         self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
-        self.num_workers = min(8, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.num_workers = num_workers
         self.unreadable, self.test_split, self.finetune_epoch = unreadable, test_split, finetune_epoch
         self.splits_file = None if splits is None else Path(splits).expanduser()
         self.first_epoch = 0
@@ -131,7 +131,7 @@ class EmotionDataModule(LightningDataModule):
             DataError: A split is empty or an image cannot be read.
         """
         if stage == "predict":
-            self._refuse_unreadable({path: i for i, path in enumerate(self.predicted.paths)})
+            self._refuse_unreadable(self.predicted.paths, range(len(self.predicted.paths)))
             return
         needed: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),
@@ -186,7 +186,12 @@ class EmotionDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Save the epoch that comes next, which the shuffling needs, and what the data was."""
-        return {"next_epoch": self._epoch() + 1, "root": self._resolved_root(), "data": self.manifest.fingerprint()}
+        return {
+            "next_epoch": self._epoch() + 1,
+            "root": _resolved(self.root),
+            "splits": _resolved(self.splits_file),
+            "data": self.manifest.fingerprint(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the epochs already trained.
@@ -195,7 +200,7 @@ class EmotionDataModule(LightningDataModule):
             DataError: The data changed so that a resume, or a test split cut anew, would not be what it was.
         """
         self.first_epoch = state_dict["next_epoch"]
-        same_root = state_dict["root"] == self._resolved_root()
+        same_root = state_dict["root"] == _resolved(self.root)
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
         predicting = self.trainer is not None and self.trainer.state.fn == "predict"
         if predicting or self.manifest.fingerprint() == state_dict["data"] or not (fitting or same_root):
@@ -217,13 +222,17 @@ class EmotionDataModule(LightningDataModule):
         batch_size: int,
         drop_last: bool = False,
     ) -> DataLoader[Sample]:
+        workers = self.num_workers
+        if workers is None:  # one core of each process is for training
+            processes = self.trainer.num_devices if self.trainer is not None else 1
+            workers = min(8, max(0, (os.cpu_count() or 1) // processes - 1))
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
         )
@@ -235,13 +244,17 @@ class EmotionDataModule(LightningDataModule):
             raise DataError(_missing_split(split, self.root))
         paths = self.manifest.paths
         if paths is not None:
-            self._refuse_unreadable({paths[index]: index for index in self.manifest.indices(split)})
+            self._refuse_unreadable(paths, self.manifest.indices(split))
         if not self.indices(split):
             raise DataError(f"no image of the {split} split of {self.root} can be read")
         self._checked.add(split)
 
-    def _refuse_unreadable(self, positions: dict[Path, int]) -> None:
-        broken = find_unreadable(tuple(positions), progress=self._ranks()[0] == 0)
+    def _refuse_unreadable(self, paths: Sequence[Path], indices: Sequence[int]) -> None:
+        broken: dict[Path, str] = {}
+        if self._ranks()[0] == 0:  # the others wait, and are told
+            broken = find_unreadable(tuple(dict.fromkeys(paths[index] for index in indices)))
+        if self.trainer is not None:
+            broken = self.trainer.strategy.broadcast(broken)
         if not broken:
             return
         listing = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
@@ -251,7 +264,7 @@ class EmotionDataModule(LightningDataModule):
                 f"--data.unreadable skip:{listing}"
             )
         rank_zero_info(f"Data: {len(broken)} unreadable image(s) left out:{listing}")
-        self._skipped.update(positions[path] for path in broken)
+        self._skipped.update(index for index in indices if paths[index] in broken)
 
     def _check_batches(self) -> None:
         counts = dict.fromkeys(self.class_names, 0)
@@ -275,9 +288,6 @@ class EmotionDataModule(LightningDataModule):
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             write_splits(self.manifest, Path(folder) / "splits.csv")
 
-    def _resolved_root(self) -> str | None:
-        return None if self.root is None else str(self.root.resolve())
-
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training
 
@@ -286,6 +296,10 @@ class EmotionDataModule(LightningDataModule):
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+
+def _resolved(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
 
 
 def _missing_split(split: Split, root: Path | None) -> str:

@@ -270,12 +270,12 @@ def _identity(rng: Random) -> Identity:
 def _pose(rng: Random, canvas: int) -> Pose:
     """Draw a nearly frontal pose that fills most of a picture of ``canvas`` pixels."""
     return Pose(
-        x=canvas * rng.uniform(0.45, 0.55),
-        y=canvas * rng.uniform(0.47, 0.55),
-        scale=canvas * rng.uniform(0.45, 0.53),
-        roll=math.radians(rng.uniform(-8, 8)),
-        yaw=rng.uniform(-0.1, 0.1),
-        nod=rng.uniform(-0.06, 0.06),
+        x=canvas * rng.uniform(0.4, 0.6),
+        y=canvas * rng.uniform(0.43, 0.57),
+        scale=canvas * rng.uniform(0.38, 0.54),
+        roll=math.radians(rng.uniform(-15, 15)),
+        yaw=rng.uniform(-0.14, 0.14),
+        nod=rng.uniform(-0.08, 0.08),
     )
 
 

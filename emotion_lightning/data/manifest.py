@@ -158,6 +158,7 @@ def write_splits(manifest: Manifest, file: Path) -> None:
     """
     partial = file.with_name(f".{file.name}.{os.getpid()}")  # beside the file: a rename must not cross file systems
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("filepath", "label", "split"))

@@ -100,9 +100,22 @@ class EmotionClassifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, 3, H, W)`` into logits ``(B, classes)``."""
-        images = images.contiguous(memory_format=torch.channels_last)
+        weights = next(self.parameters())  # 16-true and bf16-true convert them, but not images made on the device
+        images = images.to(weights.dtype, memory_format=torch.channels_last)
         logits: Tensor = self.classifier(self.backbone(images))
         return logits
+
+    def setup(self, stage: str) -> None:
+        """Refuse data whose classes or seed are not the model's, before anything is measured with it."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None or stage == "predict":
+            return
+        if (theirs := getattr(datamodule, "class_names", self.class_names)) != self.class_names:
+            raise DataError(
+                f"the model has classes {self.class_names}, the data {theirs}: give the data the model's class_names"
+            )
+        if stage == "fit" and (seed := getattr(datamodule, "seed", self.hparams["seed"])) != self.hparams["seed"]:
+            raise UsageError(f"the model has seed {self.hparams['seed']}, the data {seed}: give both the same")
 
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of every stage, from the stem to the classifier."""
@@ -135,10 +148,11 @@ class EmotionClassifier(LightningModule):
 
         Lightning refuses that under mixed precision, because of a gradient scaler that a CPU does not have.
         """
-        if not optimizer.defaults.get("fused") or gradient_clip_algorithm == "value":
+        if not optimizer.defaults.get("fused"):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
-            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
+            clip(self.parameters(), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
@@ -229,6 +243,8 @@ def _check_ranges(hparams: Mapping[str, Any]) -> None:
     for name in ("lr_backbone", "lr_classifier", "eps"):
         if hparams[name] <= 0:
             raise UsageError(f"--model.{name} {hparams[name]} must be above 0")
+    if hparams["hidden_features"] < 1:
+        raise UsageError(f"--model.hidden_features {hparams['hidden_features']} is below 1")
     if not 0 <= hparams["mix_prob"] <= 1:
         raise UsageError(f"--model.mix_prob {hparams['mix_prob']} is not in [0, 1]")
     if not 0 < hparams["pct_start"] < 1:

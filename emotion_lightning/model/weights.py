@@ -3,7 +3,6 @@
 import logging
 from difflib import get_close_matches
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import timm
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.serialization import load_safely
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +69,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
-        reason = "holds more than tensors" if isinstance(error, UnpicklingError) else "is damaged"
-        raise DataError(
-            f"--model.pretrained {path}: the file {reason}; give a .safetensors or .pth state dict"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"--model.pretrained {path}: the file is damaged") from error
+    content = load_safely(path, "--model.pretrained")
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"--model.pretrained {path}: holds no state dict")
@@ -93,7 +90,7 @@ def create_backbone(name: str, path: Path | None) -> torch.nn.Module:
     """
     _check_name(name)
     # vision transformers are built for one image size unless told otherwise
-    flexible: dict[str, Any] = {"dynamic_img_size": True} if name.startswith("vit_") else {}
+    flexible: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True} if name.startswith("vit_") else {}
     body: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **flexible)
     if path is not None:
         _fill(body, _in_order(name, load_weights(path)), f"--model.pretrained {path}")

@@ -1,8 +1,10 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 
 from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
 from emotion_lightning.callbacks.checkpoint import AtomicCheckpointIO
@@ -86,3 +88,40 @@ def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
 def test_negative_interval_is_refused() -> None:
     with pytest.raises(UsageError, match="every_n_epochs -1"):
         Checkpoint(every_n_epochs=-1)
+
+
+def test_another_runs_checkpoints_are_not_written_over(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
+    before = (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(DataError, match=r"run/checkpoints holds the checkpoints of another run"):
+        lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_a_best_of_a_later_epoch_is_kept_when_an_earlier_one_is_resumed(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer().fit(lab.model(), lab.data())
+    folder = tmp_path / "run" / "checkpoints"
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    best["epoch"] = 2
+    torch.save(best, folder / "best.ckpt")
+    lab.trainer().fit(lab.model(), lab.data(), ckpt_path=folder / "epoch_000.ckpt")
+    assert torch.load(folder / "best_epoch_002.ckpt", weights_only=True)["epoch"] == 2
+    assert (folder / "best.ckpt").is_file()
+
+
+def test_a_copied_run_goes_on_with_its_own_best(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer().fit(lab.model(), lab.data())
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    trainer = lab.trainer("copy")
+    trainer.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "copy" / "checkpoints" / "last.ckpt")
+    assert isinstance(trainer.checkpoint_callback, Checkpoint)
+    assert trainer.checkpoint_callback.best_model_path == str(tmp_path / "copy" / "checkpoints" / "best.ckpt")
+
+
+def test_a_users_checkpoint_plugin_stays(lab: Lab) -> None:
+    class Theirs(TorchCheckpointIO):
+        pass
+
+    trainer = lab.trainer(max_epochs=1, plugins=[Theirs()])
+    trainer.fit(lab.model(), lab.data())
+    assert isinstance(trainer.strategy.checkpoint_io, Theirs)

@@ -1,4 +1,3 @@
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -163,12 +162,20 @@ def test_a_batch_larger_than_the_data_is_refused(lab: Lab) -> None:
         lab.trainer().fit(lab.model(), lab.data(batch_size=64))
 
 
-def test_augmented_twins_cannot_reach_another_split(lab: Lab) -> None:
-    """Augmentation happens to training batches only, after the split: no augmented image is ever stored or split."""
-    data = lab.data()
-    dataset = data.val_dataloader().dataset
-    assert isinstance(dataset, datamodule_file.FaceDataset)
-    assert {field.name for field in dataclasses.fields(dataset)} == {"read", "labels", "size"}
-    train, val, test = (set(data.indices(split)) for split in ("train", "val", "test"))
-    assert train.isdisjoint(val | test)
-    assert val.isdisjoint(test)
+def test_every_row_of_an_unreadable_file_is_left_out(lab: Lab, broken: Path) -> None:
+    rows = [f"train/{name}/{i:02d}.png,{name}" for name in ("angry", "happy", "surprised") for i in range(16)]
+    (broken / "train.csv").write_text("\n".join(["filepath,label", *rows, "train/happy/00.png,happy"]))
+    (broken / "val.csv").write_text("filepath,label\nval/angry/00.png,angry\nval/happy/00.png,happy\n")
+    data = lab.data(root=str(broken), unreadable="skip", batch_size=5)
+    lab.trainer(max_epochs=1).fit(lab.model(), data)
+    assert len(data.indices("train")) == 47
+
+
+def test_data_in_another_order_of_classes_is_refused(lab: Lab) -> None:
+    with pytest.raises(DataError, match="class_names"):
+        lab.trainer().test(lab.model(), lab.data(class_names=["surprised", "happy", "angry"]), verbose=False)
+
+
+def test_model_and_data_of_different_seeds_are_refused(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="seed 42, the data 7"):
+        lab.trainer().fit(lab.model(), lab.data(seed=7))

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from emotion_lightning.errors import DataError, UsageError
@@ -90,7 +92,7 @@ def test_addresses_and_missing_files_are_not_loaded(address: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"dropout_rate": 1.0}, {"label_smoothing": -0.1}, {"mix_prob": 1.1}, {"lr_backbone": 0.0}, {"pct_start": 1.0}]
-    + [{"mixup_alpha": -1.0}, {"class_names": ["one"]}],
+    + [{"mixup_alpha": -1.0}, {"class_names": ["one"]}, {"hidden_features": 0}],
 )
 def test_numbers_outside_their_range_are_refused(lab: Lab, options: dict[str, object]) -> None:
     (name,) = options
@@ -102,3 +104,29 @@ def test_weights_are_channels_last(lab: Lab) -> None:
     kernels = [p for p in lab.model().backbone.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_other_precisions_and_ways_to_clip_work(lab: Lab, precision: str, algorithm: str) -> None:
+    trainer = lab.trainer(max_epochs=1, precision=precision, gradient_clip_algorithm=algorithm)
+    trainer.fit(lab.model(), lab.data())
+    assert trainer.global_step == 6
+
+
+def test_clipping_bounds_the_step(lab: Lab) -> None:
+    norms = []
+
+    class Norms(Callback):
+        def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+        def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            if gradients:
+                norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    lab.trainer(max_epochs=1, gradient_clip_val=0.01, callbacks=[Norms()]).fit(lab.model(), lab.data())
+    assert max(norms) > 0.1
+    assert min(norms) == pytest.approx(0.01, rel=0.01)

@@ -1,0 +1,34 @@
+"""Reading files that somebody else may have written: what is inside is data, never code."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from emotion_lightning.errors import DataError
+
+
+def load_safely(path: str | Path, option: str, mmap: bool = False) -> Any:
+    """Load a file that ``torch.save`` wrote, without running code from it.
+
+    Args:
+        path: The file.
+        option: Option that named it, for the error message.
+        mmap: Leave the tensors on disk until they are used.
+
+    Raises:
+        DataError: The file is missing or damaged, or would run code.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{option} {path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except UnpicklingError as error:
+        if any(sign in str(error) for sign in ("GLOBAL", "Unsupported", "Can only")):
+            raise DataError(
+                f"{option} {path}: holds more than plain data and may run code; it is not loaded"
+            ) from error
+        raise DataError(f"{option} {path}: the file is damaged") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{option} {path}: the file is damaged") from error
