@@ -270,11 +270,11 @@ def _identity(rng: Random) -> Identity:
 def _pose(rng: Random, canvas: int) -> Pose:
     """Draw a nearly frontal pose that fills most of a picture of ``canvas`` pixels."""
     return Pose(
-        x=canvas * rng.uniform(0.4, 0.6),
-        y=canvas * rng.uniform(0.43, 0.57),
-        scale=canvas * rng.uniform(0.38, 0.54),
-        roll=math.radians(rng.uniform(-15, 15)),
-        yaw=rng.uniform(-0.14, 0.14),
+        x=canvas * rng.uniform(0.42, 0.58),
+        y=canvas * rng.uniform(0.43, 0.59),
+        scale=canvas * rng.uniform(0.42, 0.54),
+        roll=math.radians(rng.uniform(-12, 12)),
+        yaw=rng.uniform(-0.12, 0.12),
         nod=rng.uniform(-0.08, 0.08),
     )
 
