@@ -99,6 +99,7 @@ class EmotionDataModule(LightningDataModule):
         self.splits_file = None if splits is None else Path(splits).expanduser()
         self.first_epoch = 0
         self._skipped: set[int] = set()
+        self._unpredictable: set[int] = set()
         self._checked: set[Split] = set()
 
     @cached_property
@@ -114,6 +115,10 @@ class EmotionDataModule(LightningDataModule):
         if self.root is None:
             raise UsageError("--data.root is missing: give the folder or file of the images to predict")
         return find_images(self.root)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.manifest.fingerprint()
 
     @property
     def class_names(self) -> list[str]:
@@ -131,7 +136,8 @@ class EmotionDataModule(LightningDataModule):
             DataError: A split is empty or an image cannot be read.
         """
         if stage == "predict":
-            self._refuse_unreadable(self.predicted.paths, range(len(self.predicted.paths)))
+            paths = self.predicted.paths
+            self._unpredictable = self._unreadable(paths, range(len(paths)))
             return
         needed: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),
@@ -139,9 +145,9 @@ class EmotionDataModule(LightningDataModule):
             "test": (self.test_split,),
         }
         rank_zero_info(f"Data: {self.manifest.describe()}")
-        for split in needed[stage]:
-            self._check(split)
+        self._check(needed[stage])
         if stage == "fit":
+            self.first_epoch = 0
             self._check_batches()
             self._save_cut()
 
@@ -164,7 +170,7 @@ class EmotionDataModule(LightningDataModule):
         """Every readable image under ``root`` in order, labelled as padding."""
         paths = self.predicted.paths
         dataset = FaceDataset(self.predicted, [PADDING] * len(paths), self.image_size)
-        indices = [index for index in range(len(paths)) if index not in self._skipped]
+        indices = [index for index in range(len(paths)) if index not in self._unpredictable]
         return self._loader(dataset, SequentialSampler(indices, *self._ranks()), 2 * self.batch_size)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -190,7 +196,7 @@ class EmotionDataModule(LightningDataModule):
             "next_epoch": self._epoch() + 1,
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
-            "data": self.manifest.fingerprint(),
+            "data": self._fingerprint,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -199,11 +205,12 @@ class EmotionDataModule(LightningDataModule):
         Raises:
             DataError: The data changed so that a resume, or a test split cut anew, would not be what it was.
         """
-        self.first_epoch = state_dict["next_epoch"]
         same_root = state_dict["root"] == _resolved(self.root)
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
         predicting = self.trainer is not None and self.trainer.state.fn == "predict"
-        if predicting or self.manifest.fingerprint() == state_dict["data"] or not (fitting or same_root):
+        if fitting:
+            self.first_epoch = state_dict["next_epoch"]
+        if predicting or not (fitting or same_root) or self._fingerprint == state_dict["data"]:
             return
         if fitting or self.manifest.cut:
             raise DataError(
@@ -237,26 +244,27 @@ class EmotionDataModule(LightningDataModule):
             generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
         )
 
-    def _check(self, split: Split) -> None:
-        if split in self._checked:
-            return
-        if not self.manifest.indices(split):
-            raise DataError(_missing_split(split, self.root))
+    def _check(self, splits: Sequence[Split]) -> None:
+        new = [split for split in splits if split not in self._checked]
+        for split in new:
+            if not self.manifest.indices(split):
+                raise DataError(_missing_split(split, self.root))
         paths = self.manifest.paths
-        if paths is not None:
-            self._refuse_unreadable(paths, self.manifest.indices(split))
-        if not self.indices(split):
-            raise DataError(f"no image of the {split} split of {self.root} can be read")
-        self._checked.add(split)
+        if paths is not None and new:
+            self._skipped |= self._unreadable(paths, [i for split in new for i in self.manifest.indices(split)])
+        for split in new:
+            if not self.indices(split):
+                raise DataError(f"no image of the {split} split of {self.root} can be read")
+        self._checked.update(new)
 
-    def _refuse_unreadable(self, paths: Sequence[Path], indices: Sequence[int]) -> None:
+    def _unreadable(self, paths: Sequence[Path], indices: Sequence[int]) -> set[int]:
         broken: dict[Path, str] = {}
         if self._ranks()[0] == 0:  # the others wait, and are told
             broken = find_unreadable(tuple(dict.fromkeys(paths[index] for index in indices)))
         if self.trainer is not None:
             broken = self.trainer.strategy.broadcast(broken)
         if not broken:
-            return
+            return set()
         listing = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
         if self.unreadable == "error":
             raise DataError(
@@ -264,7 +272,7 @@ class EmotionDataModule(LightningDataModule):
                 f"--data.unreadable skip:{listing}"
             )
         rank_zero_info(f"Data: {len(broken)} unreadable image(s) left out:{listing}")
-        self._skipped.update(index for index in indices if paths[index] in broken)
+        return {index for index in indices if paths[index] in broken}
 
     def _check_batches(self) -> None:
         counts = dict.fromkeys(self.class_names, 0)

@@ -121,7 +121,9 @@ def broken(tmp_path: Path, faces: Path) -> Path:
 
 def test_unreadable_images_stop_the_run_before_epoch_0_and_are_listed(lab: Lab, broken: Path) -> None:
     trainer = lab.trainer()
-    with pytest.raises(DataError, match=r"1 unreadable[^$]*--data\.unreadable skip[^$]*train/happy/00\.png"):
+    with pytest.raises(
+        DataError, match=r"2 unreadable[^$]*--data\.unreadable skip[^$]*train/happy/00\.png[^$]*val/angry/01\.png"
+    ):
         trainer.fit(lab.model(), lab.data(root=str(broken)))
     assert trainer.global_step == 0
 
@@ -140,7 +142,7 @@ def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(
     assert not bad & {index for batch in seen.indices for index in batch}
     assert len(data.indices("train")) == 47
     assert model.val_scores.compute()[0].sum(dim=1).tolist() == [5, 6, 6]
-    assert any("train/happy/00.png" in line and "1 unreadable" in line for line in said)
+    assert any("train/happy/00.png" in line and "2 unreadable" in line for line in said)
 
 
 def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: Path) -> None:
