@@ -181,3 +181,16 @@ def test_data_in_another_order_of_classes_is_refused(lab: Lab) -> None:
 def test_model_and_data_of_different_seeds_are_refused(lab: Lab) -> None:
     with pytest.raises(UsageError, match="seed 42, the data 7"):
         lab.trainer().fit(lab.model(), lab.data(seed=7))
+
+
+def test_training_never_looks_at_the_test_split(lab: Lab, faces: Path, tmp_path: Path) -> None:
+    blind = tmp_path / "blind"
+    shutil.copytree(faces, blind)
+    for image in (blind / "test").rglob("*.png"):
+        image.write_text("not for training, and not for choosing a checkpoint")
+    states = []
+    for root in (faces, blind):
+        model = lab.model()
+        lab.trainer(f"from_{root.name}", max_epochs=1).fit(model, lab.data(root=str(root)))
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
