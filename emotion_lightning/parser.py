@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
 
 
@@ -21,7 +22,8 @@ class EmotionParser(LightningArgumentParser):
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""
         if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
             raise argparse.ArgumentError(None, message) from ex
-        self.exit(2, f"error: {' '.join(message.split())}{self._suggestion(message)}\n")
+        said = LINK.sub("", " ".join(message.split()))
+        self.exit(2, f"error: {said}{self._suggestion(message)}\n")
 
     def _suggestion(self, message: str) -> str:
         known = set(_options(self))

@@ -30,7 +30,7 @@ class RunConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
-        if stage != "fit" or trainer.logger is None:
+        if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
         folder = Path(trainer.log_dir or trainer.default_root_dir)

@@ -72,7 +72,7 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert set(metrics["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
     assert metrics["per_class"]["happy"]["support"] == 6
     assert set(metrics) == {
-        *("split", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions")
+        *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions")
     }
     assert metrics["versions"]["torch"] == version("torch")
 
@@ -197,6 +197,7 @@ def test_unwritable_predictions_are_said_first(trained: Path, faces: Path, capsy
     Path("taken").write_text("a file")
     args = ["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test")]
     assert "taken" in fails(capsys, 1, *args, "--predictions.output", "taken/out.csv", *QUIET)
+    assert "is a folder" in fails(capsys, 2, *args, "--predictions.output", ".", *QUIET)
 
 
 def test_predict_asks_which_images(capsys: pytest.CaptureFixture[str], trained: Path) -> None:
@@ -247,7 +248,10 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         (["--config", "top.yaml", "test"], "put test first"),
         (["fit", "--data.seed", "-1"], "--data.seed -1"),
         (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
-        (["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"], "unknown stage 'layer7' at epoch 5"),
+        (
+            ["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"],
+            "error: --unfreeze.schedule names an unknown stage 'layer7' at epoch 5",
+        ),
         (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),
         (["fit", "--data.batch_size", "1"], "--data.batch_size 1"),
         (["fit", "--trainer.accelerator", "gpu", *TINY], "gpu backend"),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from emotion_lightning.callbacks.checkpoint import make_writable
 from emotion_lightning.callbacks.results import run_folder
+from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 
 
@@ -27,6 +28,8 @@ class Predictions(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make sure that the file can be written, before anything is predicted."""
+        if self.output is not None and self.output.is_dir():
+            raise UsageError(f"--predictions.output {self.output} is a folder; name a .csv file")
         make_writable((self.output or run_folder(trainer) / "predictions.csv").parent, "--predictions.output")
 
     def on_predict_batch_end(

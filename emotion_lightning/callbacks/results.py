@@ -40,6 +40,7 @@ def test_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]
     names: list[str] = pl_module.hparams["class_names"]
     return {
         "split": getattr(datamodule, "test_split", "test"),
+        "data": str(getattr(datamodule, "root", None) or "built-in"),
         "n": int(confusion.sum()),
         "loss": loss,
         **accuracy_and_f1(confusion),

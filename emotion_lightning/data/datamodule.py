@@ -149,10 +149,10 @@ class EmotionDataModule(LightningDataModule):
         if stage == "fit":
             self.first_epoch = 0
             self._check_batches()
-            self._save_cut()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""
+        self._save_cut()  # not before a resume has found the data to be what it was
         rank, world_size = self._ranks()
         sampler = ShuffledSampler(self.indices("train"), self.seed, self.first_epoch, rank, world_size)
         dataset = FaceDataset(self.manifest.read, self.manifest.labels, stored_size(self.image_size))
@@ -293,8 +293,9 @@ class EmotionDataModule(LightningDataModule):
         if self.trainer is None or not self.manifest.cut or self.root is None:
             return
         folder = self.trainer.log_dir or self.trainer.default_root_dir
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            write_splits(self.manifest, Path(folder) / "splits.csv")
+        path = Path(folder) / "splits.csv"
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not path.is_file():  # type: ignore[attr-defined]
+            write_splits(self.manifest, path)
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training

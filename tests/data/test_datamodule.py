@@ -91,6 +91,14 @@ def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: P
     data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0)
     lab.trainer(max_epochs=1).fit(lab.model(), data)
     saved = tmp_path / "run" / "splits.csv"
+    before = saved.read_bytes()
+    shutil.copy(faces / "val" / "happy" / "00.png", flat / "happy" / "new.png")
+    changed = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with pytest.raises(DataError, match=r"splits\.csv"):
+        lab.trainer(max_epochs=1).fit(lab.model(), changed, ckpt_path=last)
+    assert saved.read_bytes() == before  # a refused resume leaves the cut as it was
+    (flat / "happy" / "new.png").unlink()
     again = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7, splits=str(saved))
     other = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7)
     assert again.manifest.fingerprint() == data.manifest.fingerprint() != other.manifest.fingerprint()
