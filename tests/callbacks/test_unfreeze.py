@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_only_what_is_unfrozen_changes_batch_statistics_included(lab: Lab) -> No
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_resume_continues_with_the_right_stages(lab: Lab, tmp_path: Any, epoch: int) -> None:
+def test_resume_continues_with_the_right_stages(lab: Lab, tmp_path: Path, epoch: int) -> None:
     trainer = lab.trainer()
     trainer.fit(lab.model(), lab.data())
     watch, schedule = Watch(), {0: "classifier_only", 1: "layer4", 2: "all_layers"}
@@ -90,3 +91,15 @@ def test_entries_that_never_come_are_said(lab: Lab) -> None:
     trainer = lab.trainer(max_epochs=1, callbacks=[Unfreeze(), Checkpoint()])
     with pytest.warns(UserWarning, match=r"epochs \[10, 20, 30, 40\]"):
         trainer.fit(lab.model(), lab.data())
+
+
+def test_a_resume_between_two_unfreezings_keeps_the_others_frozen(lab: Lab, tmp_path: Path) -> None:
+    def callbacks(*more: Callback) -> list[Callback]:
+        return [Unfreeze({0: "classifier_only", 3: "all"}), Checkpoint(every_n_epochs=1), *more]
+
+    lab.trainer(callbacks=callbacks(), max_epochs=4).fit(lab.model(), lab.data())
+    watch = Watch()
+    resumed = lab.trainer("resumed", callbacks=callbacks(watch), max_epochs=4)
+    resumed.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
+    assert watch.changed[:2] == [{"classifier"}, {"classifier"}]
+    assert len(watch.changed[2]) == 6
