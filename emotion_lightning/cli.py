@@ -76,7 +76,8 @@ class EmotionCLI(LightningCLI):
             raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
-            self.config = parser.parse_args(args)
+            if quiet != args:
+                self.config = parser.parse_args(args)
             if subcommand != "fit":
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return

@@ -58,8 +58,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them."""
     model, data = dict(checkpoint["hyper_parameters"]), dict(checkpoint.get("datamodule_hyper_parameters", {}))
     data["class_names"] = model.pop("class_names")
-    for linked in (model, "seed"), (data, "finetune_epoch"):
-        linked[0].pop(linked[1], None)
+    model.pop("seed", None)  # these two follow from other options
+    data.pop("finetune_epoch", None)
     where = checkpoint.get("EmotionDataModule", {})
     for name in ("root", "splits"):  # as absolute paths, so that any folder will do to start from
         data[name] = where.get(name, data.get(name))

@@ -1,7 +1,6 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
 import lightning.pytorch.callbacks as lightning_callbacks
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -10,6 +9,7 @@ from emotion_lightning.callbacks.unfreeze import Unfreeze
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.schedule import last_unfreezing
+from emotion_lightning.serialization import load_safely
 
 
 class EarlyStopping(lightning_callbacks.EarlyStopping):
@@ -51,7 +51,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         checkpoint = trainer.checkpoint_callback
         if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
-        best = torch.load(checkpoint.best_model_path, map_location=pl_module.device, weights_only=True)
+        best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")
 
