@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,34 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Predictions, Results, Timing, Unfreeze
-from emotion_lightning.callbacks.checkpoint import FOLDER, make_writable
+from emotion_lightning.callbacks import (
+    EMA,
+    Checkpoint,
+    EarlyStopping,
+    EpochLine,
+    Predictions,
+    Results,
+    Timing,
+    Unfreeze,
+)
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.output import CHECKPOINTS, make_writable
 from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
 
 PROGRAM = "python -m emotion_lightning"
+COMMANDS = ("fit", "validate", "test", "predict")
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
     "max_epochs": 80,
     "precision": "16-mixed",
     "gradient_clip_val": 1.0,
     "log_every_n_steps": 10,
+    "enable_model_summary": False,  # it would count stages as trainable before they are frozen; Unfreeze says it right
 }
 
 
@@ -43,7 +55,7 @@ class EmotionCLI(LightningCLI):
             EmotionClassifier,
             EmotionDataModule,
             save_config_callback=RunConfig,
-            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results()]},
+            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
             parser_kwargs={"prog": PROGRAM, "description": "Train and judge a facial-emotion classifier."},
@@ -130,18 +142,19 @@ class EmotionCLI(LightningCLI):
         """Log into a new folder of lightning_logs, or on into that of the run that is resumed."""
         if self.checkpoint_path is not None:
             folder = Path(self.checkpoint_path).resolve().parent
-            if folder.name == FOLDER:
+            if folder.name == CHECKPOINTS:
                 run = folder.parent
                 if root is not None and Path(root).resolve() != run.parent.parent:
                     raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
-                return TensorBoardLogger(run.parent.parent, name=run.parent.name, version=run.name)
+                return TensorBoardLogger(
+                    run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False
+                )
         make_writable(Path(root or ".") / RUNS)
-        return TensorBoardLogger(root or ".", name=RUNS)
+        return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
 
 
 EXPECTED_WARNINGS = (
     r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
-    r"Precision .* is not supported by the model summary",  # which then counts megabytes of fp32; that is right here
     r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
     r"The number of training batches .* is smaller than the logging",  # the figures of epochs are logged all the same
     r"It is recommended to use .*sync_dist=True",  # every figure logged was already summed over the ranks
@@ -157,6 +170,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
+        _check_command(sys.argv[1:] if args is None else args)
         EmotionCLI(args)
     except EmotionError as error:
         _stop(str(error), error.exit_status)
@@ -166,6 +180,19 @@ def main(args: Sequence[str] | None = None) -> None:
         _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
     except SIGTERMException:
         sys.exit(128 + 15)
+    except KeyboardInterrupt:
+        sys.exit(128 + 2)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has put everything away, and ends with 1
+            sys.exit(128 + 2)
+        raise
+
+
+def _check_command(args: Sequence[str]) -> None:
+    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        near = get_close_matches(args[0], COMMANDS, n=1)
+        meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command '{args[0]}'{meant}")
 
 
 def _stop(message: str, status: int) -> None:

@@ -11,12 +11,26 @@ from lightning.pytorch.cli import LightningArgumentParser
 LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
 
+HELP = {
+    "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it.",
+    "weights_only": "Always true: a checkpoint is loaded without running code from it.",
+    "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
+}
+"""Help of options whose own would mislead."""
+
 
 class EmotionParser(LightningArgumentParser):
     """Parser of the program and of each subcommand: no abbreviations, short errors, exit status 2."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""
+        added: list[str] = super().add_method_arguments(*args, **kwargs)
+        for action in self._actions:
+            action.help = HELP.get(action.dest, action.help)
+        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""

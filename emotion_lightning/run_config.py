@@ -1,7 +1,6 @@
 """The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.output import output_folder
 from emotion_lightning.serialization import load_safely
 
 Config = dict[str, Any]
@@ -33,7 +33,7 @@ class RunConfig(SaveConfigCallback):
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = output_folder(trainer)
         if not trainer.strategy.broadcast((folder / self.config_filename).is_file()):
             super().setup(trainer, pl_module, stage)
 

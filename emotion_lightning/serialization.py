@@ -29,6 +29,6 @@ def load_safely(path: str | Path, option: str, mmap: bool = False) -> Any:
             raise DataError(
                 f"{option} {path}: holds more than plain data and may run code; it is not loaded"
             ) from error
-        raise DataError(f"{option} {path}: the file is damaged") from error
+        raise DataError(f"{option} {path}: damaged, or no file of torch.save") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{option} {path}: the file is damaged") from error
+        raise DataError(f"{option} {path}: damaged, or no file of torch.save") from error

@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +14,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
+from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
 
 TINY = [
@@ -254,6 +257,9 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         ),
         (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),
         (["fit", "--data.batch_size", "1"], "--data.batch_size 1"),
+        (["fit", *TINY, "--trainer.max_epochs", "0"], "--trainer.max_epochs 0 trains nothing"),
+        (["fit", *TINY, "--trainer.max_epochs", "-1"], "--trainer.max_epochs gives no end"),
+        (["fti"], "did you mean fit?"),
         (["fit", "--trainer.accelerator", "gpu", *TINY], "gpu backend"),
     ],
 )
@@ -331,3 +337,38 @@ def test_unwritable_output_folder_is_named(capsys: pytest.CaptureFixture[str], f
     Path("taken").write_text("a file")
     error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.default_root_dir", "taken")
     assert "taken" in error
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(module: EmotionClassifier) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmotionClassifier, "on_train_batch_start", lambda module, *_: interrupt(module))
+    handler = signal.getsignal(signal.SIGINT)
+    with caplog.at_level("INFO", "lightning.pytorch"), pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.root", str(faces), *TINY, *QUIET])
+    signal.signal(signal.SIGINT, handler)  # Lightning switches it off
+    assert stopped.value.code == 130
+    last = RUN.resolve() / "checkpoints" / "last.ckpt"
+    assert f"Interrupted in epoch 1; to go on: fit --ckpt_path {last}" in caplog.text
+    monkeypatch.undo()
+
+
+def test_help_of_a_checkpoint_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["test", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Checkpoint file of an earlier run" in text
+    assert "hpc" not in text
+
+
+def test_without_a_progress_bar_each_epoch_has_a_line(faces: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        main(["fit", "--data.root", str(faces), *TINY, *QUIET])
+    assert [line for line in caplog.messages if "validation loss" in line][2].startswith("Epoch 2: validation loss")
+    shares = [re.search(r"training .* \((\S+) of (\S+) million parameters\)", line) for line in caplog.messages]
+    first, second, last = [share.groups() for share in shares if share]
+    assert float(first[0]) < float(second[0]) < float(last[0]) == float(last[1])

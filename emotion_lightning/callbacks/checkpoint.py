@@ -9,12 +9,12 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.output import CHECKPOINTS, make_writable, output_folder, written_whole
 from emotion_lightning.serialization import load_safely
-
-FOLDER = "checkpoints"
 
 
 class Checkpoint(callbacks.Checkpoint):
@@ -43,7 +43,7 @@ class Checkpoint(callbacks.Checkpoint):
         """Make sure that the folder can be written, before an hour of training is lost for it."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.folder = Path(trainer.log_dir or trainer.default_root_dir).resolve() / FOLDER
+        self.folder = output_folder(trainer).resolve() / CHECKPOINTS
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
@@ -86,6 +86,12 @@ class Checkpoint(callbacks.Checkpoint):
             self._save(trainer, f"epoch_{trainer.current_epoch:03d}.ckpt")
         self._save(trainer, "last.ckpt")
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say how to go on after an interruption."""
+        last = self.folder / "last.ckpt"
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero and last.is_file():
+            rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: fit --ckpt_path {last}")
+
     def _save(self, trainer: Trainer, name: str) -> None:
         trainer.save_checkpoint(self.folder / name, weights_only=False)  # with all that a resume needs
 
@@ -117,46 +123,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             DataError: The file cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            temporary.unlink(missing_ok=True)
-            raise DataError(f"cannot write the checkpoint {path}: {error}; free space or mend the folder") from error
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(str(error)) from error
 
 
 def _best_epoch(path: Path) -> int:
     saved: int = load_safely(path, "checkpoint", mmap=True)["epoch"]
     return saved
-
-
-def make_writable(folder: Path, option: str = "--trainer.default_root_dir") -> None:
-    """Make ``folder`` if need be, and write a file to it to see that it takes one.
-
-    Raises:
-        DataError: It does not.
-    """
-    probe = folder / f".probe.{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder by {option}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows cannot open a folder, and needs no sync of it
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,10 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from emotion_lightning.callbacks.checkpoint import make_writable
-from emotion_lightning.callbacks.results import run_folder
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import PADDING
+from emotion_lightning.output import make_writable, run_folder, written_whole
 
 
 class Predictions(Callback):
@@ -30,7 +29,7 @@ class Predictions(Callback):
         """Make sure that the file can be written, before anything is predicted."""
         if self.output is not None and self.output.is_dir():
             raise UsageError(f"--predictions.output {self.output} is a folder; name a .csv file")
-        make_writable((self.output or run_folder(trainer) / "predictions.csv").parent, "--predictions.output")
+        make_writable(self._path(trainer).parent, "--predictions.output")
 
     def on_predict_batch_end(
         self,
@@ -51,7 +50,7 @@ class Predictions(Callback):
         probabilities = torch.cat([batch[0] for batch in self._batches])
         indices = torch.cat([batch[1] for batch in self._batches])
         self._batches = []
-        path = self.output or run_folder(trainer) / "predictions.csv"
+        path = self._path(trainer)
         if not trainer.is_global_zero:
             return
         rows = sorted((i, p) for i, p in zip(indices.tolist(), probabilities.tolist(), strict=True) if i != PADDING)
@@ -60,9 +59,12 @@ class Predictions(Callback):
         _write(path, pl_module.hparams["class_names"], [(str(paths[i]), p) for i, p in rows])
         rank_zero_info(f"Wrote {len(rows):,} predictions to {path}{replaced}")
 
+    def _path(self, trainer: Trainer) -> Path:
+        return self.output or run_folder(trainer) / "predictions.csv"
+
 
 def _write(path: Path, class_names: list[str], rows: list[tuple[str, list[float]]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["filepath", "label", "probability", *class_names])
         for name, probabilities in rows:

@@ -2,14 +2,13 @@
 
 import json
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.callbacks.checkpoint import FOLDER, make_writable
 from emotion_lightning.evaluation.metrics import EpochScores, accuracy_and_f1, per_class
+from emotion_lightning.output import make_writable, run_folder, written_whole
 
 PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
 
@@ -26,7 +25,8 @@ class Results(Callback):
         metrics, path = test_metrics(trainer, pl_module), run_folder(trainer) / "metrics.json"  # asks all ranks
         if trainer.is_global_zero:
             replaced = ", in place of an earlier test's" if path.is_file() else ""
-            path.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            with written_whole(path) as temporary:
+                temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             rank_zero_info(f"Wrote {path}{replaced}")
 
 
@@ -48,14 +48,6 @@ def test_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "versions": {package: _version(package) for package in PACKAGES},
     }
-
-
-def run_folder(trainer: Trainer) -> Path:
-    """Folder of the run whose checkpoint was loaded; without one, the trainer's own."""
-    if trainer.ckpt_path is None:
-        return Path(trainer.log_dir or trainer.default_root_dir)
-    folder = Path(trainer.ckpt_path).resolve().parent
-    return folder.parent if folder.name == FOLDER else folder
 
 
 def _version(package: str) -> str | None:

@@ -68,7 +68,12 @@ class Unfreeze(Callback):
             phase = augmentation_phase(trainer.current_epoch, datamodule.finetune_epoch)
             pl_module.log("schedule/augmentation_phase", float(phase))
         if trainer.current_epoch in self.schedule:
-            rank_zero_info(f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))}")
+            sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+            trainable, total = (sum(n for n, trains in sizes if trains or every) / 1e6 for every in (False, True))
+            rank_zero_info(
+                f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))} "
+                f"({trainable:.2f} of {total:.2f} million parameters)"
+            )
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> tuple[str, ...]:
         stages = trainable_stages(self.schedule, trainer.current_epoch)

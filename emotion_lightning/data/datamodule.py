@@ -22,6 +22,7 @@ from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
 from emotion_lightning.data.unlabelled import find_images
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
+from emotion_lightning.output import output_folder
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.seeding import derive_seed
 
@@ -144,7 +145,8 @@ class EmotionDataModule(LightningDataModule):
             "validate": ("val",),
             "test": (self.test_split,),
         }
-        rank_zero_info(f"Data: {self.manifest.describe()}")
+        if not self._checked:
+            rank_zero_info(f"Data: {self.manifest.describe()}")
         self._check(needed[stage])
         if stage == "fit":
             self.first_epoch = 0
@@ -292,8 +294,7 @@ class EmotionDataModule(LightningDataModule):
     def _save_cut(self) -> None:
         if self.trainer is None or not self.manifest.cut or self.root is None:
             return
-        folder = self.trainer.log_dir or self.trainer.default_root_dir
-        path = Path(folder) / "splits.csv"
+        path = output_folder(self.trainer) / "splits.csv"
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not path.is_file():  # type: ignore[attr-defined]
             write_splits(self.manifest, path)
 

@@ -31,11 +31,6 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(plain, plain)
 
 
-def same_class(a: str, b: str) -> bool:
-    """Say whether two names mean the same class, as "Anger" and "angry" do."""
-    return canonical(a) == canonical(b)
-
-
 def class_ids(class_names: Iterable[str]) -> dict[str, int]:
     """Map the canonical form of each name to its position.
 

@@ -15,6 +15,7 @@ from emotion_lightning.data.labels import canonical, class_ids, map_names
 from emotion_lightning.data.layouts import Listing, read_layout, read_splits_file
 from emotion_lightning.data.splits import ALL_FROM_ONE, SPLITS, VAL_FROM_TRAIN, Split, cut
 from emotion_lightning.errors import DataError
+from emotion_lightning.output import written_whole
 
 __all__ = ["SPLITS", "Manifest", "Split", "read_manifest", "write_splits"]
 
@@ -156,18 +157,8 @@ def write_splits(manifest: Manifest, file: Path) -> None:
     Raises:
         DataError: The file cannot be written.
     """
-    partial = file.with_name(f".{file.name}.{os.getpid()}")  # beside the file: a rename must not cross file systems
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("filepath", "label", "split"))
-            labels = (manifest.class_names[label] for label in manifest.labels)
-            writer.writerows(zip(manifest.names, labels, manifest.splits, strict=True))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
-    except OSError as error:
-        raise DataError(f"cannot write {file}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("filepath", "label", "split"))
+        labels = (manifest.class_names[label] for label in manifest.labels)
+        writer.writerows(zip(manifest.names, labels, manifest.splits, strict=True))

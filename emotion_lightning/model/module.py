@@ -107,6 +107,8 @@ class EmotionClassifier(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Refuse data whose classes or seed are not the model's, before anything is measured with it."""
+        if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
+            raise UsageError("--trainer.max_epochs 0 trains nothing; give at least 1")
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None or stage == "predict":
             return
@@ -133,7 +135,7 @@ class EmotionClassifier(LightningModule):
         optimizer = adamw(self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"])
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
-            raise UsageError("--trainer.max_epochs is missing: OneCycle is planned for a run of known length")
+            raise UsageError("--trainer.max_epochs gives no end: OneCycle is planned for a run of known length")
         scheduler = one_cycle(optimizer, int(steps), h["pct_start"])
         self._total_steps = scheduler.total_steps
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

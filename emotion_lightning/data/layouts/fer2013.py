@@ -1,0 +1,56 @@
+"""FER2013's CSV files, whose rows are the pixels themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion_lightning.data.images import PixelRows
+from emotion_lightning.data.labels import FER2013_CLASSES
+from emotion_lightning.data.layouts.listing import Listing, Row
+from emotion_lightning.data.layouts.tables import csv_rows
+from emotion_lightning.data.splits import Split
+from emotion_lightning.errors import DataError
+
+PIXEL_CSVS = ("fer2013.csv", "icml_face_data.csv")
+_USAGES: dict[str, Split] = {"training": "train", "publictest": "val", "privatetest": "test"}
+_SIDE = 48
+
+
+def pixel_csv(folder: Path) -> Path | None:
+    """Return ``folder`` if it is itself a file, or the FER2013 CSV in it unless it has a manifest of files."""
+    if folder.is_file():
+        return folder
+    if (manifest := folder / "train.csv").is_file():  # the challenge ships a train.csv too, of pixels
+        with manifest.open(encoding="utf-8", errors="replace") as stream:
+            if "filepath" in stream.readline().casefold():
+                return None
+    return next((folder / name for name in PIXEL_CSVS if (folder / name).is_file()), None)
+
+
+def read_pixels(file: Path) -> Listing:
+    """List the rows of fer2013.csv or icml_face_data.csv."""
+    rows, pixels = [], []
+    classes = {str(index): name for index, name in enumerate(FER2013_CLASSES)}
+    for line, (emotion, usage, values) in csv_rows(file, "emotion", "usage", "pixels"):
+        where = f"{file} line {line}"
+        if usage.casefold() not in _USAGES:
+            raise DataError(f"{where}: Usage {usage!r} is none of Training, PublicTest, PrivateTest: correct it")
+        if emotion not in classes:
+            raise DataError(f"{where}: emotion {emotion!r} is no number from 0 to {len(classes) - 1}: correct it")
+        rows.append(Row(f"{file.name}:{line}", classes[emotion], _USAGES[usage.casefold()]))
+        pixels.append(_parse_pixels(values, where))
+    if not rows:
+        raise DataError(f"{file} has no rows: give a file with images")
+    return Listing(f"pixels in {file.name}", file.parent, FER2013_CLASSES, rows, PixelRows(np.stack(pixels)))
+
+
+def _parse_pixels(values: str, where: str) -> npt.NDArray[np.uint8]:
+    if not (values.isascii() and values.replace(" ", "").isdigit()):
+        raise DataError(f"{where}: its pixels are not whole numbers divided by blanks: correct it")
+    numbers = np.fromstring(values, np.int64, sep=" ")
+    if len(numbers) != _SIDE * _SIDE:
+        raise DataError(f"{where} has {len(numbers):,} pixels, expected {_SIDE * _SIDE:,}: correct it")
+    if numbers.max() > 255:
+        raise DataError(f"{where} has a pixel of {numbers.max()}, above 255: correct it")
+    return numbers.astype(np.uint8).reshape(_SIDE, _SIDE)

@@ -1,0 +1,74 @@
+"""Where a run writes, and how: a file is written whole or not at all, and a folder is tried before work is put in."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emotion_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's checkpoints, in that of the run."""
+
+
+def output_folder(trainer: "Trainer") -> Path:
+    """Folder that ``trainer`` logs into, or its root where it has no logger."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def run_folder(trainer: "Trainer") -> Path:
+    """Folder of the run whose checkpoint was loaded; without one, that of ``output_folder``."""
+    if trainer.ckpt_path is None:
+        return output_folder(trainer)
+    folder = Path(trainer.ckpt_path).resolve().parent
+    return folder.parent if folder.name == CHECKPOINTS else folder
+
+
+def make_writable(folder: Path, option: str = "--trainer.default_root_dir") -> None:
+    """Make ``folder`` if need be, and write a file to it to see that it takes one.
+
+    Raises:
+        DataError: It does not; the message names ``option``.
+    """
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder by {option}") from error
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, whose file takes the place of ``path`` when the block ends well.
+
+    A kill or a full disk leaves what was there before.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # beside it: a rename must not cross file systems
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        if os.name != "nt":  # Windows cannot open a folder, and needs no sync of it
+            _sync(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
