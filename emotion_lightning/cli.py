@@ -36,7 +36,12 @@ from emotion_lightning.run_config import RunConfig, checkpoint_config, load_chec
 from emotion_lightning.schedule import finetune_epoch
 
 PROGRAM = "python -m emotion_lightning"
-COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = {
+    "fit": "Train a classifier, or go on with a run by --ckpt_path.",
+    "validate": "Measure a checkpoint on the validation split and print the figures.",
+    "test": "Measure a checkpoint on the test split and write metrics.json.",
+    "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+}
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
     "max_epochs": 80,
@@ -50,7 +55,7 @@ RECIPE_TRAINER = {
 class EmotionCLI(LightningCLI):
     """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
 
-    def __init__(self, args: Sequence[str] | None = None):
+    def __init__(self, args: Sequence[str]):
         super().__init__(
             EmotionClassifier,
             EmotionDataModule,
@@ -58,10 +63,10 @@ class EmotionCLI(LightningCLI):
             trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
-            parser_kwargs={"prog": PROGRAM, "description": "Train and judge a facial-emotion classifier."},
+            parser_kwargs={"prog": PROGRAM} | {name: {"description": text} for name, text in COMMANDS.items()},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
-            args=list(sys.argv[1:] if args is None else args),
+            args=list(args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -170,8 +175,12 @@ def main(args: Sequence[str] | None = None) -> None:
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
-        _check_command(sys.argv[1:] if args is None else args)
-        EmotionCLI(args)
+        given = list(sys.argv[1:] if args is None else args)
+        if not given or given[0] in ("-h", "--help"):
+            print(_overview())
+            return
+        _check_command(given[0])
+        EmotionCLI(given)
     except EmotionError as error:
         _stop(str(error), error.exit_status)
     except MisconfigurationException as error:
@@ -188,11 +197,16 @@ def main(args: Sequence[str] | None = None) -> None:
         raise
 
 
-def _check_command(args: Sequence[str]) -> None:
-    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-        near = get_close_matches(args[0], COMMANDS, n=1)
+def _overview() -> str:
+    commands = "".join(f"\n  {name:<10}{text}" for name, text in COMMANDS.items())
+    return f"Train and judge a facial-emotion classifier.\n\nusage: {PROGRAM} COMMAND [--help] [options]\n{commands}"
+
+
+def _check_command(name: str) -> None:
+    if not name.startswith("-") and name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
         meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command '{args[0]}'{meant}")
+        raise UsageError(f"there is no command '{name}'{meant}")
 
 
 def _stop(message: str, status: int) -> None:

@@ -13,7 +13,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from emotion_lightning.cli import main
+from emotion_lightning.cli import COMMANDS, main
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
 
@@ -372,3 +372,13 @@ def test_without_a_progress_bar_each_epoch_has_a_line(faces: Path, caplog: pytes
     shares = [re.search(r"training .* \((\S+) of (\S+) million parameters\)", line) for line in caplog.messages]
     first, second, last = [share.groups() for share in shares if share]
     assert float(first[0]) < float(second[0]) < float(last[0]) == float(last[1])
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    text = capsys.readouterr().out
+    for name, meaning in COMMANDS.items():
+        assert name in text
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert meaning in " ".join(capsys.readouterr().out.split())
