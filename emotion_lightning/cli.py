@@ -34,6 +34,7 @@ from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
+from emotion_lightning.tools import audit
 
 PROGRAM = "python -m emotion_lightning"
 COMMANDS = {
@@ -41,6 +42,7 @@ COMMANDS = {
     "validate": "Measure a checkpoint on the validation split and print the figures.",
     "test": "Measure a checkpoint on the test split and write metrics.json.",
     "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+    "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
 }
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
@@ -63,7 +65,7 @@ class EmotionCLI(LightningCLI):
             trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
-            parser_kwargs={"prog": PROGRAM} | {name: {"description": text} for name, text in COMMANDS.items()},
+            parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
             args=list(args),
@@ -180,7 +182,10 @@ def main(args: Sequence[str] | None = None) -> None:
             print(_overview())
             return
         _check_command(given[0])
-        EmotionCLI(given)
+        if given[0] == "audit":
+            audit(given[1:], f"{PROGRAM} audit", COMMANDS["audit"])
+        else:
+            EmotionCLI(given)
     except EmotionError as error:
         _stop(str(error), error.exit_status)
     except MisconfigurationException as error:

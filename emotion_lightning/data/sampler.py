@@ -1,6 +1,7 @@
 """Which images each rank sees in an epoch: pure functions of (seed, epoch, rank)."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DistributedSampler
@@ -32,9 +33,30 @@ class ShuffledSampler(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's images in this epoch's order."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", self.epoch))
-        order = torch.randperm(len(self.indices), generator=generator).tolist()
-        mine = order[self.rank :: self.world_size][: len(self)]
+        mine = self._order(generator)[self.rank :: self.world_size][: len(self)]
         return (self.indices[position] for position in mine)
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        order: list[int] = torch.randperm(len(self.indices), generator=generator).tolist()
+        return order
+
+
+class BalancedSampler(ShuffledSampler):
+    """As many draws in an epoch as there are images, with replacement, in which every class is equally frequent.
+
+    Args:
+        labels: Class of each image, by its position in the data.
+        others: Those of ``ShuffledSampler``, by name.
+    """
+
+    def __init__(self, labels: Sequence[int], **others: Any):
+        super().__init__(**others)
+        classes = torch.tensor([labels[index] for index in self.indices])
+        self.weights = 1.0 / classes.bincount()[classes]
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        drawn: list[int] = self.weights.multinomial(len(self.indices), True, generator=generator).tolist()
+        return drawn
 
 
 class SequentialSampler(DistributedSampler[int]):
