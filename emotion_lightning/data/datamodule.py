@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.images import Files, find_unreadable, to_tensor
+from emotion_lightning.data.layouts import Format
 from emotion_lightning.data.manifest import Manifest, Split, read_manifest, write_splits
 from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
 from emotion_lightning.data.unlabelled import find_images
@@ -62,7 +63,12 @@ class EmotionDataModule(LightningDataModule):
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
         splits: CSV file with filepath, label and split to use instead of the splits found, such as a run's splits.csv.
         test_split: Split that test measures.
-        class_names: Emotions in the order of their labels; by default as the data has them.
+        format: How the data under root is kept; auto finds it by looking.
+        merge: Classes to merge, such as {happy: [happy, contempt]}: a new name, and the classes that become it.
+        drop: Classes whose images are left out, such as [contempt].
+        group: Regular expression whose first group, or that named subject, is searched in the path of each image below
+            root; a cut keeps images together in which it finds the same.
+        class_names: Emotions in the order of their labels; by default as the data has them, merged and dropped.
         finetune_epoch: Epoch from which augmentation is aggressive. On the command line it is the first unfreezing.
 
     Raises:
@@ -80,6 +86,10 @@ class EmotionDataModule(LightningDataModule):
         unreadable: Literal["error", "skip"] = "error",
         splits: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
+        format: Format = "auto",
+        merge: dict[str, list[str]] | None = None,
+        drop: list[str] | None = None,
+        group: str | None = None,
         class_names: list[str] | None = None,
         finetune_epoch: int | None = 10,
     ):
@@ -98,6 +108,7 @@ class EmotionDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.unreadable, self.test_split, self.finetune_epoch = unreadable, test_split, finetune_epoch
         self.splits_file = None if splits is None else Path(splits).expanduser()
+        self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
         self.first_epoch = 0
         self._skipped: set[int] = set()
         self._unpredictable: set[int] = set()
@@ -106,9 +117,11 @@ class EmotionDataModule(LightningDataModule):
     @cached_property
     def manifest(self) -> Manifest:
         """Every image with its label and split."""
-        if self.root is None:
-            return builtin_manifest(self.seed, self._given_names)
-        return read_manifest(self.root, self.seed, self._given_names, self.splits_file)
+        if self.root is not None:
+            return read_manifest(self.root, self.seed, self._given_names, self.splits_file, **self._reading)
+        if given := [name for name, value in self._reading.items() if value and value != "auto"]:
+            raise UsageError(f"--data.{given[0]} is for data of your own: give --data.root")
+        return builtin_manifest(self.seed, self._given_names)
 
     @cached_property
     def predicted(self) -> Files:

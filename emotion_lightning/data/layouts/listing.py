@@ -1,9 +1,9 @@
 """What a layout holds, and the ways in which its readers look at folders and names."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images import IMAGE_SUFFIXES, Files, PixelRows
@@ -21,22 +21,47 @@ SPLIT_FOLDERS: dict[str, Split] = {
 
 
 class Row(NamedTuple):
-    """One image as a layout names it: below ROOT, its class as spelled there, its split where one is given."""
+    """One image as a layout names it: below ROOT, its class as spelled there, its split and group where given."""
 
     name: str
     emotion: str
     split: Split | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout holds, before classes are numbered and missing splits cut."""
+    """What a layout holds, before classes are numbered and missing splits cut.
+
+    Attributes:
+        layout: How the data is kept, in words.
+        root: Folder that the names of the rows start from.
+        class_names: The classes as the data spells them, in the order that labels follow.
+        rows: The images.
+        source: Reads the image of the row at a position.
+        notes: What a run says of the data besides its size, such as how many images were left out.
+    """
 
     layout: str
     root: Path
     class_names: tuple[str, ...]
     rows: list[Row]
     source: Files | PixelRows
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str | None, ...] | None:
+        """What each image has in common with others, such as its subject; None when no image has a group."""
+        groups = tuple(row.group for row in self.rows)
+        return groups if any(groups) else None
+
+    def keep(self, positions: Sequence[int]) -> "Listing":
+        """Return the listing of the rows at ``positions`` alone, in that order."""
+        if isinstance(self.source, Files):
+            source: Files | PixelRows = Files(tuple(self.source.paths[place] for place in positions))
+        else:
+            source = PixelRows(self.source.pixels[list(positions)])
+        return replace(self, rows=[self.rows[place] for place in positions], source=source)
 
 
 def visible_folders(folder: Path) -> list[Path]:
@@ -76,6 +101,28 @@ def files_of(root: Path, rows: Iterable[Row]) -> Files:
 def name_below(path: Path, root: Path) -> str:
     """Return the path below ``root`` with forward slashes, or the whole path of a file that is elsewhere."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def place_inside(folder: Path, name: str, where: str) -> Path:
+    """Return the file that a data set's own list means by ``name``.
+
+    Raises:
+        DataError: The name leads out of ``folder``.
+    """
+    plain = PurePosixPath(name.replace("\\", "/"))
+    if plain.is_absolute() or ".." in plain.parts or not plain.parts or ":" in plain.parts[0]:
+        raise DataError(f"{where}: {name!r} is no path below {folder}: correct it")
+    return folder / plain
+
+
+def refuse_missing(file: Path, missing: Sequence[str]) -> None:
+    """Refuse a ``file`` that names images which are not there; ``missing`` says each in words."""
+    if missing:
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise DataError(
+            f"{file} names {len(missing):,} missing file{'s' * (len(missing) > 1)}: {', '.join(missing[:5])}{more}; "
+            "correct the paths or remove the rows"
+        )
 
 
 def spelled_once(names: Iterable[str], where: Path) -> tuple[str, ...]:
