@@ -1,6 +1,5 @@
 """The commands beside training: each parses its own options and needs no trainer."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile
 
 from emotion_lightning.data.audit_page import page
-from emotion_lightning.data.audit_report import everything, summary
+from emotion_lightning.data.audit_report import summary, write_json
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.output import make_writable, written_whole
@@ -37,8 +36,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     make_writable(folder, "--output")
     found = EmotionDataModule(**config.data).audit
     assert found is not None  # there is a root
-    with written_whole(folder / "audit.json") as temporary:
-        temporary.write_text(json.dumps(everything(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(found, folder / "audit.json")
     with written_whole(folder / "audit.html") as temporary:
         temporary.write_text(page(found), encoding="utf-8")
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")

@@ -1,20 +1,16 @@
 """The state of a data set: what is unreadable, copied, contradictory, or on both sides of a split."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from emotion_lightning.data.duplicates import Pair
 from emotion_lightning.data.manifest import SPLITS, Manifest, Split
 from emotion_lightning.data.scan import Scan
-
-Policy = Literal["report", "drop", "error"]
-"""What training does about what an audit finds."""
-
 
 class Leak(NamedTuple):
     """An image and its closest copy in a split that comes before its own; positions in the manifest."""
@@ -89,10 +85,20 @@ class Audit:
                     found[first, second] = sorted(leaks, key=lambda leak: -leak.similarity)
         return found
 
-    def leaked(self, split: Split, into: Iterable[Split] | None = None) -> set[int]:
-        """Images of ``split`` with a copy in a split before it, or in one of ``into``."""
-        before = SPLITS[: SPLITS.index(split)] if into is None else into
-        return {index for index in self.manifest.indices(split) if any(self._closest(index, other) for other in before)}
+    def leaked(self, split: Split, without: Container[int] = ()) -> set[int]:
+        """Images of ``split`` with a copy in a split before it; images in ``without`` are no copies."""
+        before = SPLITS[: SPLITS.index(split)]
+        return {
+            index
+            for index in self.manifest.indices(split)
+            if any(copy not in without and self.manifest.splits[copy] in before for copy in self._alike(index))
+        }
+
+    def copied_ahead(self) -> set[int]:
+        """Images with a copy in a split after theirs: what training must do without, or the copy leaks."""
+        place = [SPLITS.index(split) for split in self.manifest.splits]
+        leaking = {leak.image for leaks in self.leaks.values() for leak in leaks}
+        return {copy for index in leaking for copy in self._alike(index) if place[copy] < place[index]}
 
     @cached_property
     def crossing(self) -> dict[str, list[int]]:
@@ -111,14 +117,14 @@ class Audit:
         return dict(Counter(f"{width} x {height}" for width, height in sizes if width).most_common())
 
     def _closest(self, index: int, split: Split) -> Leak | None:
-        candidates = [
-            Leak(index, copy, kind, similarity)
-            for copy, kind, similarity in self._copies[index]
-            if self.manifest.splits[copy] == split
-        ]
-        if not candidates and (relative := self._relatives.get((self._group(index), split))) is not None:
-            candidates = [Leak(index, relative, "group", 0.0)]
-        return max(candidates, key=lambda leak: (leak.similarity, -leak.copy), default=None)
+        splits = self.manifest.splits
+        copies = [Leak(index, *copy) for copy in self._copies.get(index, ()) if splits[copy[0]] == split]
+        copies += [Leak(index, other, "group", 0.0) for other in self._relatives(index) if splits[other] == split]
+        return max(copies, key=lambda leak: (leak.similarity, -leak.copy), default=None)
+
+    def _alike(self, index: int) -> Iterator[int]:
+        yield from (copy[0] for copy in self._copies.get(index, ()))
+        yield from self._relatives(index)
 
     @cached_property
     def _copies(self) -> dict[int, list[tuple[int, str, float]]]:
@@ -135,11 +141,7 @@ class Audit:
                     copies[other].append((one, pair.kind, pair.similarity))
         return copies
 
-    @cached_property
-    def _relatives(self) -> dict[tuple[str | None, Split], int]:
-        """First image of each group that crosses splits, in each of its splits."""
-        splits = self.manifest.splits
-        return {(name, splits[index]): index for name, group in self.crossing.items() for index in reversed(group)}
-
-    def _group(self, index: int) -> str | None:
-        return self.manifest.groups[index] if self.manifest.groups else None
+    def _relatives(self, index: int) -> Iterator[int]:
+        """The other images of a group that crosses splits."""
+        group = self.manifest.groups[index] if self.manifest.groups else None
+        return (other for other in self.crossing.get(group, ()) if other != index) if group else iter(())

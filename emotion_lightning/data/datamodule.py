@@ -1,55 +1,39 @@
 """The LightningDataModule: from a manifest to normalised batches on the device."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from emotion_lightning.data.audit import Audit
+from emotion_lightning.data.audit_report import state, write_json
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
-from emotion_lightning.data.images import Files, find_unreadable, to_tensor
+from emotion_lightning.data.cache import Cache
+from emotion_lightning.data.dataset import FaceDataset, Sample
+from emotion_lightning.data.images import Files, PixelRows
+from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
-from emotion_lightning.data.manifest import Manifest, Split, read_manifest, write_splits
-from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
-from emotion_lightning.data.unlabelled import find_images
+from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
+from emotion_lightning.data.policy import Policies, Policy, left_out, refuse, said
+from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
+from emotion_lightning.data.scan import scan
+from emotion_lightning.data.unlabelled import find_images, other_files
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 from emotion_lightning.output import output_folder
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.seeding import derive_seed
-
-Sample = tuple[Tensor, int, int]
-
-
-@dataclass(frozen=True)
-class FaceDataset(Dataset[Sample]):
-    """Images by their position in the manifest, resized to a square; it knows neither epoch nor randomness.
-
-    Args:
-        read: Reads the image at a position.
-        labels: Label of each position.
-        size: Side of the square in pixels.
-    """
-
-    read: Callable[[int], Image.Image]
-    labels: Sequence[int]
-    size: int
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return image uint8 ``(3, size, size)``, label and position; for padding, a black image with its label."""
-        if index == PADDING:
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), PADDING, PADDING
-        return to_tensor(self.read(index), self.size), self.labels[index], index
-
 
 class EmotionDataModule(LightningDataModule):
     """Face images by emotion, from any folder or file layout that the README names.
@@ -61,6 +45,13 @@ class EmotionDataModule(LightningDataModule):
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
+        leaks: What to do about images of which a copy stands in another split: report says so, drop leaves out the
+            copy in the earlier split (never a test image), error stops.
+        conflicts: What to do about identical images with different labels: report says so, drop leaves them out of
+            training, error stops.
+        balance: How rare classes are made up for: none, sampler draws every class equally often, loss adjusts the
+            logits in training by the classes' frequencies (Menon et al., 2021).
+        cache_gb: Most that decoded images may take on disk in 10⁹ bytes; 0 switches that cache off.
         splits: CSV file with filepath, label and split to use instead of the splits found, such as a run's splits.csv.
         test_split: Split that test measures.
         format: How the data under root is kept; auto finds it by looking.
@@ -84,6 +75,10 @@ class EmotionDataModule(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 42,
         unreadable: Literal["error", "skip"] = "error",
+        leaks: Policy = "report",
+        conflicts: Policy = "report",
+        balance: Literal["none", "sampler", "loss"] = "none",
+        cache_gb: float = 10.0,
         splits: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
         format: Format = "auto",
@@ -106,22 +101,62 @@ class EmotionDataModule(LightningDataModule):
         self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.num_workers = num_workers
-        self.unreadable, self.test_split, self.finetune_epoch = unreadable, test_split, finetune_epoch
+        self.test_split, self.finetune_epoch = test_split, finetune_epoch
+        self.policies, self.balance, self.cache_gb = Policies(unreadable, leaks, conflicts), balance, cache_gb
         self.splits_file = None if splits is None else Path(splits).expanduser()
         self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
         self.first_epoch = 0
-        self._skipped: set[int] = set()
         self._unpredictable: set[int] = set()
-        self._checked: set[Split] = set()
+        self._trained_on: Tensor | None = None
+        self._said = False
 
     @cached_property
     def manifest(self) -> Manifest:
         """Every image with its label and split."""
         if self.root is not None:
-            return read_manifest(self.root, self.seed, self._given_names, self.splits_file, **self._reading)
+            return read_manifest(
+                self.root, self.seed, self._given_names, self.splits_file, **self._reading, copies=self._copies
+            )
         if given := [name for name, value in self._reading.items() if value and value != "auto"]:
             raise UsageError(f"--data.{given[0]} is for data of your own: give --data.root")
         return builtin_manifest(self.seed, self._given_names)
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What is wrong with the data; drawn faces are not looked at."""
+        source = self.manifest.read
+        if self.root is None or not isinstance(source, Files | PixelRows):
+            return None
+        found = inspect(source, self._cache, rank_zero_only.rank == 0)
+        return Audit(self.manifest, *found, other_files(self.root))
+
+    @cached_property
+    def left_out(self) -> dict[int, str]:
+        """Images that are not used, each with the reason."""
+        return {} if self.audit is None else left_out(self.audit, self.policies)
+
+    @property
+    def leaked(self) -> Tensor | None:
+        """Which images of the data were trained on or have a copy that was, bool ``(N,)``; None if nobody looked."""
+        if self.audit is None:
+            return None
+        if self._trained_on is None:
+            leaked = self.audit.leaked(self.test_split, self.left_out)
+            return torch.tensor([index in leaked for index in range(len(self.manifest))])
+        return torch.isin(_short(self.audit.scan.digests), self._trained_on)
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What goes with every measurement: what is wrong with the data, and what was done about it."""
+        if self.audit is None or self.leaked is None:
+            return None
+        return {
+            **state(self.audit),
+            "policies": self.policies._asdict(),
+            "left_out": dict(Counter(self.left_out.values())),
+            "leaked": int(self.leaked[self.indices(self.test_split)].sum()),
+            "compared": "copies" if self._trained_on is None else "identical images only, as trained on other data",
+        }
 
     @cached_property
     def predicted(self) -> Files:
@@ -139,38 +174,52 @@ class EmotionDataModule(LightningDataModule):
         """Names of the emotions in the order of the labels."""
         return list(self._given_names or self.manifest.class_names)
 
+    @property
+    def logit_adjustment(self) -> Tensor | None:
+        """Logarithm of each class's share of the training images ``(classes,)``, if the loss makes up for it."""
+        if self.balance != "loss":
+            return None
+        counts = torch.tensor(list(self._train_counts().values()), dtype=torch.float)
+        return (counts / counts.sum()).log()
+
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are used."""
-        return [index for index in self.manifest.indices(split) if index not in self._skipped]
+        return [index for index in self.manifest.indices(split) if index not in self.left_out]
 
     def setup(self, stage: str) -> None:
-        """Check what the stage needs before it starts: its splits, and that every image can be read.
+        """Check what the stage needs before it starts: its splits, and the state of its images.
 
         Raises:
-            DataError: A split is empty or an image cannot be read.
+            DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong.
         """
         if stage == "predict":
-            paths = self.predicted.paths
-            self._unpredictable = self._unreadable(paths, range(len(paths)))
+            self._unpredictable = self._find_unpredictable()
             return
-        needed: dict[str, tuple[Split, ...]] = {
-            "fit": ("train", "val"),
-            "validate": ("val",),
-            "test": (self.test_split,),
-        }
-        if not self._checked:
-            rank_zero_info(f"Data: {self.manifest.describe()}")
-        self._check(needed[stage])
+        every: tuple[Split, ...] = SPLITS
+        needed = {"fit": every[:2], "validate": every[1:2], "test": (self.test_split,)}[stage]
+        self._rank_0_first()
+        for split in needed:
+            if not self.manifest.indices(split):
+                raise DataError(_missing_split(split, self.root))
+        self._say()
+        if self.audit is not None:
+            refuse(self.audit, self.policies, every if stage == "fit" else needed, stage == "fit")
+        for split in needed:
+            if not self.indices(split):
+                raise DataError(f"no image of the {split} split of {self.root} can be used")
         if stage == "fit":
             self.first_epoch = 0
             self._check_batches()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""
-        self._save_cut()  # not before a resume has found the data to be what it was
+        self._save_findings()  # not before a resume has found the data to be what it was
         rank, world_size = self._ranks()
-        sampler = ShuffledSampler(self.indices("train"), self.seed, self.first_epoch, rank, world_size)
-        dataset = FaceDataset(self.manifest.read, self.manifest.labels, stored_size(self.image_size))
+        indices, labels = self.indices("train"), self.manifest.labels
+        sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
+        if self.balance == "sampler":
+            sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, labels)
+        dataset = FaceDataset(self._read, labels, stored_size(self.image_size))
         return self._loader(dataset, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -212,6 +261,7 @@ class EmotionDataModule(LightningDataModule):
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
             "data": self._fingerprint,
+            "trained_on": None if self.audit is None else _short(self.audit.scan.digests)[self.indices("train")],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -225,7 +275,10 @@ class EmotionDataModule(LightningDataModule):
         predicting = self.trainer is not None and self.trainer.state.fn == "predict"
         if fitting:
             self.first_epoch = state_dict["next_epoch"]
-        if predicting or not (fitting or same_root) or self._fingerprint == state_dict["data"]:
+        if predicting or not (fitting or same_root):
+            self._trained_on = state_dict["trained_on"]
+            return
+        if self._fingerprint == state_dict["data"]:
             return
         if fitting or self.manifest.cut:
             raise DataError(
@@ -234,7 +287,7 @@ class EmotionDataModule(LightningDataModule):
             )
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = FaceDataset(self.manifest.read, self.manifest.labels, self.image_size)
+        dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)
         return self._loader(dataset, SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
 
     def _loader(
@@ -259,44 +312,70 @@ class EmotionDataModule(LightningDataModule):
             generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
         )
 
-    def _check(self, splits: Sequence[Split]) -> None:
-        new = [split for split in splits if split not in self._checked]
-        for split in new:
-            if not self.manifest.indices(split):
-                raise DataError(_missing_split(split, self.root))
-        paths = self.manifest.paths
-        if paths is not None and new:
-            self._skipped |= self._unreadable(paths, [i for split in new for i in self.manifest.indices(split)])
-        for split in new:
-            if not self.indices(split):
-                raise DataError(f"no image of the {split} split of {self.root} can be read")
-        self._checked.update(new)
+    @cached_property
+    def _read(self) -> Callable[[int], Image.Image]:
+        """What reads the images for training and evaluation: from the cache, if they are files."""
+        cache, paths = self._cache, self.manifest.paths
+        return self.manifest.read if cache is None or paths is None else cache.reader(paths)
 
-    def _unreadable(self, paths: Sequence[Path], indices: Sequence[int]) -> set[int]:
-        broken: dict[Path, str] = {}
-        if self._ranks()[0] == 0:  # the others wait, and are told
-            broken = find_unreadable(tuple(dict.fromkeys(paths[index] for index in indices)))
-        if self.trainer is not None:
-            broken = self.trainer.strategy.broadcast(broken)
+    @cached_property
+    def _cache(self) -> Cache | None:
+        """Cache in which each image is kept for the size at which its split uses it."""
+        if self.root is None or self.test_split == "train":  # then training images are used at two sizes
+            return None
+        sizes = [stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits]
+        return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
+
+    def _copies(self, source: Files | PixelRows) -> list[Sequence[str]]:
+        """What a cut keeps together: for each image its pixels, and what it is a copy of."""
+        assert self.root is not None
+        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb)
+        found = inspect(source, cache, rank_zero_only.rank == 0)
+        return [found.scan.digests, found.copies()]
+
+    def _rank_0_first(self) -> None:
+        """Let one process look at the images, so that the others find them in the cache."""
+        if self.trainer is not None and self._ranks()[0] != 0:
+            self.trainer.strategy.barrier("audit")
+        _ = self.audit
+        if self.trainer is not None and self._ranks()[0] == 0:
+            self.trainer.strategy.barrier("audit")
+
+    def _say(self) -> None:
+        if self._said:
+            return
+        self._said = True
+        rank_zero_info(f"Data: {self.manifest.describe()}")
+        if self.audit is not None:
+            for line in said(self.audit, self.policies):
+                rank_zero_info(f"Data: {line}")
+
+    def _find_unpredictable(self) -> set[int]:
+        reasons = scan(self.predicted, None, rank_zero_only.rank == 0).reasons
+        broken = {index: reason for index, reason in enumerate(reasons) if reason}
         if not broken:
             return set()
-        listing = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
-        if self.unreadable == "error":
+        listing = "".join(f"\n  {self.predicted.paths[index]}: {reason}" for index, reason in broken.items())
+        if self.policies.unreadable == "error":
             raise DataError(
                 f"{len(broken)} unreadable image(s); mend or remove them, or leave them out by "
                 f"--data.unreadable skip:{listing}"
             )
         rank_zero_info(f"Data: {len(broken)} unreadable image(s) left out:{listing}")
-        return {index for index in indices if paths[index] in broken}
+        return set(broken)
 
-    def _check_batches(self) -> None:
+    def _train_counts(self) -> dict[str, int]:
         counts = dict.fromkeys(self.class_names, 0)
         for index in self.indices("train"):
             counts[self.class_names[self.manifest.labels[index]]] += 1
+        return counts
+
+    def _check_batches(self) -> None:
+        counts = self._train_counts()
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
             raise DataError(
-                f"class '{empty[0]}' has no readable training image under {self.root}: add some or remove it"
+                f"class '{empty[0]}' has no usable training image under {self.root}: add some or remove it"
             )
         per_rank = sum(counts.values()) // self._ranks()[1]
         if per_rank < self.batch_size:
@@ -304,12 +383,15 @@ class EmotionDataModule(LightningDataModule):
                 f"--data.batch_size {self.batch_size} is more than the {per_rank} training images per device"
             )
 
-    def _save_cut(self) -> None:
-        if self.trainer is None or not self.manifest.cut or self.root is None:
+    def _save_findings(self) -> None:
+        """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
+        if self.trainer is None or not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        path = output_folder(self.trainer) / "splits.csv"
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not path.is_file():  # type: ignore[attr-defined]
-            write_splits(self.manifest, path)
+        folder = output_folder(self.trainer)
+        if self.manifest.cut and self.root is not None and not (folder / "splits.csv").is_file():
+            write_splits(self.manifest, folder / "splits.csv")
+        if self.audit is not None and not (folder / "audit.json").is_file():
+            write_json(self.audit, folder / "audit.json")
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training
@@ -332,3 +414,8 @@ def _missing_split(split: Split, root: Path | None) -> str:
         f"{root} has no test images: add a test split, or measure the validation split by --data.test_split val "
         "(it chose the checkpoint, so its figures flatter)"
     )
+
+
+def _short(digests: Sequence[str]) -> Tensor:
+    """The first 64 bits of each digest, enough to know an image again, int64 ``(N,)``."""
+    return torch.tensor([int(digest[:16], 16) - 2**63 for digest in digests], dtype=torch.int64)

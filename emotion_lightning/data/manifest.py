@@ -12,7 +12,7 @@ from PIL import Image
 
 from emotion_lightning.data.classes import Classes
 from emotion_lightning.data.groups import connected, with_groups
-from emotion_lightning.data.images import Files
+from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.labels import canonical, class_ids, map_names
 from emotion_lightning.data.layouts import Format, Listing, read_layout, read_splits_file
 from emotion_lightning.data.splits import ALL_FROM_ONE, SPLITS, VAL_FROM_TRAIN, Split, check_cut, cut
@@ -93,6 +93,7 @@ def read_manifest(
     merge: Mapping[str, Sequence[str]] | None = None,
     drop: Sequence[str] = (),
     group: str | None = None,
+    copies: Callable[[Files | PixelRows], list[Sequence[str]]] | None = None,
 ) -> Manifest:
     """List the data set at ``root``, whose layout is found by looking, and cut the splits it does not come with.
 
@@ -110,6 +111,8 @@ def read_manifest(
         drop: Classes whose images are left out.
         group: Regular expression; what its first group, or that named subject, finds in the names of images below
             ``root`` keeps them in one split.
+        copies: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
+            default those whose files are the same.
 
     Raises:
         DataError: The data cannot be used as it is; the message says where and what to do.
@@ -124,7 +127,7 @@ def read_manifest(
     _check_classes(listing)
     ordered = listing.class_names if class_names is None else _reorder(listing, class_names)
     labels = map_names((row.emotion for row in listing.rows), ordered)
-    splits, made = _complete(listing, labels, ordered, seed)
+    splits, made = _complete(listing, labels, ordered, seed, copies or _identical)
     names = tuple(row.name for row in listing.rows)
     groups, notes = listing.groups, listing.notes
     if made and groups:
@@ -167,7 +170,11 @@ def _reorder(listing: Listing, class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _complete(
-    listing: Listing, labels: Sequence[int], class_names: Sequence[str], seed: int
+    listing: Listing,
+    labels: Sequence[int],
+    class_names: Sequence[str],
+    seed: int,
+    copies: Callable[[Files | PixelRows], list[Sequence[str]]],
 ) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
     """Return the split of each image, cutting those that are not given, and which were cut."""
     given = [row.split for row in listing.rows]
@@ -175,13 +182,18 @@ def _complete(
         return tuple(split for split in given if split), ()
     source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
     chosen = [index for index, split in enumerate(given) if split == source]
-    keys: list[Sequence[str | None]] = [[listing.source.digest(index) for index in chosen]]
-    keys.append([listing.rows[index].group for index in chosen])  # whatever else must stay together is one more of keys
-    together = [key for key in connected(*keys) if key is not None]  # all of them: every image has a digest
+    every: list[Sequence[str | None]] = [*copies(listing.source), [row.group for row in listing.rows]]
+    keys = [[key[index] for index in chosen] for key in every]
+    together = [key for key in connected(*keys) if key is not None]  # all of them: every image is like itself
     pieces = cut(together, [labels[index] for index in chosen], class_names, shares, seed)
     check_cut(pieces, *keys)
     new = dict(zip(chosen, pieces, strict=True))
     return tuple(new.get(index) or split or "train" for index, split in enumerate(given)), made
+
+
+def _identical(source: Files | PixelRows) -> list[Sequence[str]]:
+    count = len(source.paths if isinstance(source, Files) else source.pixels)
+    return [[source.digest(index) for index in range(count)]]
 
 
 def write_splits(manifest: Manifest, file: Path) -> None:

@@ -1,7 +1,6 @@
 """Which images each rank sees in an epoch: pure functions of (seed, epoch, rank)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch.utils.data import DistributedSampler
@@ -45,13 +44,19 @@ class BalancedSampler(ShuffledSampler):
     """As many draws in an epoch as there are images, with replacement, in which every class is equally frequent.
 
     Args:
-        labels: Class of each image, by its position in the data.
-        others: Those of ``ShuffledSampler``, by name.
+        indices: Images of the training split.
+        seed: Seed of the draws.
+        epoch: Epoch of the first draws.
+        rank: This process, from 0.
+        world_size: Number of processes.
+        labels: Class of each image of the data, by its position.
     """
 
-    def __init__(self, labels: Sequence[int], **others: Any):
-        super().__init__(**others)
-        classes = torch.tensor([labels[index] for index in self.indices])
+    def __init__(
+        self, indices: Sequence[int], seed: int, epoch: int, rank: int, world_size: int, labels: Sequence[int]
+    ):
+        super().__init__(indices, seed, epoch, rank, world_size)
+        classes = torch.tensor([labels[index] for index in indices])
         self.weights = 1.0 / classes.bincount()[classes]
 
     def _order(self, generator: torch.Generator) -> list[int]:

@@ -1,9 +1,12 @@
-"""Images to predict: every image file below a folder, whatever its folders mean."""
+"""What lies below a folder, whatever its folders mean: images to predict, and files that are no images."""
 
 from pathlib import Path
 
 from emotion_lightning.data.images import IMAGE_SUFFIXES, Files
+from emotion_lightning.data.layouts.listing import is_hidden
 from emotion_lightning.errors import DataError
+
+DESCRIPTIONS = frozenset({".csv", ".json", ".txt", ".npy", ".md"})
 
 
 def find_images(root: Path) -> Files:
@@ -21,3 +24,16 @@ def find_images(root: Path) -> Files:
     if not visible:
         raise DataError(f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return Files(visible)
+
+
+def other_files(root: Path) -> tuple[str, ...]:
+    """Return the visible files below ``root`` that no reader takes for images, as paths below it.
+
+    Files that describe a data set (CSV, JSON, text, numpy) are none of them.
+    """
+    if not root.is_dir():
+        return ()
+    known = IMAGE_SUFFIXES | DESCRIPTIONS
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() not in known and path.is_file())
+    names = [path.relative_to(root) for path in paths]
+    return tuple(name.as_posix() for name in names if not any(is_hidden(part) for part in name.parts))
