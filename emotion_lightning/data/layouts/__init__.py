@@ -40,7 +40,7 @@ def read_layout(root: Path) -> Listing:
     folders = visible_folders(folder)
     if any(child.name.casefold() in SPLIT_FOLDERS for child in folders):
         return read_split_tree(root, folder)
-    if not any(images_below(child) for child in folders):
+    if not any(images_below(child, root) for child in folders):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     names, rows = read_classes(root, folder, None, required=True)
     return Listing("folder tree without splits", root, names, rows, files_of(root, rows))
