@@ -4,8 +4,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ActionConfigFile
-
 from emotion_lightning.data.audit_page import page
 from emotion_lightning.data.audit_report import summary, write_json
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -23,7 +21,7 @@ WITHOUT_EFFECT = {
 def audit(args: Sequence[str], program: str, description: str) -> None:
     """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
     parser = EmotionParser(prog=program, description=description)
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Configuration file with these options.")
+    parser.add_argument("-c", "--config", action="config", help="Configuration file with these options.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=WITHOUT_EFFECT)
     parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
     parser.add_argument(

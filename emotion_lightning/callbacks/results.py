@@ -45,8 +45,9 @@ class Results(Callback):
     ) -> None:
         """Add a batch's images without a copy to their own figures."""
         if self._leak_free is not None:
-            (logits, losses), (_, labels, indices) = outputs, batch
-            self._leak_free.update(logits, labels.masked_fill(self._leaked[indices], PADDING), losses)
+            _, labels, indices = batch
+            labels = labels.masked_fill(self._leaked[indices], PADDING)
+            self._leak_free.update(outputs["logits"], labels, outputs["losses"])
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the figures of the images without a copy."""

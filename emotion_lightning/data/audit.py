@@ -12,6 +12,7 @@ from emotion_lightning.data.duplicates import Pair
 from emotion_lightning.data.manifest import SPLITS, Manifest, Split
 from emotion_lightning.data.scan import Scan
 
+
 class Leak(NamedTuple):
     """An image and its closest copy in a split that comes before its own; positions in the manifest."""
 

@@ -35,6 +35,7 @@ from emotion_lightning.output import output_folder
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.seeding import derive_seed
 
+
 class EmotionDataModule(LightningDataModule):
     """Face images by emotion, from any folder or file layout that the README names.
 
@@ -127,7 +128,7 @@ class EmotionDataModule(LightningDataModule):
         source = self.manifest.read
         if self.root is None or not isinstance(source, Files | PixelRows):
             return None
-        found = inspect(source, self._cache, rank_zero_only.rank == 0)
+        found = inspect(source, self._cache, _is_first())
         return Audit(self.manifest, *found, other_files(self.root))
 
     @cached_property
@@ -323,14 +324,16 @@ class EmotionDataModule(LightningDataModule):
         """Cache in which each image is kept for the size at which its split uses it."""
         if self.root is None or self.test_split == "train":  # then training images are used at two sizes
             return None
-        sizes = [stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits]
+        sizes = [
+            stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits
+        ]
         return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
 
     def _copies(self, source: Files | PixelRows) -> list[Sequence[str]]:
         """What a cut keeps together: for each image its pixels, and what it is a copy of."""
         assert self.root is not None
         cache = Cache(self.root, stored_size(self.image_size), self.cache_gb)
-        found = inspect(source, cache, rank_zero_only.rank == 0)
+        found = inspect(source, cache, _is_first())
         return [found.scan.digests, found.copies()]
 
     def _rank_0_first(self) -> None:
@@ -351,7 +354,7 @@ class EmotionDataModule(LightningDataModule):
                 rank_zero_info(f"Data: {line}")
 
     def _find_unpredictable(self) -> set[int]:
-        reasons = scan(self.predicted, None, rank_zero_only.rank == 0).reasons
+        reasons = scan(self.predicted, None, _is_first()).reasons
         broken = {index: reason for index, reason in enumerate(reasons) if reason}
         if not broken:
             return set()
@@ -374,9 +377,7 @@ class EmotionDataModule(LightningDataModule):
         counts = self._train_counts()
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
-            raise DataError(
-                f"class '{empty[0]}' has no usable training image under {self.root}: add some or remove it"
-            )
+            raise DataError(f"class '{empty[0]}' has no usable training image under {self.root}: add some or remove it")
         per_rank = sum(counts.values()) // self._ranks()[1]
         if per_rank < self.batch_size:
             raise UsageError(
@@ -414,6 +415,12 @@ def _missing_split(split: Split, root: Path | None) -> str:
         f"{root} has no test images: add a test split, or measure the validation split by --data.test_split val "
         "(it chose the checkpoint, so its figures flatter)"
     )
+
+
+def _is_first() -> bool:
+    """Say whether this process is the one that talks, before there is a trainer as well."""
+    rank: int = getattr(rank_zero_only, "rank", 0)
+    return rank == 0
 
 
 def _short(digests: Sequence[str]) -> Tensor:

@@ -9,6 +9,7 @@ from emotion_lightning.errors import DataError
 
 Policy = Literal["report", "drop", "error"]
 
+
 class Policies(NamedTuple):
     """What to do about each kind of finding."""
 
@@ -28,7 +29,7 @@ def left_out(audit: Audit, policies: Policies) -> dict[int, str]:
     if policies.conflicts == "drop":
         out |= {index: "conflict" for group in audit.conflicts for index in group if splits[index] == "train"}
     if policies.leaks == "drop":
-        out |= {index: "leak" for index in audit.copied_ahead()}
+        out |= dict.fromkeys(audit.copied_ahead(), "leak")
     return out | dict.fromkeys(audit.unreadable, "unreadable")
 
 

@@ -208,9 +208,10 @@ class EmotionClassifier(LightningModule):
         """Begin the test figures anew."""
         self.test_scores.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Classify a test batch; return the logits ``(B, classes)`` and the loss of each image ``(B,)``."""
-        return self._evaluate(batch, self.test_scores)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Classify a test batch; return ``logits`` ``(B, classes)`` and the ``losses`` of its images ``(B,)``."""
+        logits, losses = self._evaluate(batch, self.test_scores)
+        return {"logits": logits, "losses": losses}
 
     def on_test_epoch_end(self) -> None:
         """Log the test figures."""

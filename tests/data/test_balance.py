@@ -45,8 +45,9 @@ def test_the_loss_is_adjusted_by_the_training_frequencies_and_evaluation_is_not(
     model.logit_adjustment.copy_(torch.tensor([0.0, -5.0, -9.0]))
     assert torch.equal(model(images), before)
     model.test_scores.reset()
-    logits, losses = model.test_step((images, labels, labels), 0)
-    assert torch.allclose(losses, torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+    step = model.test_step((images, labels, labels), 0)
+    expected = torch.nn.functional.cross_entropy(step["logits"], labels, reduction="none")
+    assert torch.allclose(step["losses"], expected)
 
 
 def test_training_loss_uses_the_adjustment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def read_layout(root: Path, format: Format = "auto") -> Listing:
     kept = _recognise(folder) if format == "auto" else format
     if kept in READERS:
         return READERS[kept].read(root, folder)
-    if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
+    if not has_splits(folder) and not any(images_below(child, root) for child in visible_folders(folder)):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     listing = read_tree(root, folder)
     return listing if format == "tree" else refuse_numbers(listing)

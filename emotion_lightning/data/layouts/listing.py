@@ -80,13 +80,33 @@ def is_image(name: str) -> bool:
     return not is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Return every image below ``folder``, however deep, in the order of their paths."""
+def images_below(folder: Path, root: Path) -> list[Path]:
+    """Return every image below ``folder``, however deep, in the order of their paths.
+
+    Raises:
+        DataError: A folder cannot be listed, or a link leads out of ``root``: data from elsewhere must not name the
+            files of whoever unpacks it.
+    """
     found = []
+    home = Path(os.path.realpath(root))
     for parent, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [Path(parent, name) for name in files if is_image(name)]
+        images = [Path(parent, name) for name in files if is_image(name)]
+        for path in images:
+            if os.path.islink(path):
+                _check_inside(path, home)
+        if images:
+            _check_inside(Path(parent), home)
+        found += images
     return sorted(found)
+
+
+def _check_inside(path: Path, home: Path) -> None:
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(home):
+        raise DataError(
+            f"{path} leads to {target}, outside {home}: copy it there, or name the images in a CSV file (train.csv)"
+        )
 
 
 def _cannot_list(error: OSError) -> None:

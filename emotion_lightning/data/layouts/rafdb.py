@@ -73,7 +73,7 @@ def _has_numbered(folder: Path) -> bool:
         return False
     if {"image", "label"} <= set(header_of(folder / _LABELS[0])):
         return True
-    images = images_below(classes[0])
+    images = images_below(classes[0], folder)
     return bool(images) and all(_ALIGNED.fullmatch(image.name) for image in images)
 
 
