@@ -106,7 +106,7 @@ class Cache:
         try:
             with self.file.open("rb") as stream:
                 return read(stream)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return EMPTY
         except (OSError, ValueError) as error:
             logger.warning("Cache: %s is not used, and made anew: %s", self.file, error)

@@ -30,7 +30,7 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 100_000_000
 """Largest file that is opened: no image of ``MAX_PIXELS`` that somebody kept for training comes near."""
 
-PngImagePlugin.MAX_TEXT_MEMORY = 16 * 2**20  # Pillow inflates 64 MB of comments before it gives up
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # Pillow alone inflates 64 MB of comments before it gives up
 
 
 class UnreadableImage(DataError):
