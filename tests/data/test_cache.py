@@ -431,6 +431,7 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert Cache(tmp_path, 1).file.parent == Path("/here")
 
 
-def test_a_negative_bound_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--data\.cache_gb -1 is negative"):
-        cache(tmp_path, gigabytes=-1)
+@pytest.mark.parametrize("gigabytes", [-1, float("nan"), float("inf")])
+def test_a_bound_that_is_no_size_is_refused(tmp_path: Path, gigabytes: float) -> None:
+    with pytest.raises(UsageError, match=rf"--data\.cache_gb {gigabytes:g} is no size"):
+        cache(tmp_path, gigabytes=gigabytes)
