@@ -107,16 +107,17 @@ def test_nothing_is_decoded_twice(tmp_path: Path, files: Files, monkeypatch: pyt
         assert np.array_equal(getattr(first, field), getattr(second, field))
 
 
-def test_only_changed_and_new_files_are_decoded_again(
+def test_only_files_of_another_size_and_new_ones_are_decoded_again(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan(files, cache(tmp_path), progress=False)
     names = decoded(monkeypatch)
     changed, fresh = files.paths[2], tmp_path / "faces" / "new.png"
-    size = changed.stat().st_size
+    facts = changed.stat()
     data = Image.new("RGB", (20, 20), "red")
     data.save(changed, "PNG")
-    assert changed.stat().st_size != size
+    os.utime(changed, ns=(0, facts.st_mtime_ns))
+    assert changed.stat().st_size != facts.st_size
     data.save(fresh)
     more = Files((fresh, *files.paths))
     kept = cache(tmp_path)
@@ -301,12 +302,12 @@ def test_the_bound_leaves_records_and_as_many_images_as_fit(
     scan(files, cache(tmp_path), progress=False)
     whole = cache(tmp_path).file.stat().st_size
     bound = (whole - 4000) / 1e9
+    names = decoded(monkeypatch)
     for _ in range(2):  # a bound that became lower, and one that stays
         kept = cache(tmp_path, gigabytes=bound)
         assert scan(files, kept, progress=False).reasons == (None,) * len(files.paths)
         assert whole - 8000 < kept.file.stat().st_size <= whole - 4000
         assert_exact(kept.reader(files.paths), files)
-        names = decoded(monkeypatch)
     assert names == []
     scan(files, cache(tmp_path), progress=False)
     assert 0 < len(names) < 4  # there is room again
@@ -350,8 +351,8 @@ def test_a_full_disk_costs_the_cache_but_no_record(
         def __init__(self) -> None:
             self.left = 4000
 
-        def write(self, data: memoryview) -> None:
-            self.left -= len(data)
+        def write(self, data: memoryview | bytes) -> None:
+            self.left -= memoryview(data).nbytes
             if self.left < 0:
                 raise OSError(28, "No space left on device")
 
@@ -392,6 +393,9 @@ def test_a_reader_notices_that_the_cache_was_replaced(tmp_path: Path, files: Fil
     sent = pickle.dumps(kept.reader(files.paths))
     scan(files, cache(tmp_path, limits=40), progress=False)
     assert_exact(opened, files)  # what it has open is its own
+    assert_exact(pickle.loads(sent), files)
+    sent = pickle.dumps(kept.reader(files.paths))
+    kept.file.write_bytes(kept.file.read_bytes()[1:])
     assert_exact(pickle.loads(sent), files)
     kept.file.unlink()
     assert_exact(pickle.loads(sent), files)
