@@ -1,6 +1,7 @@
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from emotion_lightning.data import scan as scan_module
+from emotion_lightning.data.cache import Cache
 from emotion_lightning.data.duplicates import thumbnail
 from emotion_lightning.data.images import Files, PixelRows, open_image
 from emotion_lightning.data.scan import scan
@@ -119,6 +121,17 @@ def test_progress_goes_to_stderr_and_only_where_there_is_work(
     scan(files, None, progress=False)
     scan(Files(()), None)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_closed_stderr_is_no_fault_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*args: object, **options: object) -> Iterator[object]:
+        raise BrokenPipeError("closed")
+        yield
+
+    monkeypatch.setattr(scan_module, "tqdm", closed)
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(RuntimeError, match="progress cannot be shown: closed"):
+        scan(Files((tmp_path / "a.png",)), Cache(tmp_path, 8, folder=tmp_path / "cache"))
 
 
 def test_rows_of_pixels_are_images(tmp_path: Path) -> None:
