@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,14 +51,14 @@ class Cache:
         folder: Where the files are; by default ``cache_folder()``.
 
     Raises:
-        UsageError: ``gigabytes`` is negative.
+        UsageError: ``gigabytes`` is negative or not finite.
     """
 
     def __init__(
         self, root: Path, limits: int | npt.NDArray[np.int32], gigabytes: float = 10.0, folder: Path | None = None
     ) -> None:
-        if gigabytes < 0:
-            raise UsageError(f"--data.cache_gb {gigabytes:g} is negative; 0 is no cache on disk")
+        if not 0 <= gigabytes < math.inf:
+            raise UsageError(f"--data.cache_gb {gigabytes:g} is no size: give a number from 0, which is none on disk")
         self.limits, self.room = limits, int(gigabytes * 1e9)
         self.file = (folder or cache_folder()) / cache_name(root)
         self._memory: Contents | None = None  # in place of the file, where that cannot be
@@ -106,7 +107,7 @@ class Cache:
         try:
             with self.file.open("rb") as stream:
                 return read(stream)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return EMPTY
         except (OSError, ValueError) as error:
             logger.warning("Cache: %s is not used, and made anew: %s", self.file, error)

@@ -28,9 +28,9 @@ MAX_PIXELS = 64_000_000
 """Most pixels that an image may have (64 megapixels, 192 MB as RGB): a tiny file can claim to be enormous."""
 
 MAX_BYTES = 100_000_000
-"""Largest file that is opened: no image of ``MAX_PIXELS`` that somebody kept for training comes near."""
+"""Largest file that is opened, in bytes."""
 
-PngImagePlugin.MAX_TEXT_MEMORY = 16 * 2**20  # Pillow inflates 64 MB of comments before it gives up
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # Pillow alone inflates 64 MB of comments before it gives up
 
 
 class UnreadableImage(DataError):

@@ -74,7 +74,7 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
     place = {path: position for position, path in enumerate(paths)}
     places = np.array([place[path] for path in source.paths], np.int64)
     names, records = new_records(paths)
-    limits = np.ones(len(paths), np.int32)
+    limits = np.zeros(len(paths), np.int32)
     if cache is not None:  # a file that is used at two sizes is kept for the larger
         np.maximum.at(limits, places, np.broadcast_to(np.asarray(cache.limits, np.int32), len(places)))
     reasons: dict[int, str] = {}
@@ -102,22 +102,25 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
 def _scan_rows(source: PixelRows, progress: bool) -> Scan:
     count = len(source.pixels)
     records = np.zeros(count, RECORD)
-    looks = (_look(Decoded(source(index), "L", "", 1), 1)[0] for index in range(count))
+    looks = (_look(Decoded(source(index), "L", "", 1), 0)[0] for index in range(count))
     for record, facts in zip(records, _shown(looks, count, count, progress), strict=True):
         _fill_in(record, facts)
     return _as_scan(records, [None] * count)
 
 
 def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(records[name])  # of its own, for the records hold what nobody needs any more
+
     return Scan(
         reasons=tuple(reasons),
         digests=tuple(digest.tobytes().hex() for digest in records["digest"]),
-        widths=records["width"],
-        heights=records["height"],
-        frames=records["frames"],
+        widths=column("width"),
+        heights=column("height"),
+        frames=column("frames"),
         modes=tuple(records["mode"].astype(str).tolist()),
         formats=tuple(records["format"].astype(str).tolist()),
-        thumbnails=records["thumbnail"],
+        thumbnails=column("thumbnail"),
         sizes=np.maximum(records["bytes"], 0),
     )
 
@@ -133,15 +136,15 @@ def _try_file(job: tuple[Path, int]) -> Look | str:
 
 def _look(decoded: Decoded, limit: int) -> Look:
     """Return the fields of the image's record, and its pixels as they are to be kept."""
-    image = decoded.image
-    pixels, side = _kept(image, limit)
+    image, rgb = decoded.image, np.asarray(decoded.image)
+    pixels, side = _kept(image, rgb, limit)
     facts = {
         "width": image.width,
         "height": image.height,
         "frames": min(decoded.frames, np.iinfo(np.int32).max),
         "mode": decoded.mode,
         "format": decoded.format,
-        "digest": _digest(f"{image.width} x {image.height}".encode(), image.tobytes()),
+        "digest": _digest(f"{image.width} x {image.height}".encode(), rgb.data),
         "thumbnail": thumbnail(image),
         "side": side,
         "channels": 1 if pixels.ndim == 2 else 3,
@@ -149,10 +152,15 @@ def _look(decoded: Decoded, limit: int) -> Look:
     return facts, pixels
 
 
-def _kept(image: Image.Image, limit: int) -> tuple[Pixels, int]:
-    """Return the pixels to keep, one channel where all are equal, and the side of the square; 0 where not resized."""
+def _kept(image: Image.Image, rgb: Pixels, limit: int) -> tuple[Pixels, int]:
+    """Return the pixels to keep, one channel where all are equal, and the side of the square; 0 where not resized.
+
+    With a limit of 0 nothing is kept.
+    """
+    if limit == 0:
+        return np.zeros(0, np.uint8), 0
     large = image.width * image.height > limit * limit
-    pixels = np.asarray(square(image, limit) if large else image)
+    pixels = np.asarray(square(image, limit)) if large else rgb
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     grey = np.array_equal(red, green) and np.array_equal(red, blue)
     return red if grey else pixels, limit if large else 0
@@ -163,7 +171,7 @@ def _fill_in(record: np.void, facts: dict[str, Any]) -> None:
         record[name] = value
 
 
-def _digest(*parts: bytes) -> npt.NDArray[np.uint8]:
+def _digest(*parts: bytes | memoryview) -> npt.NDArray[np.uint8]:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
