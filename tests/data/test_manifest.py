@@ -8,7 +8,7 @@ from PIL import Image
 from emotion_lightning.data.images import find_unreadable
 from emotion_lightning.data.manifest import Manifest, read_manifest, write_splits
 from emotion_lightning.errors import DataError
-from tests.data.files import faces, fer_rows, table
+from tests.data.files import face, faces, fer_rows, table
 
 # Cuts
 
