@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emotion_lightning.data.layouts.affectnet import CLASSES
-from emotion_lightning.data.manifest import Manifest, read_manifest
+from emotion_lightning.data.manifest import Manifest, read_manifest, write_splits
 from emotion_lightning.errors import DataError
 from tests.data.files import face, faces, table
 
@@ -140,6 +140,9 @@ def test_class_folders_are_ids_or_names_when_the_format_is_given(tmp_path: Path)
     assert manifest.describe() == "AffectNet, 4 classes, 8 train, 4 val"
     assert manifest.class_names == ("neutral", "happy", "anger", "contempt")
     assert emotion(manifest, "val/7/350.png") == "contempt"
+    write_splits(manifest, tmp_path / "splits.csv")
+    again = read_manifest(tmp_path, splits_file=tmp_path / "splits.csv", format="affectnet")
+    assert (again.class_names, again.labels) == (manifest.class_names, manifest.labels)
     faces(tmp_path / "train" / "6", 1, 900)
     with pytest.raises(DataError, match="class folders 6 and Anger mean the same emotion"):
         read_manifest(tmp_path, format="affectnet")
