@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from posixpath import basename, dirname, splitext
 
 from emotion_lightning.data.images import Files
 from emotion_lightning.data.layouts.listing import Listing
@@ -34,7 +34,7 @@ def twin_stem(name: str) -> str:
     Only marks that augmentation and copying leave behind are taken off ("_flip", "_rot15", ".jpg0", " (1)" …), never
     plain numbers. Whether the file is a copy is for :func:`twins` to say, which looks at what else is there.
     """
-    stem = PurePosixPath(name).stem
+    stem = splitext(basename(name))[0]
     while (shorter := _shorter(stem)) != stem:
         stem = shorter
     return stem
@@ -57,20 +57,23 @@ def twins(names: Sequence[str], emotions: Sequence[str]) -> list[str | None]:
         names: Path of each image, with forward slashes.
         emotions: Class of each image.
     """
-    paths = [PurePosixPath(name) for name in names]
-    unique = len({(path.name, emotion) for path, emotion in zip(paths, emotions, strict=True)}) == len(paths)
+    files = [basename(name) for name in names]
+    unique = len(set(zip(files, emotions, strict=True))) == len(files)
+    places = emotions if unique else [dirname(name) for name in names]
     families: defaultdict[str, list[int]] = defaultdict(list)
-    for index, (path, emotion) in enumerate(zip(paths, emotions, strict=True)):
-        families[f"copies of {emotion if unique else path.parent}/{twin_stem(path.name)}"].append(index)
-    found: list[str | None] = [None] * len(paths)
+    for index, (place, file) in enumerate(zip(places, files, strict=True)):
+        families[f"copies of {place}/{twin_stem(file)}"].append(index)
+    found: list[str | None] = [None] * len(files)
     for family, members in families.items():
-        if _is_family([paths[index].stem for index in members]):
+        if _is_family([splitext(files[index])[0] for index in members]):
             for index in members:
                 found[index] = family
     return found
 
 
 def _is_family(stems: Sequence[str]) -> bool:
+    if len(stems) == 1:
+        return False
     original = twin_stem(f"{stems[0]}.jpg")
     marks = [stem.removeprefix(original) for stem in stems if stem != original]
     if not marks:
@@ -131,8 +134,8 @@ def with_groups(listing: Listing, pattern: str | None = None) -> Listing:
     families: Sequence[str | None] = [None] * len(names)
     if isinstance(listing.source, Files):
         families = twins(names, [row.emotion for row in listing.rows])
-    joined = zip(listing.rows, connected(given, families), strict=True)
-    return replace(listing, rows=[row._replace(group=group) for row, group in joined], notes=notes)
+    groups = zip(listing.rows, connected(given, families), strict=True)
+    return replace(listing, rows=[row._replace(group=group) for row, group in groups], notes=notes)
 
 
 def _search(pattern: str, names: Sequence[str]) -> list[str | None]:

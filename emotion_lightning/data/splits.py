@@ -102,8 +102,8 @@ def _one_each(
             if free is None:
                 raise DataError(
                     f"class {class_names[label]!r} has too few different images ({len(holding)}) to cut "
-                    f"{', '.join(splits)} from, as copies and groups count once: "
-                    "add images, remove the class, or give the splits yourself"
+                    f"{', '.join(splits)} from (copies and groups count once): add images, leave the class out, or "
+                    "give the splits yourself"
                 )
             placed[free] = split
     return placed

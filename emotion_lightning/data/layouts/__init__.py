@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, get_args
 
 from emotion_lightning.data.labels import FER2013_CLASSES, canonical
 from emotion_lightning.data.layouts import affectnet, rafdb
-from emotion_lightning.data.layouts.affectnet import is_affectnet, read_affectnet
 from emotion_lightning.data.layouts.ckplus import is_ckplus, read_ckplus
 from emotion_lightning.data.layouts.emoset import is_emoset, read_emoset
 from emotion_lightning.data.layouts.fer2013 import pixel_csv, read_fer2013, read_pixels
@@ -49,7 +48,7 @@ READERS: Mapping[Format, Reader] = {
     "rafdb": Reader(rafdb.is_rafdb, rafdb.read_rafdb),
     "emoset": Reader(is_emoset, read_emoset),
     "csv": Reader(lambda folder: (folder / "train.csv").is_file(), read_csvs),
-    "affectnet": Reader(is_affectnet, read_affectnet),
+    "affectnet": Reader(affectnet.is_affectnet, affectnet.read_affectnet),
     "ckplus": Reader(is_ckplus, read_ckplus),
 }
 
@@ -66,6 +65,8 @@ def read_layout(root: Path, format: Format = "auto") -> Listing:
     kept = _recognise(folder) if format == "auto" else format
     if kept in READERS:
         return READERS[kept].read(root, folder)
+    if format == "auto":
+        affectnet.refuse_unclear(folder)
     if not has_splits(folder) and not any(images_below(child, root) for child in visible_folders(folder)):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     listing = read_tree(root, folder)

@@ -35,13 +35,15 @@ CLASSES = {
 }
 """AffectNet's ids and the emotions they mean; copies numbered by the alphabet mean others."""
 
+_EMOTIONS = {canonical(name) for name in CLASSES.values()}
+
 LEFT_OUT = {"8": "none", "9": "uncertain", "10": "non-face"}
 """Ids that are no emotion."""
 
 _TABLES: dict[Split, str] = {"train": "training.csv", "val": "validation.csv"}
 _SETS: dict[Split, str] = {"train": "train_set", "val": "val_set", "test": "test_set"}
 _LISTS = ("", "Manually_Annotated_file_lists")
-_IMAGES = ("", "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
+_IMAGES = ("Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated_Images", "")
 
 
 class _Entry(NamedTuple):
@@ -54,27 +56,32 @@ class _Entry(NamedTuple):
 
 
 def is_affectnet(folder: Path) -> bool:
-    """Say whether ``folder`` has AffectNet's tables or annotation files; class folders are no sign of it.
-
-    Raises:
-        DataError: A labels.csv might as well be of other data, whose numbers mean other emotions.
-    """
+    """Say whether ``folder`` has AffectNet's tables or annotation files; class folders are no sign of it."""
     if _table(folder, "train") or _has_annotations(folder):
         return True
-    file, emotions = folder / "labels.csv", {canonical(name) for name in CLASSES.values()}
-    columns = set(header_of(file))
-    if "label" not in columns or has_splits(folder):
+    file, columns = folder / "labels.csv", set(header_of(folder / "labels.csv"))
+    if {"pth", "label"} <= columns:  # a column that only AffectNet's shared copies have
+        return not has_splits(folder)
+    return _is_unclear(folder) and {canonical(label) for _, (label,) in csv_rows(file, "label")} == _EMOTIONS
+
+
+def refuse_unclear(folder: Path) -> None:
+    """Refuse a labels.csv of images, in place of class folders, that may be AffectNet's or any other data's.
+
+    Raises:
+        DataError: There is one.
+    """
+    if _is_unclear(folder):
+        raise DataError(
+            f"{folder / 'labels.csv'} may be AffectNet's or not, which decides what a number means: --data.format "
+            "affectnet takes it for AffectNet's; otherwise write a train.csv with the columns filepath,label"
+        )
+
+
+def _is_unclear(folder: Path) -> bool:
+    if has_splits(folder) or not {"image", "label"} <= set(header_of(folder / "labels.csv")):
         return False
-    if "pth" in columns:  # a column that only AffectNet's shared copies have
-        return True
-    if "image" not in columns or any(canonical(child.name) in emotions for child in visible_folders(folder)):
-        return False
-    if {canonical(label) for _, (label,) in csv_rows(file, "label")} == emotions:
-        return True
-    raise DataError(
-        f"{file} may be AffectNet's or not, which decides what a number means: --data.format affectnet takes it for "
-        "AffectNet's; otherwise write a train.csv with the columns filepath,label"
-    )
+    return not any(canonical(child.name) in _EMOTIONS for child in visible_folders(folder))
 
 
 def read_affectnet(root: Path, folder: Path) -> Listing:
@@ -120,24 +127,18 @@ def _table(folder: Path, split: Split) -> Path | None:
 
 def _official(folder: Path) -> Iterator[_Entry]:
     """Read training.csv and validation.csv, whose paths start from the folder of the annotated images."""
+    base = next(folder / place for place in _IMAGES if (folder / place).is_dir())
     for split in _TABLES:
-        if file := _table(folder, split):
-            missing, base = [], None
-            for line, (name, label) in csv_rows(file, "subdirectory_filepath", "expression"):
-                if label in LEFT_OUT:  # their images are often not unpacked
-                    yield _Entry("", folder, label, split)
-                    continue
-                where = f"{file} line {line}"
-                base = base or _image_folder(folder, name)
-                path = place_inside(base, name, where)
-                if not path.is_file():
-                    missing.append(f"line {line} {name!r}")
-                yield _Entry(where, path, label, split)
-            refuse_missing(file, missing)
-
-
-def _image_folder(folder: Path, name: str) -> Path:
-    return next((folder / place for place in _IMAGES if (folder / place / name).is_file()), folder)
+        if not (file := _table(folder, split)):
+            continue
+        missing = []
+        for line, (name, label) in csv_rows(file, "subdirectory_filepath", "expression"):
+            where = f"{file} line {line}"
+            path = place_inside(base, name, where)
+            if label not in LEFT_OUT and not path.is_file():  # those left out are often not unpacked
+                missing.append(f"line {line} {name!r}")
+            yield _Entry(where, path, label, split)
+        refuse_missing(file, missing)
 
 
 def _labels(file: Path) -> Iterator[_Entry]:

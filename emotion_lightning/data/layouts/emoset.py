@@ -39,7 +39,10 @@ def read_emoset(root: Path, folder: Path) -> Listing:
         DataError: A file or row is not as it should be, or names a missing image.
     """
     if not (folder / "train.json").is_file():
-        raise DataError(f"{root} is no EmoSet: expected train.json, with rows of label, image and annotation")
+        raise DataError(
+            f"{root} is no EmoSet: expected train.json, with rows of label, image and annotation; "
+            "--data.format auto finds the layout by looking"
+        )
     by_index, rows = _indices(folder), list[Row]()
     for split in SPLITS:
         if (file := folder / f"{split}.json").is_file():

@@ -33,7 +33,7 @@ def read_fer2013(root: Path, folder: Path) -> Listing:
             return listing
     raise DataError(
         f"{root} is no FER2013: expected {' or '.join(PIXEL_CSVS)}, or train and test folders of Training_*.jpg, "
-        "PublicTest_*.jpg and PrivateTest_*.jpg"
+        "PublicTest_*.jpg and PrivateTest_*.jpg; --data.format auto finds the layout by looking"
     )
 
 

@@ -49,7 +49,10 @@ def read_rafdb(root: Path, folder: Path) -> Listing:
         return _read_list(root, file)
     base = _numbered(folder)
     if not has_splits(base):
-        raise DataError(f"{root} is no RAF-DB: expected {LIST} beside Image/aligned, or {{train,test}}/{{1..7}}/*.jpg")
+        raise DataError(
+            f"{root} is no RAF-DB: expected {LIST} beside Image/aligned, or {{train,test}}/{{1..7}}/*.jpg; "
+            "--data.format auto finds the layout by looking"
+        )
     listing = name_numbers(read_split_tree(root, base), "RAF-DB", CLASSES)
     for table in _LABELS:
         if header_of(folder / table):

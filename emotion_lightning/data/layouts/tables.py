@@ -25,6 +25,8 @@ GROUP_COLUMNS = ("subject", "group")
 
 def read_csvs(root: Path, folder: Path) -> Listing:
     """List ``train.csv``, ``val.csv`` and ``test.csv`` in ``folder``, the last two if they are there."""
+    if not (folder / "train.csv").is_file():
+        raise DataError(f"{root} has no train.csv: write one with the columns filepath,label")
     class_names, rows = label_map(folder), list[Row]()
     for split in SPLITS:
         file = folder / f"{split}.csv"
