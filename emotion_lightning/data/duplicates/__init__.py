@@ -13,16 +13,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
-from emotion_lightning.data.duplicates.comparison import ROWS, WINDOWS, Candidates, candidates
+from emotion_lightning.data.duplicates.comparison import WINDOWS, Candidates, candidates
 from emotion_lightning.data.duplicates.registration import register
 
 THUMBNAIL = 32
 """Side of a thumbnail in pixels."""
 
 SIMILARITY = 0.9
-"""Least similarity of a pair. Different photographs of faces reach 0.97."""
+"""Least similarity of a pair: hardly any different photographs of faces reach it, and nearly all copies do."""
 
 FLAT = 3.0
 """Least standard deviation, in grey levels of 255, of an image that can be told from others by how it looks."""
@@ -41,7 +40,7 @@ class Pair(NamedTuple):
     Attributes:
         first: Position of one of them.
         second: Position of the other, ``first < second``.
-        similarity: Correlation of their grey values after registration, in [``SIMILARITY``, 1]; 1 for exact copies.
+        similarity: Correlation of their detail after registration, in [``SIMILARITY``, 1]; 1 for exact copies.
         kind: What differs: nothing ("exact": equal digests); the side, whatever else ("flipped"); the
             part of the picture that is shown ("cropped"); or neither, as after compression ("near").
     """
@@ -80,10 +79,9 @@ def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: 
         raise ValueError(f"{len(thumbnails)} thumbnails but {len(digests)} digests")
     exact = list(_chain(digests))
     copies = {pair.second for pair in exact}
-    flat = thumbnails.std(axis=(1, 2)) < FLAT
-    places = [place for place in range(len(digests)) if place not in copies and not flat[place]]
+    places = [place for place in np.flatnonzero(_contrast(thumbnails) >= FLAT).tolist() if place not in copies]
     near = _near_pairs(torch.from_numpy(thumbnails[places]), progress)
-    pairs = exact + [Pair(places[one], places[other], *rest) for one, other, *rest in near]
+    pairs = exact + [pair._replace(first=places[pair.first], second=places[pair.second]) for pair in near]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
@@ -119,37 +117,33 @@ def _chain(digests: Sequence[str]) -> Iterator[Pair]:
         latest[digest] = place
 
 
+def _contrast(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Standard deviation of each image, some at a time, because it takes them as numbers of 8 bytes."""
+    blocks = (thumbnails[start : start + 4096] for start in range(0, len(thumbnails), 4096))
+    return np.concatenate([np.empty(0), *(block.std(axis=(1, 2)) for block in blocks)])
+
+
 def _near_pairs(thumbnails: Tensor, progress: bool) -> Iterable[Pair]:
-    images = _standardise(thumbnails)
     best: dict[tuple[int, int], Pair] = {}
-    blocks = tqdm(
-        candidates(images), "Comparing images", -(-len(images) // ROWS), unit=" blocks", disable=not progress
-    )
-    for found in blocks:
+    for found in candidates(thumbnails, progress) if len(thumbnails) > 1 else ():
         for start in range(0, len(found.whole), BATCH):
-            for pair in _verified(images, Candidates(*(part[start : start + BATCH] for part in found))):
-                known = best.get(pair[:2])
-                if known is None or known.similarity < pair.similarity:
-                    best[pair[:2]] = pair
+            for pair in _verified(thumbnails, Candidates(*(part[start : start + BATCH] for part in found))):
+                key = pair.first, pair.second
+                if key not in best or best[key].similarity < pair.similarity:
+                    best[key] = pair
     return best.values()
 
 
-def _standardise(thumbnails: Tensor) -> Tensor:
-    pixels = thumbnails.flatten(1).float()
-    return F.layer_norm(pixels, pixels.shape[1:]).view(thumbnails.shape)
-
-
-def _verified(images: Tensor, found: Candidates) -> Iterator[Pair]:
+def _verified(thumbnails: Tensor, found: Candidates) -> Iterator[Pair]:
     """Register candidates, and yield those that are copies."""
-    other = images[found.other]
+    whole, other = (F.layer_norm(thumbnails[at].float(), thumbnails.shape[1:]) for at in (found.whole, found.other))
     other = torch.where(found.flipped[:, None, None], other.flip(2), other)
-    windows = torch.tensor(WINDOWS)[found.window]
-    side = windows[:, 2]
-    start = torch.stack([side, 2 * windows[:, 0] + side - 1, side, 2 * windows[:, 1] + side - 1], dim=1)
-    similarity, frame = register(images[found.whole], other, start)
+    left, top, side = torch.tensor(WINDOWS)[found.window].unbind(dim=1)
+    start = torch.stack([side, 2 * left + side - 1, side, 2 * top + side - 1], dim=1)
+    similarity, frame = register(whole, other, start)
     scale, shift = frame[:, ::2], frame[:, 1::2]
-    cropped = ((1 - scale).abs() + shift.abs()).amax(dim=1) / 2 > CROPPED  # how far the edges are from the edges
+    cropped = ((1 - scale).abs() + shift.abs()).amax(dim=1) / 2 > CROPPED  # the edge that is farthest off
     for index in (similarity >= SIMILARITY).nonzero().flatten().tolist():
         first, second = sorted((int(found.whole[index]), int(found.other[index])))
         kind: Kind = "flipped" if found.flipped[index] else "cropped" if cropped[index] else "near"
-        yield Pair(first, second, round(float(similarity[index]), 4), kind)
+        yield Pair(first, second, min(1.0, round(float(similarity[index]), 4)), kind)

@@ -69,10 +69,11 @@ def _improve(whole: Tensor, other: Tensor, frame: Tensor) -> Tensor:
     slopes = [along_x * axis, along_x, along_y * axis[:, None], along_y, seen, torch.ones_like(seen)]
     jacobian = (torch.stack(slopes, dim=1) * inside[:, None]).flatten(2)
     normal = jacobian @ jacobian.mT + DAMPING * whole[0].numel() * torch.eye(len(slopes))  # never singular
-    step = torch.linalg.solve(normal, jacobian @ other.flatten(1)[:, :, None])[:, :, 0]
+    step: Tensor = torch.linalg.solve(normal, jacobian @ other.flatten(1)[:, :, None])[:, :, 0]
     contrast = step[:, 4:5].clamp(min=0.1)
     moved = frame + (step[:, :4] / contrast).clamp(-LARGEST_STEP, LARGEST_STEP)
-    return moved.clamp(*torch.tensor(FRAME_LIMITS))
+    least, greatest = torch.tensor(FRAME_LIMITS)
+    return moved.clamp(least, greatest)
 
 
 def _correlation(one: Tensor, other: Tensor, inside: Tensor) -> Tensor:
