@@ -16,7 +16,7 @@ class Inspection(NamedTuple):
 
     def copies(self) -> list[str]:
         """Name the images that each is a copy of, itself included, the same for all of them."""
-        return [str(first) for first in group(len(self.scan.digests), self.pairs)]
+        return [f"copies of image {first}" for first in group(len(self.scan.digests), self.pairs)]
 
 
 def inspect(source: Files | PixelRows, cache: Cache | None, progress: bool = True) -> Inspection:
