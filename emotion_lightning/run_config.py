@@ -21,6 +21,7 @@ RESUME = (
     *MODEL,
     *CALLBACKS,
     *(f"data.{name}" for name in ("image_size", "batch_size", "seed", "class_names", "merge", "drop")),
+    *(f"data.{name}" for name in ("leaks", "conflicts", "balance")),
     *(f"trainer.{name}" for name in ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")),
 )
 

@@ -83,7 +83,7 @@ class Audit:
             for second in SPLITS[SPLITS.index(first) + 1 :]:
                 leaks = [leak for index in self.manifest.indices(second) if (leak := self._closest(index, first))]
                 if leaks:
-                    found[first, second] = sorted(leaks, key=lambda leak: -leak.similarity)
+                    found[first, second] = sorted(leaks, key=lambda leak: (-leak.similarity, leak.kind != "exact"))
         return found
 
     def leaked(self, split: Split, without: Container[int] = ()) -> set[int]:

@@ -78,7 +78,7 @@ def _picture(audit: Audit, index: int) -> str:
         return ""
     image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -125,10 +125,10 @@ class EmotionDataModule(LightningDataModule):
     @cached_property
     def audit(self) -> Audit | None:
         """What is wrong with the data; drawn faces are not looked at."""
-        source = self.manifest.read
-        if self.root is None or not isinstance(source, Files | PixelRows):
+        source, cache = self.manifest.read, self._cache
+        if self.root is None or cache is None or not isinstance(source, Files | PixelRows):
             return None
-        found = inspect(source, self._cache, _is_first())
+        found = inspect(source, cache, _is_first())
         return Audit(self.manifest, *found, other_files(self.root))
 
     @cached_property
@@ -317,12 +317,14 @@ class EmotionDataModule(LightningDataModule):
     def _read(self) -> Callable[[int], Image.Image]:
         """What reads the images for training and evaluation: from the cache, if they are files."""
         cache, paths = self._cache, self.manifest.paths
-        return self.manifest.read if cache is None or paths is None else cache.reader(paths)
+        if cache is None or paths is None or self.test_split == "train":  # then images are used at two sizes
+            return self.manifest.read
+        return cache.reader(paths)
 
     @cached_property
     def _cache(self) -> Cache | None:
         """Cache in which each image is kept for the size at which its split uses it."""
-        if self.root is None or self.test_split == "train":  # then training images are used at two sizes
+        if self.root is None:
             return None
         sizes = [
             stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
-from tqdm import tqdm
 
 from emotion_lightning.errors import DataError
 
@@ -119,27 +116,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return image.convert("RGB")
-
-
-def find_unreadable(paths: Sequence[Path], progress: bool = True) -> dict[Path, str]:
-    """Decode every file and return the reason for each that fails, in the order of ``paths``.
-
-    Args:
-        paths: The files to decode.
-        progress: Show a progress bar on stderr.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
-        reasons = pool.map(_reason_unreadable, paths)
-        bar = tqdm(reasons, "Checking images", len(paths), unit=" images", disable=not progress)
-        return {path: reason for path, reason in zip(paths, bar, strict=True) if reason}
-
-
-def _reason_unreadable(path: Path) -> str | None:
-    try:
-        open_image(path)
-    except UnreadableImage as error:
-        return error.reason
-    return None
 
 
 def square(image: Image.Image, size: int) -> Image.Image:

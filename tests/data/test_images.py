@@ -19,7 +19,6 @@ from emotion_lightning.data.images import (
     PixelRows,
     UnreadableImage,
     decode,
-    find_unreadable,
     open_image,
     to_tensor,
 )
@@ -233,23 +232,6 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableImage, match=r"pipe.png: not a regular file"):
         open_image(tmp_path / "pipe.png")
-
-
-def test_find_unreadable_names_the_bad_files_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [tmp_path / f"{number:02}.png" for number in range(20)]
-    for path in paths:
-        Image.new("L", (4, 4)).save(path)
-    for path in (paths[13], paths[2]):
-        path.write_text("no image")
-    assert list(find_unreadable(paths, progress=False).items()) == [
-        (paths[2], "not a JPEG, PNG, BMP or WEBP image"),
-        (paths[13], "not a JPEG, PNG, BMP or WEBP image"),
-    ]
-    assert capsys.readouterr() == ("", "")
-    find_unreadable(paths, progress=True)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Checking images" in err
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(48, 48, 224), (300, 170, 64), (33, 90, 48), (64, 64, 64)])

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emotion_lightning.data.images import find_unreadable
+from emotion_lightning.data.images import Files
 from emotion_lightning.data.manifest import Manifest, read_manifest, write_splits
+from emotion_lightning.data.scan import scan
 from emotion_lightning.errors import DataError
 from tests.data.files import face, faces, fer_rows, table
 
@@ -162,4 +163,5 @@ def test_fingerprint_ignores_order_and_notices_changes() -> None:
 def test_manifest_can_be_sent_to_workers(tree: Path) -> None:
     manifest = read_manifest(tree)
     assert pickle.loads(pickle.dumps(manifest)) == manifest
-    assert find_unreadable(manifest.paths or (), progress=False) == {}
+    assert isinstance(manifest.read, Files)
+    assert set(scan(manifest.read, None, progress=False).reasons) == {None}

@@ -56,7 +56,7 @@ def candidates(thumbnails: Tensor, progress: bool) -> Iterator[Candidates]:
     """
     whole = [_describe(block, WINDOWS[0]) for block in torch.split(thumbnails, ROWS)]
     even, odd = (torch.split(torch.cat(parts), COLUMNS) for parts in zip(*whole, strict=True))
-    blocks = tqdm(torch.split(thumbnails, ROWS), "Comparing images", unit=" blocks", disable=not progress)
+    blocks = tqdm(torch.split(thumbnails, ROWS), "Comparing images", unit=" blocks", disable=not progress, delay=1)
     for top, block in enumerate(blocks):
         found: list[Candidates] = []
         for number, window in enumerate(WINDOWS):
