@@ -339,12 +339,15 @@ class EmotionDataModule(LightningDataModule):
         return [found.scan.digests, found.copies()]
 
     def _rank_0_first(self) -> None:
-        """Let one process look at the images, so that the others find them in the cache."""
-        if self.trainer is not None and self._ranks()[0] != 0:
-            self.trainer.strategy.barrier("audit")
-        _ = self.audit
-        if self.trainer is not None and self._ranks()[0] == 0:
-            self.trainer.strategy.barrier("audit")
+        """Let one process look at the images, so that the others find them in the cache; all raise what it raises."""
+        first, trainer = self._ranks()[0] == 0, self.trainer
+        if trainer is not None and not first:
+            trainer.strategy.barrier("audit")
+        try:
+            _ = self.audit
+        finally:
+            if trainer is not None and first:
+                trainer.strategy.barrier("audit")
 
     def _say(self) -> None:
         if self._said:

@@ -61,3 +61,11 @@ def test_training_loss_uses_the_adjustment(lab: Lab, monkeypatch: pytest.MonkeyP
     loss = model.training_step((images, labels, labels), 0)
     expected = torch.nn.functional.cross_entropy(model(images) + adjustment, labels)
     assert torch.allclose(loss, expected)
+
+
+def test_the_data_module_draws_by_the_policy(lab: Lab) -> None:
+    plain = list(lab.data().train_dataloader().sampler)
+    balanced = list(lab.data(balance="sampler").train_dataloader().sampler)
+    assert len(plain) == len(balanced)
+    assert len(set(plain)) == len(plain)
+    assert len(set(balanced)) < len(balanced)  # with replacement
