@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict}``."""
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,audit}``."""
 
 import sys
 import warnings
@@ -13,7 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks import (
@@ -130,6 +130,11 @@ class EmotionCLI(LightningCLI):
         if given.strategy in ("auto", "ddp") and not single:
             kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
         return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Look at the data before other processes are started, which would wait for it."""
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            _ = self.datamodule.audit
 
     def after_fit(self) -> None:
         """Say what came of the run, and what to do next."""

@@ -36,7 +36,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     assert found is not None  # there is a root
     write_json(found, folder / "audit.json")
     with written_whole(folder / "audit.html") as temporary:
-        temporary.write_text(page(found), encoding="utf-8")
+        temporary.write_text(page(found), encoding="utf-8", errors="replace")  # names of files may be no text
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
     if config.strict and (found.leaks or found.conflicts or found.unreadable):
         sys.exit(1)

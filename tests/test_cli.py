@@ -76,10 +76,10 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert metrics["per_class"]["happy"]["support"] == 6
     assert set(metrics) == {
         *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
-        *("leak_free", "audit"),
+        *("leaked", "leak_free", "audit"),
     }
     assert metrics["leak_free"]["n"] == 18
-    assert metrics["audit"]["leaked"] == 0
+    assert metrics["leaked"] == 0
     assert metrics["versions"]["torch"] == version("torch")
 
     main(["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     assert json.loads((RUN / "audit.json").read_text())["leaks"]["train-test"]["images"] == 2
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
     metrics = json.loads((RUN / "metrics.json").read_text())
-    assert (metrics["n"], metrics["leak_free"]["n"], metrics["audit"]["leaked"]) == (18, 16, 2)
+    assert (metrics["n"], metrics["leak_free"]["n"], metrics["leaked"]) == (18, 16, 2)
     assert metrics["audit"]["policies"]["leaks"] == "report"
     main(["predict", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(leaky / "test"), *QUIET])
     with (RUN / "predictions.csv").open() as file:
@@ -88,12 +89,49 @@ def test_drop_leaves_out_the_training_copies_and_keeps_the_test_set(leaky: Path)
     main(["fit", "--data.root", str(leaky), *TINY, *QUIET, "--data.leaks", "drop", "--data.conflicts", "drop"])
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
     metrics = json.loads((RUN / "metrics.json").read_text())
-    assert (metrics["n"], metrics["leak_free"]["n"], metrics["audit"]["leaked"]) == (18, 18, 0)
+    assert (metrics["n"], metrics["leak_free"]["n"], metrics["leaked"]) == (18, 18, 0)
     assert metrics["audit"]["left_out"] == {"leak": 3}
     data = EmotionDataModule(str(leaky), image_size=32, leaks="drop")
     names = {data.manifest.names[index] for index in data.indices("train")}
     assert names.isdisjoint({"train/happy/leak_a.png", "train/angry/b.png", "train/surprised/wrong.png"})
     assert len(names) == 48
+
+
+def measure(*options: str) -> dict[str, Any]:
+    main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET, *options])
+    metrics: dict[str, Any] = json.loads((RUN / "metrics.json").read_text())
+    return metrics
+
+
+def test_what_a_model_has_seen_depends_on_its_run_and_not_on_the_options_of_a_test(leaky: Path) -> None:
+    main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
+    as_trained = measure()
+    assert (as_trained["leaked"], as_trained["audit"]["compared"]) == (2, "identical and near copies")
+    assert measure("--data.leaks", "drop")["leak_free"] == as_trained["leak_free"]
+    everything = measure("--data.test_split", "train")
+    assert (everything["leaked"], everything["leak_free"]) == (51, None)
+
+    moved = leaky.rename(leaky.with_name("moved"))
+    assert measure("--data.root", str(moved))["leak_free"] == as_trained["leak_free"]
+    (moved / "train/happy/00.png").rename(moved / "test/happy/seen.png")
+    assert measure("--data.root", str(moved))["leaked"] == 3
+
+
+def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_has_no_leak_free_figures(leaky: Path) -> None:
+    main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
+    checkpoint = torch.load(RUN / "checkpoints/best.ckpt", weights_only=True)
+    del checkpoint["EmotionDataModule"]["trained_on"]
+    torch.save(checkpoint, RUN / "checkpoints/best.ckpt")
+    metrics = measure()
+    assert (metrics["leaked"], metrics["leak_free"]) == (None, None)
+    assert metrics["audit"]["compared"].startswith("nothing")
+
+
+def test_a_resume_is_refused_when_a_training_image_has_changed(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
+    shutil.copy(leaky / "train/happy/00.png", leaky / "train/happy/01.png")
+    error = fails(capsys, 1, "fit", "--ckpt_path", str(RUN / "checkpoints/last.ckpt"), *QUIET)
+    assert "not those that the checkpoint was trained with" in error
 
 
 @pytest.mark.parametrize("policy", ["leaks", "conflicts"])
@@ -120,8 +158,8 @@ def test_other_data_is_compared_with_the_images_trained_on(leaky: Path, faces: P
     shutil.copy(faces / "train/happy/05.png", other / "test/happy/05.png")
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(other), *QUIET])
     metrics = json.loads((RUN / "metrics.json").read_text())
-    assert (metrics["audit"]["leaked"], metrics["leak_free"]["n"]) == (1, 17)
-    assert "identical images only" in metrics["audit"]["compared"]
+    assert (metrics["leaked"], metrics["leak_free"]["n"]) == (1, 17)
+    assert metrics["audit"]["compared"] == "identical copies of the training images"
 
 
 def test_unreadable_images_of_every_split_stop_a_fit_and_are_listed(leaky: Path, lab: Lab) -> None:

@@ -18,7 +18,7 @@ PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "t
 class Results(Callback):
     """Writes ``metrics.json`` when a test ends: what was measured, on what, in which state, with which checkpoint.
 
-    Where images of the split have copies in an earlier one, everything is measured on the others as well.
+    Everything is measured twice: on all images, and on those that the model has seen neither themselves nor a copy of.
     """
 
     def __init__(self) -> None:
@@ -51,19 +51,22 @@ class Results(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the figures of the images without a copy."""
-        if self._leak_free is not None:
-            shown = accuracy_and_f1(self._leak_free.compute()[0])
+        if self._leak_free is not None and (confusion := self._leak_free.compute()[0]).any():
+            shown = accuracy_and_f1(confusion)
             pl_module.log_dict({f"test_leak_free/{name}": value for name, value in shown.items()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file."""
         scores, names = pl_module.test_scores, list(pl_module.hparams["class_names"])
         assert isinstance(scores, EpochScores)
+        whole = figures(scores, names)  # asks all ranks
+        leak_free = None if self._leak_free is None else figures(self._leak_free, names)
         metrics = {
             "split": _datamodule(trainer, "test_split") or "test",
             "data": str(_datamodule(trainer, "root") or "built-in"),
-            **figures(scores, names),  # asks all ranks
-            "leak_free": None if self._leak_free is None else figures(self._leak_free, names),
+            **whole,
+            "leaked": None if leak_free is None else whole["n"] - leak_free["n"],
+            "leak_free": leak_free if leak_free and leak_free["n"] else None,
             "audit": _datamodule(trainer, "state"),
             "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "versions": {package: _version(package) for package in PACKAGES},

@@ -1,9 +1,10 @@
 """The state of a data set: what is unreadable, copied, contradictory, or on both sides of a split."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,14 @@ class Leak(NamedTuple):
 
     image: int
     copy: int
+    kind: str
+    similarity: float
+
+
+class Alike(NamedTuple):
+    """A key that all images have that are like some image in one way: of its pixels, of near ones, or of its group."""
+
+    key: str
     kind: str
     similarity: float
 
@@ -79,27 +88,24 @@ class Audit:
     def leaks(self) -> dict[tuple[Split, Split], list[Leak]]:
         """For each two splits that share copies, the images of the later one with their closest copy in the first."""
         found: dict[tuple[Split, Split], list[Leak]] = {}
-        for first in SPLITS:
-            for second in SPLITS[SPLITS.index(first) + 1 :]:
-                leaks = [leak for index in self.manifest.indices(second) if (leak := self._closest(index, first))]
-                if leaks:
-                    found[first, second] = sorted(leaks, key=lambda leak: (-leak.similarity, leak.kind != "exact"))
+        for first, second in combinations(SPLITS, 2):
+            leaks = [leak for index in self.manifest.indices(second) if (leak := self._closest(index, first))]
+            if leaks:
+                found[first, second] = sorted(leaks, key=lambda leak: (-leak.similarity, leak.kind != "exact"))
         return found
 
-    def leaked(self, split: Split, without: Container[int] = ()) -> set[int]:
-        """Images of ``split`` with a copy in a split before it; images in ``without`` are no copies."""
-        before = SPLITS[: SPLITS.index(split)]
-        return {
-            index
-            for index in self.manifest.indices(split)
-            if any(copy not in without and self.manifest.splits[copy] in before for copy in self._alike(index))
-        }
+    def seen(self, indices: Iterable[int], known: Iterable[int]) -> set[int]:
+        """Those of the images ``indices`` that are among the images ``known``, or have a copy there."""
+        keys = {key for index in known for key in self._keys(index)}
+        return {index for index in indices if any(alike.key in keys for alike in self._alike(index))}
 
     def copied_ahead(self) -> set[int]:
         """Images with a copy in a split after theirs: what training must do without, or the copy leaks."""
-        place = [SPLITS.index(split) for split in self.manifest.splits]
-        leaking = {leak.image for leaks in self.leaks.values() for leak in leaks}
-        return {copy for index in leaking for copy in self._alike(index) if place[copy] < place[index]}
+        ahead = set()
+        for place, split in enumerate(SPLITS[:-1]):
+            later = [index for other in SPLITS[place + 1 :] for index in self.manifest.indices(other)]
+            ahead |= self.seen(self.manifest.indices(split), later)
+        return ahead
 
     @cached_property
     def crossing(self) -> dict[str, list[int]]:
@@ -118,31 +124,41 @@ class Audit:
         return dict(Counter(f"{width} x {height}" for width, height in sizes if width).most_common())
 
     def _closest(self, index: int, split: Split) -> Leak | None:
-        splits = self.manifest.splits
-        copies = [Leak(index, *copy) for copy in self._copies.get(index, ()) if splits[copy[0]] == split]
-        copies += [Leak(index, other, "group", 0.0) for other in self._relatives(index) if splits[other] == split]
-        return max(copies, key=lambda leak: (leak.similarity, -leak.copy), default=None)
+        copies = (
+            Leak(index, place, alike.kind, alike.similarity)
+            for alike in self._alike(index)
+            if (place := self._first.get((alike.key, split))) is not None
+        )
+        return max(copies, key=lambda leak: (leak.similarity, leak.kind == "exact", -leak.copy), default=None)
 
-    def _alike(self, index: int) -> Iterator[int]:
-        yield from (copy[0] for copy in self._copies.get(index, ()))
-        yield from self._relatives(index)
+    def _keys(self, index: int) -> list[str]:
+        """What an image has in common with its identical copies, and with its group if that crosses splits."""
+        if index in self.unreadable:
+            return []
+        group = self.manifest.groups[index] if self.manifest.groups else None
+        return [self.scan.digests[index], *([f"group {group}"] if group in self.crossing else [])]
+
+    def _alike(self, index: int) -> Iterator[Alike]:
+        """The keys of all images that are like one: identical, near, or of its group."""
+        for key, kind in zip(self._keys(index), ("exact", "group"), strict=False):
+            yield Alike(key, kind, 1.0 if kind == "exact" else 0.0)
+        yield from self._near_digests.get(self.scan.digests[index], ())
 
     @cached_property
-    def _copies(self) -> dict[int, list[tuple[int, str, float]]]:
-        """All copies of each image: identical ones, near ones, and what is identical to these."""
-        copies: defaultdict[int, list[tuple[int, str, float]]] = defaultdict(list)
-        same = {index: group for group in self.identical for index in group}
-        for group in self.identical:
-            for index in group:
-                copies[index] += [(other, "exact", 1.0) for other in group if other != index]
+    def _near_digests(self) -> dict[str, list[Alike]]:
+        """The digests that each is a near copy of: those of identical images stand for all of them."""
+        found: defaultdict[str, list[Alike]] = defaultdict(list)
         for pair in self.near:
-            for one in same.get(pair.first, [pair.first]):
-                for other in same.get(pair.second, [pair.second]):
-                    copies[one].append((other, pair.kind, pair.similarity))
-                    copies[other].append((one, pair.kind, pair.similarity))
-        return copies
+            first, second = self.scan.digests[pair.first], self.scan.digests[pair.second]
+            found[first].append(Alike(second, pair.kind, pair.similarity))
+            found[second].append(Alike(first, pair.kind, pair.similarity))
+        return found
 
-    def _relatives(self, index: int) -> Iterator[int]:
-        """The other images of a group that crosses splits."""
-        group = self.manifest.groups[index] if self.manifest.groups else None
-        return (other for other in self.crossing.get(group, ()) if other != index) if group else iter(())
+    @cached_property
+    def _first(self) -> dict[tuple[str, Split], int]:
+        """First image with each key in each split."""
+        places: dict[tuple[str, Split], int] = {}
+        for index, split in enumerate(self.manifest.splits):
+            for key in self._keys(index):
+                places.setdefault((key, split), index)
+        return places

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from emotion_lightning.data.audit import Audit
@@ -11,6 +11,9 @@ from emotion_lightning.data.images import UnreadableImage
 
 SHOWN = 200
 """Most pairs or groups in one section of the page; audit.json has all."""
+
+WIDE = 6
+"""Most images of one group that are shown."""
 
 SIDE = 96
 """Largest side in pixels of an image on the page."""
@@ -26,7 +29,7 @@ def page(audit: Audit) -> str:
         )
         for (first, second), leaks in audit.leaks.items()
     ]
-    conflicts = [_figure(audit, group[:6], "identical") for group in audit.conflicts[:SHOWN]]
+    conflicts = [_identical(audit, group) for group in audit.conflicts[:SHOWN]]
     sections.append(_section("identical images with different labels", len(audit.conflicts), conflicts))
     for title, pairs in (
         ("near copies with different labels", audit.near_conflicts),
@@ -34,7 +37,7 @@ def page(audit: Audit) -> str:
     ):
         figures = [_figure(audit, (p.first, p.second), _nature(p.kind, p.similarity)) for p in pairs[:SHOWN]]
         sections.append(_section(title, len(pairs), figures))
-    identical = [_figure(audit, group[:6], f"{len(group)} identical") for group in audit.identical[:SHOWN]]
+    identical = [_identical(audit, group) for group in audit.identical[:SHOWN]]
     sections.append(_section("identical images", len(audit.identical), identical))
     for title, entries in (
         ("unreadable images", [f"{audit.manifest.names[i]}: {reason}" for i, reason in audit.unreadable.items()]),
@@ -60,6 +63,14 @@ def _section(title: str, count: int, parts: Iterable[str]) -> str:
 def _figure(audit: Audit, indices: Iterable[int], caption: str) -> str:
     faces = "".join(_face(audit, index) for index in indices)
     return f"<figure><div class=faces>{faces}</div><figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _identical(audit: Audit, group: Sequence[int]) -> str:
+    """Show some of a group, first one of each label."""
+    labels = audit.manifest.labels
+    first = {labels[index]: index for index in reversed(group)}
+    ordered = sorted(group, key=lambda index: first[labels[index]] != index)
+    return _figure(audit, ordered[:WIDE], f"{len(group)} identical")
 
 
 def _face(audit: Audit, index: int) -> str:

@@ -93,7 +93,7 @@ def write_json(audit: Audit, file: Path) -> None:
         DataError: The file cannot be written.
     """
     with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(everything(audit), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(everything(audit), indent=1) + "\n", encoding="utf-8")
 
 
 def _leaks(leaks: Sequence[Leak], total: int) -> str:
@@ -144,4 +144,8 @@ def _balance(audit: Audit) -> list[str]:
 def _sizes(audit: Audit) -> str:
     sizes = list(audit.sizes.items())
     shown = ", ".join(f"{size} ({n:,})" for size, n in sizes[:3])
-    return f"  pixels: {shown}" + (f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else "")
+    more = f" and {len(sizes) - 3:,} more sizes" if len(sizes) > 3 else ""
+    modes = ", ".join(f"{mode} ({n:,})" for mode, n in _tally(filter(None, audit.scan.modes)).items())
+    ratios = _spread(audit.scan.widths[audit.scan.heights > 0] / audit.scan.heights[audit.scan.heights > 0])
+    shape = "; width / height {least:.2f} to {most:.2f}".format(**ratios) if ratios else ""
+    return f"  pixels: {shown}{more}; {modes}{shape}"

@@ -49,17 +49,23 @@ class Cache:
             each image of the source, shape ``(N,)``.
         gigabytes: Most that the caches of all data sets may take on disk; 0 keeps a small data set in memory alone.
         folder: Where the files are; by default ``cache_folder()``.
+        any_size: Pixels that are kept for another limit will do, as they do for who wants the records.
 
     Raises:
         UsageError: ``gigabytes`` is negative or not finite.
     """
 
     def __init__(
-        self, root: Path, limits: int | npt.NDArray[np.int32], gigabytes: float = 10.0, folder: Path | None = None
+        self,
+        root: Path,
+        limits: int | npt.NDArray[np.int32],
+        gigabytes: float = 10.0,
+        folder: Path | None = None,
+        any_size: bool = False,
     ) -> None:
         if not 0 <= gigabytes < math.inf:
             raise UsageError(f"--data.cache_gb {gigabytes:g} is no size: give a number from 0, which is none on disk")
-        self.limits, self.room = limits, int(gigabytes * 1e9)
+        self.limits, self.room, self.any_size = limits, int(gigabytes * 1e9), any_size
         self.file = (folder or cache_folder()) / cache_name(root)
         self._memory: Contents | None = None  # in place of the file, where that cannot be
 
@@ -80,7 +86,7 @@ class Cache:
                 unreadable, and yields the positions with the pixels to keep, None where unreadable.
         """
         old = self._contents()
-        known = _recall(old, names, limits, records)
+        known = _recall(old, names, None if self.any_size else limits, records)
         results = examine(self._lacking(names, limits, records, known))
         first = next((result for result in results if result[1] is not None), None)
         if first is not None:
@@ -186,9 +192,12 @@ def _stamp(name: str) -> tuple[int, int]:
 
 
 def _recall(
-    contents: Contents, names: Sequence[str], limits: npt.NDArray[np.int32], records: Records
+    contents: Contents, names: Sequence[str], limits: npt.NDArray[np.int32] | None, records: Records
 ) -> npt.NDArray[np.bool_]:
-    """Fill in the records of unchanged files, without pixels where they were resized for another limit; say which."""
+    """Fill in the records of unchanged files, without pixels where they were resized for another limit; say which.
+
+    Without ``limits`` any pixels will do.
+    """
     if not contents.names:
         return np.zeros(len(names), np.bool_)
     place = {name: position for position, name in enumerate(contents.names)}
@@ -198,5 +207,6 @@ def _recall(
         (places >= 0) & (found["bytes"] == records["bytes"]) & (found["mtime"] == records["mtime"])
     )
     records[known] = found[known]
-    records["offset"][(records["side"] > 0) & (records["side"] != limits)] = -1
+    if limits is not None:
+        records["offset"][(records["side"] > 0) & (records["side"] != limits)] = -1
     return known

@@ -32,7 +32,7 @@ def make_room(file: Path, room: int) -> None:
 
     What killed runs left half written goes first. Whoever has a file open keeps its contents.
     """
-    for left in file.parent.glob(".decoded-*.cache.*.tmp"):
+    for left in file.parent.glob(".decoded-*.tmp"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED:
                 left.unlink()
@@ -48,3 +48,5 @@ def make_room(file: Path, room: int) -> None:
         with suppress(OSError):
             path.unlink()
             total -= size
+            for findings in path.parent.glob(f"{path.stem}.*.npz"):
+                findings.unlink()

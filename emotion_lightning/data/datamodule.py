@@ -1,7 +1,6 @@
 """The LightningDataModule: from a manifest to normalised batches on the device."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit import Audit
-from emotion_lightning.data.audit_report import state, write_json
+from emotion_lightning.data.audit_report import write_json
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.cache import Cache
@@ -25,10 +24,11 @@ from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
 from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
-from emotion_lightning.data.policy import Policies, Policy, left_out, refuse, said
+from emotion_lightning.data.policy import Policies, Policy, refuse, said
 from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
 from emotion_lightning.data.scan import scan
 from emotion_lightning.data.unlabelled import find_images, other_files
+from emotion_lightning.data.usage import Usage
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 from emotion_lightning.output import output_folder
@@ -94,6 +94,7 @@ class EmotionDataModule(LightningDataModule):
             ("image_size", image_size, 16),
             ("batch_size", batch_size, 2),  # batch norm needs two
             ("num_workers", num_workers or 0, 0),
+            ("cache_gb", cache_gb, 0),
         ):
             if value < least:
                 raise UsageError(f"--data.{name} {value} is too small; the least is {least}")
@@ -108,7 +109,8 @@ class EmotionDataModule(LightningDataModule):
         self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
         self.first_epoch = 0
         self._unpredictable: set[int] = set()
-        self._trained_on: Tensor | None = None
+        self._trained_on: Tensor | None = None  # what a checkpoint says; without one, this data's
+        self._origin_known = True
         self._said = False
 
     @cached_property
@@ -116,7 +118,7 @@ class EmotionDataModule(LightningDataModule):
         """Every image with its label and split."""
         if self.root is not None:
             return read_manifest(
-                self.root, self.seed, self._given_names, self.splits_file, **self._reading, copies=self._copies
+                self.root, self.seed, self._given_names, self.splits_file, **self._reading, together=self._together
             )
         if given := [name for name, value in self._reading.items() if value and value != "auto"]:
             raise UsageError(f"--data.{given[0]} is for data of your own: give --data.root")
@@ -128,36 +130,28 @@ class EmotionDataModule(LightningDataModule):
         source, cache = self.manifest.read, self._cache
         if self.root is None or cache is None or not isinstance(source, Files | PixelRows):
             return None
-        found = inspect(source, cache, _is_first())
-        return Audit(self.manifest, *found, other_files(self.root))
+        return Audit(self.manifest, *inspect(source, cache, _is_first()), other_files(self.root))
 
     @cached_property
-    def left_out(self) -> dict[int, str]:
-        """Images that are not used, each with the reason."""
-        return {} if self.audit is None else left_out(self.audit, self.policies)
+    def usage(self) -> Usage | None:
+        """What the audit means for a run: which images are left out, and which leak."""
+        return None if self.audit is None else Usage(self.audit, self.policies)
 
     @property
     def leaked(self) -> Tensor | None:
-        """Which images of the data were trained on or have a copy that was, bool ``(N,)``; None if nobody looked."""
-        if self.audit is None:
+        """Which images a test measures that the model has seen or a copy of them, bool ``(N,)``; None if unknown."""
+        if self.usage is None or not self._origin_known:
             return None
-        if self._trained_on is None:
-            leaked = self.audit.leaked(self.test_split, self.left_out)
-            return torch.tensor([index in leaked for index in range(len(self.manifest))])
-        return torch.isin(_short(self.audit.scan.digests), self._trained_on)
+        return self.usage.leaked(self.test_split, self._trained_on)
 
     @property
     def state(self) -> dict[str, Any] | None:
         """What goes with every measurement: what is wrong with the data, and what was done about it."""
-        if self.audit is None or self.leaked is None:
+        if self.usage is None:
             return None
-        return {
-            **state(self.audit),
-            "policies": self.policies._asdict(),
-            "left_out": dict(Counter(self.left_out.values())),
-            "leaked": int(self.leaked[self.indices(self.test_split)].sum()),
-            "compared": "copies" if self._trained_on is None else "identical images only, as trained on other data",
-        }
+        if not self._origin_known:
+            return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
+        return self.usage.state(self._trained_on)
 
     @cached_property
     def predicted(self) -> Files:
@@ -185,7 +179,8 @@ class EmotionDataModule(LightningDataModule):
 
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are used."""
-        return [index for index in self.manifest.indices(split) if index not in self.left_out]
+        left_out = {} if self.usage is None else self.usage.left_out
+        return [index for index in self.manifest.indices(split) if index not in left_out]
 
     def setup(self, stage: str) -> None:
         """Check what the stage needs before it starts: its splits, and the state of its images.
@@ -198,7 +193,7 @@ class EmotionDataModule(LightningDataModule):
             return
         every: tuple[Split, ...] = SPLITS
         needed = {"fit": every[:2], "validate": every[1:2], "test": (self.test_split,)}[stage]
-        self._rank_0_first()
+        self._share_audit()
         for split in needed:
             if not self.manifest.indices(split):
                 raise DataError(_missing_split(split, self.root))
@@ -209,7 +204,7 @@ class EmotionDataModule(LightningDataModule):
             if not self.indices(split):
                 raise DataError(f"no image of the {split} split of {self.root} can be used")
         if stage == "fit":
-            self.first_epoch = 0
+            self.first_epoch, self._trained_on, self._origin_known = 0, None, True
             self._check_batches()
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -262,7 +257,7 @@ class EmotionDataModule(LightningDataModule):
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
             "data": self._fingerprint,
-            "trained_on": None if self.audit is None else _short(self.audit.scan.digests)[self.indices("train")],
+            "trained_on": torch.empty(0, dtype=torch.int64) if self.usage is None else self.usage.trained_on(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -271,17 +266,20 @@ class EmotionDataModule(LightningDataModule):
         Raises:
             DataError: The data changed so that a resume, or a test split cut anew, would not be what it was.
         """
-        same_root = state_dict["root"] == _resolved(self.root)
-        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        predicting = self.trainer is not None and self.trainer.state.fn == "predict"
-        if fitting:
+        doing = None if self.trainer is None else self.trainer.state.fn
+        if doing == "predict":
+            return
+        if doing == "fit":
             self.first_epoch = state_dict["next_epoch"]
-        if predicting or not (fitting or same_root):
-            self._trained_on = state_dict["trained_on"]
-            return
-        if self._fingerprint == state_dict["data"]:
-            return
-        if fitting or self.manifest.cut:
+        else:
+            self._trained_on, self._origin_known = state_dict.get("trained_on"), "trained_on" in state_dict
+        same_root = state_dict["root"] == _resolved(self.root)
+        changed = self._fingerprint != state_dict["data"] and (
+            doing == "fit" or (same_root and bool(self.manifest.cut))
+        )
+        if doing == "fit" and self.usage is not None and "trained_on" in state_dict:
+            changed = changed or not torch.equal(self.usage.trained_on(), state_dict["trained_on"])
+        if changed:
             raise DataError(
                 f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
                 "give --data.splits the splits.csv of its run, or start a new run"
@@ -331,23 +329,28 @@ class EmotionDataModule(LightningDataModule):
         ]
         return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
 
-    def _copies(self, source: Files | PixelRows) -> list[Sequence[str]]:
-        """What a cut keeps together: for each image its pixels, and what it is a copy of."""
+    def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
+        """What a cut keeps together; which images are kept at which size is not known before it."""
         assert self.root is not None
-        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb)
-        found = inspect(source, cache, _is_first())
-        return [found.scan.digests, found.copies()]
+        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, any_size=True)
+        return inspect(source, cache, _is_first()).together()
 
-    def _rank_0_first(self) -> None:
-        """Let one process look at the images, so that the others find them in the cache; all raise what it raises."""
-        first, trainer = self._ranks()[0] == 0, self.trainer
-        if trainer is not None and not first:
-            trainer.strategy.barrier("audit")
-        try:
-            _ = self.audit
-        finally:
-            if trainer is not None and first:
-                trainer.strategy.barrier("audit")
+    def _share_audit(self) -> None:
+        """Look at the images in one process, and let all others know: what is left out must be the same for all."""
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1 or self.root is None:
+            return
+        found: Audit | DataError | None = None
+        if trainer.is_global_zero:
+            try:
+                found = self.audit
+            except DataError as error:
+                found = error
+        found = trainer.strategy.broadcast(found)
+        if isinstance(found, DataError):
+            raise found
+        if found is not None:
+            self.audit, self.manifest = found, found.manifest
 
     def _say(self) -> None:
         if self._said:
@@ -382,7 +385,10 @@ class EmotionDataModule(LightningDataModule):
         counts = self._train_counts()
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
-            raise DataError(f"class '{empty[0]}' has no usable training image under {self.root}: add some or remove it")
+            raise DataError(
+                f"class '{empty[0]}' has no training image under {self.root} that can be used: add some or remove it, "
+                "or let --data.leaks, --data.conflicts and --data.unreadable leave out less"
+            )
         per_rank = sum(counts.values()) // self._ranks()[1]
         if per_rank < self.batch_size:
             raise UsageError(
@@ -391,12 +397,21 @@ class EmotionDataModule(LightningDataModule):
 
     def _save_findings(self) -> None:
         """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
-        if self.trainer is None or not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.trainer is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        folder = output_folder(self.trainer)
+        failure: DataError | None = None
+        if self.trainer.is_global_zero:
+            try:
+                self._write_findings(output_folder(self.trainer), resuming=self.trainer.ckpt_path is not None)
+            except DataError as error:
+                failure = error
+        if failure := self.trainer.strategy.broadcast(failure):
+            raise failure
+
+    def _write_findings(self, folder: Path, resuming: bool) -> None:
         if self.manifest.cut and self.root is not None and not (folder / "splits.csv").is_file():
             write_splits(self.manifest, folder / "splits.csv")
-        if self.audit is not None and not (folder / "audit.json").is_file():
+        if self.audit is not None and not (resuming and (folder / "audit.json").is_file()):
             write_json(self.audit, folder / "audit.json")
 
     def _training(self) -> bool:
@@ -426,8 +441,3 @@ def _is_first() -> bool:
     """Say whether this process is the one that talks, before there is a trainer as well."""
     rank: int = getattr(rank_zero_only, "rank", 0)
     return rank == 0
-
-
-def _short(digests: Sequence[str]) -> Tensor:
-    """The first 64 bits of each digest, enough to know an image again, int64 ``(N,)``."""
-    return torch.tensor([int(digest[:16], 16) - 2**63 for digest in digests], dtype=torch.int64)

@@ -30,9 +30,17 @@ class Inspection(NamedTuple):
     scan: Scan
     pairs: tuple[Pair, ...]
 
-    def copies(self) -> list[str]:
-        """Name the images that each is a copy of, itself included, the same for all of them."""
-        return [f"copies of image {first}" for first in group(len(self.scan.digests), self.pairs)]
+    def together(self) -> list[Sequence[str | None]]:
+        """What a cut keeps together: for each image its pixels, and the copies that it is one of; nothing unreadable.
+
+        An unreadable image has a key of its own, as files with the same damage have nothing in common.
+        """
+        alike = group(len(self.scan.digests), self.pairs)
+        broken = [reason is not None for reason in self.scan.reasons]
+        return [
+            [f"{d} {i}" if lost else d for i, (d, lost) in enumerate(zip(self.scan.digests, broken, strict=True))],
+            [None if lost else f"copies of {first}" for first, lost in zip(alike, broken, strict=True)],
+        ]
 
 
 def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> Inspection:
@@ -44,7 +52,8 @@ def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> I
         progress: Show progress bars on stderr.
     """
     scanned = scan(source, cache, progress)
-    file, key = cache.file.with_suffix(".pairs.npz"), _key(scanned.digests)
+    key = _key(scanned.digests)
+    file = cache.file.with_suffix(f".{key[:16]}.npz")  # one for every choice of the data set's images
     pairs = _recall(file, key)
     if pairs is None:
         pairs = tuple(find_pairs(scanned.thumbnails, scanned.digests, progress))

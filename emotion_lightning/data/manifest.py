@@ -93,7 +93,7 @@ def read_manifest(
     merge: Mapping[str, Sequence[str]] | None = None,
     drop: Sequence[str] = (),
     group: str | None = None,
-    copies: Callable[[Files | PixelRows], list[Sequence[str]]] | None = None,
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]] | None = None,
 ) -> Manifest:
     """List the data set at ``root``, whose layout is found by looking, and cut the splits it does not come with.
 
@@ -111,7 +111,7 @@ def read_manifest(
         drop: Classes whose images are left out.
         group: Regular expression; what its first group, or that named subject, finds in the names of images below
             ``root`` keeps them in one split.
-        copies: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
+        together: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
             default those whose files are the same.
 
     Raises:
@@ -119,15 +119,18 @@ def read_manifest(
         UsageError: A class to merge or drop is unknown, or ``group`` matches nothing.
     """
     root, classes = Path(os.path.abspath(root.expanduser())), Classes(merge or {}, drop)
-    if splits_file is None:
-        listing = read_layout(root, format)
-    else:
-        listing = read_splits_file(root, splits_file, format, classes.merge)
+    try:
+        if splits_file is None:
+            listing = read_layout(root, format)
+        else:
+            listing = read_splits_file(root, splits_file, format, classes.merge)
+    except OSError as error:  # a folder without permission, a name too long for the file system
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
     listing = classes.apply(with_groups(listing, group), strict=splits_file is None)
     _check_classes(listing)
     ordered = listing.class_names if class_names is None else _reorder(listing, class_names)
     labels = map_names((row.emotion for row in listing.rows), ordered)
-    splits, made = _complete(listing, labels, ordered, seed, copies or _identical)
+    splits, made = _complete(listing, labels, ordered, seed, together or _identical)
     names = tuple(row.name for row in listing.rows)
     groups, notes = listing.groups, listing.notes
     if made and groups:
@@ -174,7 +177,7 @@ def _complete(
     labels: Sequence[int],
     class_names: Sequence[str],
     seed: int,
-    copies: Callable[[Files | PixelRows], list[Sequence[str]]],
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]],
 ) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
     """Return the split of each image, cutting those that are not given, and which were cut."""
     given = [row.split for row in listing.rows]
@@ -182,16 +185,16 @@ def _complete(
         return tuple(split for split in given if split), ()
     source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
     chosen = [index for index, split in enumerate(given) if split == source]
-    every: list[Sequence[str | None]] = [*copies(listing.source), [row.group for row in listing.rows]]
+    every: list[Sequence[str | None]] = [*together(listing.source), [row.group for row in listing.rows]]
     keys = [[key[index] for index in chosen] for key in every]
-    together = [key for key in connected(*keys) if key is not None]  # all of them: every image is like itself
-    pieces = cut(together, [labels[index] for index in chosen], class_names, shares, seed)
+    groups = [key for key in connected(*keys) if key is not None]  # all of them: every image is like itself
+    pieces = cut(groups, [labels[index] for index in chosen], class_names, shares, seed)
     check_cut(pieces, *keys)
     new = dict(zip(chosen, pieces, strict=True))
     return tuple(new.get(index) or split or "train" for index, split in enumerate(given)), made
 
 
-def _identical(source: Files | PixelRows) -> list[Sequence[str]]:
+def _identical(source: Files | PixelRows) -> list[Sequence[str | None]]:
     count = len(source.paths if isinstance(source, Files) else source.pixels)
     return [[source.digest(index) for index in range(count)]]
 
@@ -204,7 +207,10 @@ def write_splits(manifest: Manifest, file: Path) -> None:
     Raises:
         DataError: The file cannot be written.
     """
-    with written_whole(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        written_whole(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         labels = (manifest.class_names[label] for label in manifest.labels)
         rows = zip(manifest.names, labels, manifest.splits, strict=True)

@@ -1,5 +1,6 @@
 """What lies below a folder, whatever its folders mean: images to predict, and files that are no images."""
 
+import os
 from pathlib import Path
 
 from emotion_lightning.data.images import IMAGE_SUFFIXES, Files
@@ -20,7 +21,7 @@ def find_images(root: Path) -> Files:
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder")
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    visible = tuple(path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    visible = tuple(path for path in paths if not any(map(is_hidden, path.relative_to(root).parts)))
     if not visible:
         raise DataError(f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return Files(visible)
@@ -34,6 +35,9 @@ def other_files(root: Path) -> tuple[str, ...]:
     if not root.is_dir():
         return ()
     known = IMAGE_SUFFIXES | DESCRIPTIONS
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() not in known and path.is_file())
-    names = [path.relative_to(root) for path in paths]
-    return tuple(name.as_posix() for name in names if not any(is_hidden(part) for part in name.parts))
+    found = []
+    for parent, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        others = [name for name in files if os.path.splitext(name)[1].lower() not in known and not is_hidden(name)]
+        found += [Path(parent, name).relative_to(root).as_posix() for name in others]
+    return tuple(sorted(found))

@@ -120,8 +120,9 @@ class EmotionClassifier(LightningModule):
             )
         if stage == "fit" and (seed := getattr(datamodule, "seed", self.hparams["seed"])) != self.hparams["seed"]:
             raise UsageError(f"the model has seed {self.hparams['seed']}, the data {seed}: give both the same")
-        if stage == "fit" and (adjustment := getattr(datamodule, "logit_adjustment", None)) is not None:
-            self.logit_adjustment.copy_(adjustment)
+        if stage == "fit":
+            adjustment = getattr(datamodule, "logit_adjustment", None)
+            self.logit_adjustment.copy_(torch.zeros(len(self.class_names)) if adjustment is None else adjustment)
 
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of every stage, from the stem to the classifier."""

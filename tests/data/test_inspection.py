@@ -32,7 +32,8 @@ def test_what_was_compared_is_not_compared_again(
     again = inspect(source, Cache(tmp_path, 64, folder=tmp_path / "cache"), progress=False)
     assert first.pairs == again.pairs
     assert [(pair.first, pair.second) for pair in again.pairs] == [(0, 5)]
-    assert again.copies()[0] == again.copies()[5] != again.copies()[1]
+    _, alike = again.together()
+    assert alike[0] == alike[5] != alike[1]
 
 
 def test_changed_images_are_compared_anew(source: Files, tmp_path: Path) -> None:
@@ -46,10 +47,27 @@ def test_changed_images_are_compared_anew(source: Files, tmp_path: Path) -> None
 def test_damaged_findings_are_found_anew(source: Files, tmp_path: Path, content: bytes) -> None:
     cache = Cache(tmp_path, 64, folder=tmp_path / "cache")
     expected = copies(source, cache)
-    next((tmp_path / "cache").glob("*.pairs.npz")).write_bytes(content)
+    next((tmp_path / "cache").glob("*.npz")).write_bytes(content)
     assert copies(source, cache) == expected
 
 
 def test_without_a_cache_on_disk_nothing_is_written(source: Files, tmp_path: Path) -> None:
     assert copies(source, Cache(tmp_path, 64, gigabytes=0, folder=tmp_path / "cache")) == [(0, 5, "near")]
     assert not (tmp_path / "cache").exists()
+
+
+def test_images_with_the_same_damage_have_nothing_in_common(source: Files, tmp_path: Path) -> None:
+    for path in source.paths[:3]:
+        path.write_bytes(b"")
+    for keys in inspect(source, Cache(tmp_path, 64, folder=tmp_path / "cache"), progress=False).together():
+        found = [key for key in keys[:3] if key is not None]
+        assert len(set(found)) == len(found)
+        assert set(found).isdisjoint(keys[3:])
+
+
+def test_the_findings_go_with_the_pixels_that_they_are_about(source: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    inspect(source, Cache(tmp_path / "a", 64, folder=folder), progress=False)
+    sizes = sum(path.stat().st_size for path in folder.glob("*.cache"))
+    inspect(source, Cache(tmp_path / "b", 64, gigabytes=1.5 * sizes / 1e9, folder=folder), progress=False)
+    assert len(list(folder.glob("*.cache"))) == len(list(folder.glob("*.npz"))) == 1

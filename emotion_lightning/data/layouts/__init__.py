@@ -67,7 +67,7 @@ def read_layout(root: Path, format: Format = "auto") -> Listing:
         return READERS[kept].read(root, folder)
     if format == "auto":
         affectnet.refuse_unclear(folder)
-    if not has_splits(folder) and not any(images_below(child, root) for child in visible_folders(folder)):
+    if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     listing = read_tree(root, folder)
     return listing if format == "tree" else refuse_numbers(listing)
@@ -98,7 +98,7 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
         return Listing("splits file", whole.root, allowed or (), rows, source)
     rows = read_rows(file, lambda name: (root / name).is_file(), allowed)
     names = allowed or spelled_once((row.emotion for row in rows if row.split == "train"), file)
-    return Listing("splits file", root, names, rows, files_of(root, rows))
+    return Listing("splits file", root, names, rows, files_of(root, rows, anywhere=True))
 
 
 def _recognise(folder: Path) -> Format:

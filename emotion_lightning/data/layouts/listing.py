@@ -80,24 +80,16 @@ def is_image(name: str) -> bool:
     return not is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def images_below(folder: Path, root: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """Return every image below ``folder``, however deep, in the order of their paths.
 
     Raises:
-        DataError: A folder cannot be listed, or a link leads out of ``root``: data from elsewhere must not name the
-            files of whoever unpacks it.
+        DataError: A folder cannot be listed.
     """
     found: list[str] = []  # text until the end: a hundred thousand paths take seconds to make and sort
-    home = Path(os.path.realpath(root))
     for parent, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        images = [os.path.join(parent, name) for name in files if is_image(name)]
-        for path in images:
-            if os.path.islink(path):
-                _check_inside(Path(path), home)
-        if images:
-            _check_inside(Path(parent), home)
-        found += images
+        found += [os.path.join(parent, name) for name in files if is_image(name)]
     return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
 
 
@@ -113,9 +105,23 @@ def _cannot_list(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
-def files_of(root: Path, rows: Iterable[Row]) -> Files:
-    """Return what reads the image of each of ``rows``."""
-    return Files(tuple(root / row.name for row in rows))
+def files_of(root: Path, rows: Iterable[Row], anywhere: bool = False) -> Files:
+    """Return what reads the image of each of ``rows``.
+
+    Args:
+        root: Folder that the names of the rows start from.
+        rows: The images.
+        anywhere: The user named the files, and may have named any.
+
+    Raises:
+        DataError: A link leads out of ``root``: data from elsewhere must not name the files of whoever unpacks it.
+    """
+    paths = tuple(root / row.name for row in rows)
+    if not anywhere:
+        home = Path(os.path.realpath(root))
+        for path in (*dict.fromkeys(path.parent for path in paths), *filter(os.path.islink, paths)):
+            _check_inside(path, home)
+    return Files(paths)
 
 
 def name_below(path: Path, root: Path) -> str:

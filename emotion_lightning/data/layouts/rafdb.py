@@ -76,7 +76,7 @@ def _has_numbered(folder: Path) -> bool:
         return False
     if {"image", "label"} <= set(header_of(folder / _LABELS[0])):
         return True
-    images = images_below(classes[0], folder)
+    images = images_below(classes[0])
     return bool(images) and all(_ALIGNED.fullmatch(image.name) for image in images)
 
 

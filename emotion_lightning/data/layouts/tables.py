@@ -42,7 +42,7 @@ def read_csvs(root: Path, folder: Path) -> Listing:
             class_names = class_names or spelled
         rows += [row._replace(name=name_below(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
-    return Listing("CSV manifests", root, class_names, rows, files_of(root, rows))
+    return Listing("CSV manifests", root, class_names, rows, files_of(root, rows, anywhere=True))
 
 
 def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:

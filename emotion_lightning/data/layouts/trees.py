@@ -91,7 +91,7 @@ def read_classes(root: Path, folder: Path, split: Split | None, required: bool) 
     """List ``folder/<class>/**``; ``required``: no class folder may be without images."""
     classes = visible_folders(folder)
     names = spelled_once((child.name for child in classes), folder)
-    images = {child.name: images_below(child, root) for child in classes}
+    images = {child.name: images_below(child) for child in classes}
     if not any(images.values()):
         raise DataError(f"{folder} has no images in class folders ({folder.name}/<class>/*): add some or remove it")
     empty = [name for name in names if not images[name]]
