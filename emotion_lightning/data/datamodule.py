@@ -399,10 +399,10 @@ class EmotionDataModule(LightningDataModule):
         """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
         if self.trainer is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        failure: DataError | None = None
+        folder, failure = output_folder(self.trainer), None  # all processes agree on the folder
         if self.trainer.is_global_zero:
             try:
-                self._write_findings(output_folder(self.trainer), resuming=self.trainer.ckpt_path is not None)
+                self._write_findings(folder, resuming=self.trainer.ckpt_path is not None)
             except DataError as error:
                 failure = error
         if failure := self.trainer.strategy.broadcast(failure):
