@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict}``."""
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,audit}``."""
 
 import sys
 import warnings
@@ -13,7 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks import (
@@ -34,6 +34,7 @@ from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
+from emotion_lightning.tools import audit
 
 PROGRAM = "python -m emotion_lightning"
 COMMANDS = {
@@ -41,6 +42,7 @@ COMMANDS = {
     "validate": "Measure a checkpoint on the validation split and print the figures.",
     "test": "Measure a checkpoint on the test split and write metrics.json.",
     "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+    "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
 }
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
@@ -63,7 +65,7 @@ class EmotionCLI(LightningCLI):
             trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
-            parser_kwargs={"prog": PROGRAM} | {name: {"description": text} for name, text in COMMANDS.items()},
+            parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
             args=list(args),
@@ -129,6 +131,11 @@ class EmotionCLI(LightningCLI):
             kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
         return super().instantiate_trainer(**kwargs)
 
+    def before_fit(self) -> None:
+        """Look at the data before other processes are started, which would wait for it."""
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            _ = self.datamodule.audit
+
     def after_fit(self) -> None:
         """Say what came of the run, and what to do next."""
         checkpoint = self.trainer.checkpoint_callback
@@ -180,7 +187,10 @@ def main(args: Sequence[str] | None = None) -> None:
             print(_overview())
             return
         _check_command(given[0])
-        EmotionCLI(given)
+        if given[0] == "audit":
+            audit(given[1:], f"{PROGRAM} audit", COMMANDS["audit"])
+        else:
+            EmotionCLI(given)
     except EmotionError as error:
         _stop(str(error), error.exit_status)
     except MisconfigurationException as error:

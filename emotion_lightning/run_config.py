@@ -20,9 +20,13 @@ MODEL = ("model",)
 RESUME = (
     *MODEL,
     *CALLBACKS,
-    *(f"data.{name}" for name in ("image_size", "batch_size", "seed", "class_names")),
+    *(f"data.{name}" for name in ("image_size", "batch_size", "seed", "class_names", "merge", "drop")),
+    *(f"data.{name}" for name in ("leaks", "conflicts", "balance")),
     *(f"trainer.{name}" for name in ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")),
 )
+
+WHOLE = ("unfreeze.schedule", "data.merge")
+"""Options that are mappings, and so compared as one."""
 
 
 class RunConfig(SaveConfigCallback):
@@ -96,7 +100,7 @@ def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], s
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
-        if isinstance(value, Mapping) and f"{prefix}{key}" != "unfreeze.schedule":
+        if isinstance(value, Mapping) and f"{prefix}{key}" not in WHOLE:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

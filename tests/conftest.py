@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from emotion_lightning.model.module import EmotionClassifier
 CLASSES = ("angry", "happy", "surprised")
 SIZES = {"train": 16, "val": 6, "test": 6}
 SCHEDULE = {0: "classifier_only", 1: "layer4", 2: "all_layers"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded images out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOTION_LIGHTNING_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

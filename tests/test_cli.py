@@ -75,8 +75,11 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert set(metrics["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
     assert metrics["per_class"]["happy"]["support"] == 6
     assert set(metrics) == {
-        *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions")
+        *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
+        *("leaked", "leak_free", "audit"),
     }
+    assert metrics["leak_free"]["n"] == 18
+    assert metrics["leaked"] == 0
     assert metrics["versions"]["torch"] == version("torch")
 
     main(["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
@@ -127,6 +130,23 @@ def test_resume_goes_on_in_the_same_run_with_its_options(faces: Path, trained: P
     assert whole["hyper_parameters"] == resumed["hyper_parameters"]
     assert (RUN / "config.yaml").read_text() == config
     assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+
+
+def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    merge = ["--data.merge", "{up: [joy, surprise]}", "--data.format", "tree", "--data.group", r"(\d)\.png"]
+    main(["fit", "--data.root", str(faces), *TINY, "--trainer.max_epochs", "1", *merge, *QUIET])
+    last = str(RUN / "checkpoints" / "last.ckpt")
+    main(["test", "--ckpt_path", last, *QUIET])
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    assert {name: figures["support"] for name, figures in metrics["per_class"].items()} == {"angry": 6, "up": 12}
+    main(["predict", "--ckpt_path", last, "--data.root", str(faces / "test"), *QUIET])
+    for options in (
+        ("--data.merge", "{up: [happy], down: [surprise]}"),
+        ("--data.merge", "null"),
+        ("--data.drop", "[joy]"),
+    ):
+        assert f"{options[0]} " in fails(capsys, 2, "fit", "--ckpt_path", last, *options)
+    main(["fit", "--ckpt_path", last, *merge, *QUIET])  # the same is no contradiction
 
 
 @pytest.mark.parametrize(
@@ -250,6 +270,8 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         (["test"], "test needs --ckpt_path"),
         (["--config", "top.yaml", "test"], "put test first"),
         (["fit", "--data.seed", "-1"], "--data.seed -1"),
+        (["fit", "--data.format", "raf"], "rafdb"),
+        (["fit", "--data.drop", "[sad]", *TINY], "--data.drop is for data of your own: give --data.root"),
         (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
         (
             ["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"],

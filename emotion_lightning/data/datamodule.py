@@ -2,52 +2,38 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from emotion_lightning.data.audit import Audit
+from emotion_lightning.data.audit_report import write_json
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
-from emotion_lightning.data.images import Files, find_unreadable, to_tensor
-from emotion_lightning.data.manifest import Manifest, Split, read_manifest, write_splits
-from emotion_lightning.data.sampler import SequentialSampler, ShuffledSampler
-from emotion_lightning.data.unlabelled import find_images
+from emotion_lightning.data.cache import Cache
+from emotion_lightning.data.dataset import FaceDataset, Sample
+from emotion_lightning.data.images import Files, PixelRows
+from emotion_lightning.data.inspection import inspect
+from emotion_lightning.data.layouts import Format
+from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
+from emotion_lightning.data.policy import Policies, Policy, refuse, said
+from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
+from emotion_lightning.data.scan import scan
+from emotion_lightning.data.unlabelled import find_images, other_files
+from emotion_lightning.data.usage import Usage
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 from emotion_lightning.output import output_folder
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.seeding import derive_seed
-
-Sample = tuple[Tensor, int, int]
-
-
-@dataclass(frozen=True)
-class FaceDataset(Dataset[Sample]):
-    """Images by their position in the manifest, resized to a square; it knows neither epoch nor randomness.
-
-    Args:
-        read: Reads the image at a position.
-        labels: Label of each position.
-        size: Side of the square in pixels.
-    """
-
-    read: Callable[[int], Image.Image]
-    labels: Sequence[int]
-    size: int
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return image uint8 ``(3, size, size)``, label and position; for padding, a black image with its label."""
-        if index == PADDING:
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), PADDING, PADDING
-        return to_tensor(self.read(index), self.size), self.labels[index], index
 
 
 class EmotionDataModule(LightningDataModule):
@@ -60,9 +46,21 @@ class EmotionDataModule(LightningDataModule):
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
+        leaks: What to do about images of which a copy stands in another split: report says so, drop leaves out the
+            copy in the earlier split (never a test image), error stops.
+        conflicts: What to do about identical images with different labels: report says so, drop leaves them out of
+            training, error stops.
+        balance: How rare classes are made up for: none, sampler draws every class equally often, loss adjusts the
+            logits in training by the classes' frequencies (Menon et al., 2021).
+        cache_gb: Most that decoded images may take on disk in 10⁹ bytes; 0 switches that cache off.
         splits: CSV file with filepath, label and split to use instead of the splits found, such as a run's splits.csv.
         test_split: Split that test measures.
-        class_names: Emotions in the order of their labels; by default as the data has them.
+        format: How the data under root is kept; auto finds it by looking.
+        merge: Classes to merge, such as {happy: [happy, contempt]}: a new name, and the classes that become it.
+        drop: Classes whose images are left out, such as [contempt].
+        group: Regular expression whose first group, or that named subject, is searched in the path of each image below
+            root; a cut keeps images together in which it finds the same.
+        class_names: Emotions in the order of their labels; by default as the data has them, merged and dropped.
         finetune_epoch: Epoch from which augmentation is aggressive. On the command line it is the first unfreezing.
 
     Raises:
@@ -78,8 +76,16 @@ class EmotionDataModule(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 42,
         unreadable: Literal["error", "skip"] = "error",
+        leaks: Policy = "report",
+        conflicts: Policy = "report",
+        balance: Literal["none", "sampler", "loss"] = "none",
+        cache_gb: float = 10.0,
         splits: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
+        format: Format = "auto",
+        merge: dict[str, list[str]] | None = None,
+        drop: list[str] | None = None,
+        group: str | None = None,
         class_names: list[str] | None = None,
         finetune_epoch: int | None = 10,
     ):
@@ -88,6 +94,7 @@ class EmotionDataModule(LightningDataModule):
             ("image_size", image_size, 16),
             ("batch_size", batch_size, 2),  # batch norm needs two
             ("num_workers", num_workers or 0, 0),
+            ("cache_gb", cache_gb, 0),
         ):
             if value < least:
                 raise UsageError(f"--data.{name} {value} is too small; the least is {least}")
@@ -96,19 +103,55 @@ class EmotionDataModule(LightningDataModule):
         self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.num_workers = num_workers
-        self.unreadable, self.test_split, self.finetune_epoch = unreadable, test_split, finetune_epoch
+        self.test_split, self.finetune_epoch = test_split, finetune_epoch
+        self.policies, self.balance, self.cache_gb = Policies(unreadable, leaks, conflicts), balance, cache_gb
         self.splits_file = None if splits is None else Path(splits).expanduser()
+        self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
         self.first_epoch = 0
-        self._skipped: set[int] = set()
         self._unpredictable: set[int] = set()
-        self._checked: set[Split] = set()
+        self._trained_on: Tensor | None = None  # what a checkpoint says; without one, this data's
+        self._origin_known = True
+        self._said = False
 
     @cached_property
     def manifest(self) -> Manifest:
         """Every image with its label and split."""
-        if self.root is None:
-            return builtin_manifest(self.seed, self._given_names)
-        return read_manifest(self.root, self.seed, self._given_names, self.splits_file)
+        if self.root is not None:
+            return read_manifest(
+                self.root, self.seed, self._given_names, self.splits_file, **self._reading, together=self._together
+            )
+        if given := [name for name, value in self._reading.items() if value and value != "auto"]:
+            raise UsageError(f"--data.{given[0]} is for data of your own: give --data.root")
+        return builtin_manifest(self.seed, self._given_names)
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What is wrong with the data; drawn faces are not looked at."""
+        source, cache = self.manifest.read, self._cache
+        if self.root is None or cache is None or not isinstance(source, Files | PixelRows):
+            return None
+        return Audit(self.manifest, *inspect(source, cache, _is_first()), other_files(self.root))
+
+    @cached_property
+    def usage(self) -> Usage | None:
+        """What the audit means for a run: which images are left out, and which leak."""
+        return None if self.audit is None else Usage(self.audit, self.policies)
+
+    @property
+    def leaked(self) -> Tensor | None:
+        """Which images a test measures that the model has seen or a copy of them, bool ``(N,)``; None if unknown."""
+        if self.usage is None or not self._origin_known:
+            return None
+        return self.usage.leaked(self.test_split, self._trained_on)
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What goes with every measurement: what is wrong with the data, and what was done about it."""
+        if self.usage is None:
+            return None
+        if not self._origin_known:
+            return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
+        return self.usage.state(self._trained_on)
 
     @cached_property
     def predicted(self) -> Files:
@@ -126,38 +169,53 @@ class EmotionDataModule(LightningDataModule):
         """Names of the emotions in the order of the labels."""
         return list(self._given_names or self.manifest.class_names)
 
+    @property
+    def logit_adjustment(self) -> Tensor | None:
+        """Logarithm of each class's share of the training images ``(classes,)``, if the loss makes up for it."""
+        if self.balance != "loss":
+            return None
+        counts = torch.tensor(list(self._train_counts().values()), dtype=torch.float)
+        return (counts / counts.sum()).log()
+
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are used."""
-        return [index for index in self.manifest.indices(split) if index not in self._skipped]
+        left_out = {} if self.usage is None else self.usage.left_out
+        return [index for index in self.manifest.indices(split) if index not in left_out]
 
     def setup(self, stage: str) -> None:
-        """Check what the stage needs before it starts: its splits, and that every image can be read.
+        """Check what the stage needs before it starts: its splits, and the state of its images.
 
         Raises:
-            DataError: A split is empty or an image cannot be read.
+            DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong.
         """
         if stage == "predict":
-            paths = self.predicted.paths
-            self._unpredictable = self._unreadable(paths, range(len(paths)))
+            self._unpredictable = self._find_unpredictable()
             return
-        needed: dict[str, tuple[Split, ...]] = {
-            "fit": ("train", "val"),
-            "validate": ("val",),
-            "test": (self.test_split,),
-        }
-        if not self._checked:
-            rank_zero_info(f"Data: {self.manifest.describe()}")
-        self._check(needed[stage])
+        every: tuple[Split, ...] = SPLITS
+        needed = {"fit": every[:2], "validate": every[1:2], "test": (self.test_split,)}[stage]
+        self._share_audit()
+        for split in needed:
+            if not self.manifest.indices(split):
+                raise DataError(_missing_split(split, self.root))
+        self._say()
+        if self.audit is not None:
+            refuse(self.audit, self.policies, every if stage == "fit" else needed, stage == "fit")
+        for split in needed:
+            if not self.indices(split):
+                raise DataError(f"no image of the {split} split of {self.root} can be used")
         if stage == "fit":
-            self.first_epoch = 0
+            self.first_epoch, self._trained_on, self._origin_known = 0, None, True
             self._check_batches()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""
-        self._save_cut()  # not before a resume has found the data to be what it was
+        self._save_findings()  # not before a resume has found the data to be what it was
         rank, world_size = self._ranks()
-        sampler = ShuffledSampler(self.indices("train"), self.seed, self.first_epoch, rank, world_size)
-        dataset = FaceDataset(self.manifest.read, self.manifest.labels, stored_size(self.image_size))
+        indices, labels = self.indices("train"), self.manifest.labels
+        sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
+        if self.balance == "sampler":
+            sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, labels)
+        dataset = FaceDataset(self._read, labels, stored_size(self.image_size))
         return self._loader(dataset, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -199,6 +257,7 @@ class EmotionDataModule(LightningDataModule):
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
             "data": self._fingerprint,
+            "trained_on": torch.empty(0, dtype=torch.int64) if self.usage is None else self.usage.trained_on(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -207,21 +266,27 @@ class EmotionDataModule(LightningDataModule):
         Raises:
             DataError: The data changed so that a resume, or a test split cut anew, would not be what it was.
         """
-        same_root = state_dict["root"] == _resolved(self.root)
-        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        predicting = self.trainer is not None and self.trainer.state.fn == "predict"
-        if fitting:
-            self.first_epoch = state_dict["next_epoch"]
-        if predicting or not (fitting or same_root) or self._fingerprint == state_dict["data"]:
+        doing = None if self.trainer is None else self.trainer.state.fn
+        if doing == "predict":
             return
-        if fitting or self.manifest.cut:
+        if doing == "fit":
+            self.first_epoch = state_dict["next_epoch"]
+        else:
+            self._trained_on, self._origin_known = state_dict.get("trained_on"), "trained_on" in state_dict
+        same_root = state_dict["root"] == _resolved(self.root)
+        changed = self._fingerprint != state_dict["data"] and (
+            doing == "fit" or (same_root and bool(self.manifest.cut))
+        )
+        if doing == "fit" and self.usage is not None and "trained_on" in state_dict:
+            changed = changed or not torch.equal(self.usage.trained_on(), state_dict["trained_on"])
+        if changed:
             raise DataError(
                 f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
                 "give --data.splits the splits.csv of its run, or start a new run"
             )
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = FaceDataset(self.manifest.read, self.manifest.labels, self.image_size)
+        dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)
         return self._loader(dataset, SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
 
     def _loader(
@@ -246,44 +311,83 @@ class EmotionDataModule(LightningDataModule):
             generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
         )
 
-    def _check(self, splits: Sequence[Split]) -> None:
-        new = [split for split in splits if split not in self._checked]
-        for split in new:
-            if not self.manifest.indices(split):
-                raise DataError(_missing_split(split, self.root))
-        paths = self.manifest.paths
-        if paths is not None and new:
-            self._skipped |= self._unreadable(paths, [i for split in new for i in self.manifest.indices(split)])
-        for split in new:
-            if not self.indices(split):
-                raise DataError(f"no image of the {split} split of {self.root} can be read")
-        self._checked.update(new)
+    @cached_property
+    def _read(self) -> Callable[[int], Image.Image]:
+        """What reads the images for training and evaluation: from the cache, if they are files."""
+        cache, paths = self._cache, self.manifest.paths
+        if cache is None or paths is None or self.test_split == "train":  # then images are used at two sizes
+            return self.manifest.read
+        return cache.reader(paths)
 
-    def _unreadable(self, paths: Sequence[Path], indices: Sequence[int]) -> set[int]:
-        broken: dict[Path, str] = {}
-        if self._ranks()[0] == 0:  # the others wait, and are told
-            broken = find_unreadable(tuple(dict.fromkeys(paths[index] for index in indices)))
-        if self.trainer is not None:
-            broken = self.trainer.strategy.broadcast(broken)
+    @cached_property
+    def _cache(self) -> Cache | None:
+        """Cache in which each image is kept for the size at which its split uses it."""
+        if self.root is None:
+            return None
+        sizes = [
+            stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits
+        ]
+        return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
+
+    def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
+        """What a cut keeps together; which images are kept at which size is not known before it."""
+        assert self.root is not None
+        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, any_size=True)
+        return inspect(source, cache, _is_first()).together()
+
+    def _share_audit(self) -> None:
+        """Look at the images in one process, and let all others know: what is left out must be the same for all."""
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1 or self.root is None:
+            return
+        found: Audit | DataError | None = None
+        if trainer.is_global_zero:
+            try:
+                found = self.audit
+            except DataError as error:
+                found = error
+        found = trainer.strategy.broadcast(found)
+        if isinstance(found, DataError):
+            raise found
+        if found is not None:
+            self.audit, self.manifest = found, found.manifest
+
+    def _say(self) -> None:
+        if self._said:
+            return
+        self._said = True
+        rank_zero_info(f"Data: {self.manifest.describe()}")
+        if self.audit is not None:
+            for line in said(self.audit, self.policies):
+                rank_zero_info(f"Data: {line}")
+
+    def _find_unpredictable(self) -> set[int]:
+        reasons = scan(self.predicted, None, _is_first()).reasons
+        broken = {index: reason for index, reason in enumerate(reasons) if reason}
         if not broken:
             return set()
-        listing = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
-        if self.unreadable == "error":
+        listing = "".join(f"\n  {self.predicted.paths[index]}: {reason}" for index, reason in broken.items())
+        if self.policies.unreadable == "error":
             raise DataError(
                 f"{len(broken)} unreadable image(s); mend or remove them, or leave them out by "
                 f"--data.unreadable skip:{listing}"
             )
         rank_zero_info(f"Data: {len(broken)} unreadable image(s) left out:{listing}")
-        return {index for index in indices if paths[index] in broken}
+        return set(broken)
 
-    def _check_batches(self) -> None:
+    def _train_counts(self) -> dict[str, int]:
         counts = dict.fromkeys(self.class_names, 0)
         for index in self.indices("train"):
             counts[self.class_names[self.manifest.labels[index]]] += 1
+        return counts
+
+    def _check_batches(self) -> None:
+        counts = self._train_counts()
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
             raise DataError(
-                f"class '{empty[0]}' has no readable training image under {self.root}: add some or remove it"
+                f"class '{empty[0]}' has no training image under {self.root} that can be used: add some or remove it, "
+                "or let --data.leaks, --data.conflicts and --data.unreadable leave out less"
             )
         per_rank = sum(counts.values()) // self._ranks()[1]
         if per_rank < self.batch_size:
@@ -291,12 +395,24 @@ class EmotionDataModule(LightningDataModule):
                 f"--data.batch_size {self.batch_size} is more than the {per_rank} training images per device"
             )
 
-    def _save_cut(self) -> None:
-        if self.trainer is None or not self.manifest.cut or self.root is None:
+    def _save_findings(self) -> None:
+        """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
+        if self.trainer is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        path = output_folder(self.trainer) / "splits.csv"
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not path.is_file():  # type: ignore[attr-defined]
-            write_splits(self.manifest, path)
+        folder, failure = output_folder(self.trainer), None  # all processes agree on the folder
+        if self.trainer.is_global_zero:
+            try:
+                self._write_findings(folder, resuming=self.trainer.ckpt_path is not None)
+            except DataError as error:
+                failure = error
+        if failure := self.trainer.strategy.broadcast(failure):
+            raise failure
+
+    def _write_findings(self, folder: Path, resuming: bool) -> None:
+        if self.manifest.cut and self.root is not None and not (folder / "splits.csv").is_file():
+            write_splits(self.manifest, folder / "splits.csv")
+        if self.audit is not None and not (resuming and (folder / "audit.json").is_file()):
+            write_json(self.audit, folder / "audit.json")
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training
@@ -319,3 +435,9 @@ def _missing_split(split: Split, root: Path | None) -> str:
         f"{root} has no test images: add a test split, or measure the validation split by --data.test_split val "
         "(it chose the checkpoint, so its figures flatter)"
     )
+
+
+def _is_first() -> bool:
+    """Say whether this process is the one that talks, before there is a trainer as well."""
+    rank: int = getattr(rank_zero_only, "rank", 0)
+    return rank == 0

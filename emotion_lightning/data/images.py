@@ -2,17 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
-from tqdm import tqdm
 
 from emotion_lightning.errors import DataError
 
@@ -24,6 +23,11 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 MAX_PIXELS = 64_000_000
 """Most pixels that an image may have (64 megapixels, 192 MB as RGB): a tiny file can claim to be enormous."""
+
+MAX_BYTES = 100_000_000
+"""Largest file that is opened, in bytes."""
+
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # Pillow alone inflates 64 MB of comments before it gives up
 
 
 class UnreadableImage(DataError):
@@ -38,31 +42,64 @@ class UnreadableImage(DataError):
         return f"{self.path}: {self.reason}" if self.reason else str(self.path)
 
 
+class Decoded(NamedTuple):
+    """An image as every reader gets it, and what its file says of it.
+
+    Attributes:
+        image: Upright, RGB.
+        mode: Pillow's name of the pixels in the file, such as "L" or "CMYK".
+        format: Pillow's name of the file's format, such as "JPEG".
+        frames: Number of frames; above 1 for an animation, of which ``image`` is the first.
+    """
+
+    image: Image.Image
+    mode: str
+    format: str
+    frames: int
+
+
 def open_image(path: Path) -> Image.Image:
     """Decode the whole file into an upright RGB image; of an animation the first frame.
 
     Raises:
-        UnreadableImage: The file is missing, damaged, truncated, of a format that is not allowed, or has more than
-            ``MAX_PIXELS`` pixels (checked before decoding).
+        UnreadableImage: The file is missing, damaged, truncated, of a format that is not allowed, larger than
+            ``MAX_BYTES`` (checked before opening), or has more than ``MAX_PIXELS`` pixels (checked before decoding).
     """
+    return decode(path).image
+
+
+def decode(path: Path) -> Decoded:
+    """Decode as :func:`open_image` does, and keep what the file says of itself; raises the same."""
     try:
+        _check_file(path)
         with Image.open(path, formats=ALLOWED_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
             image.load()
-            return _to_rgb(_upright(image))
+            facts = image.mode, image.format or "", int(getattr(image, "n_frames", 1))
+            return Decoded(_to_rgb(_upright(image)), *facts)
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(
             path, f"not a {', '.join(ALLOWED_FORMATS[:-1])} or {ALLOWED_FORMATS[-1]} image"
         ) from error
+    except Image.DecompressionBombError as error:  # Pillow refuses the largest by itself, by a limit of its own
+        raise UnreadableImage(path, f"far more than the {MAX_PIXELS:,} pixels allowed") from error
     except (
         Exception
     ) as error:  # damaged files make decoders raise nearly anything: struct.error, SyntaxError, zlib.error
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UnreadableImage(path, reason or type(error).__name__) from error
+
+
+def _check_file(path: Path) -> None:
+    facts = os.stat(path)
+    if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
+        raise UnreadableImage(path, "not a regular file")
+    if facts.st_size > MAX_BYTES:
+        raise UnreadableImage(path, f"{facts.st_size:,} bytes, more than the {MAX_BYTES:,} allowed")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -81,25 +118,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def find_unreadable(paths: Sequence[Path], progress: bool = True) -> dict[Path, str]:
-    """Decode every file and return the reason for each that fails, in the order of ``paths``.
-
-    Args:
-        paths: The files to decode.
-        progress: Show a progress bar on stderr.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
-        reasons = pool.map(_reason_unreadable, paths)
-        bar = tqdm(reasons, "Checking images", len(paths), unit=" images", disable=not progress)
-        return {path: reason for path, reason in zip(paths, bar, strict=True) if reason}
-
-
-def _reason_unreadable(path: Path) -> str | None:
-    try:
-        open_image(path)
-    except UnreadableImage as error:
-        return error.reason
-    return None
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Resize straight to a square of ``size`` x ``size`` pixels with antialiased bilinear filtering."""
+    return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def to_tensor(image: Image.Image, size: int) -> Tensor:
@@ -114,7 +135,7 @@ def to_tensor(image: Image.Image, size: int) -> Tensor:
     Returns:
         ``uint8`` tensor of shape ``(3, size, size)``, values 0 to 255.
     """
-    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.array(square(image, size))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

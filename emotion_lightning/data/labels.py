@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from emotion_lightning.errors import DataError
 
@@ -21,6 +22,7 @@ _SYNONYMS = (
 _CANONICAL = {alias: names[0] for names in _SYNONYMS for alias in names}
 
 
+@lru_cache(maxsize=4096)  # asked for every image of a data set
 def canonical(name: str) -> str:
     """Return the one name that stands for ``name`` and all its aliases.
 

@@ -4,16 +4,18 @@ import csv
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from emotion_lightning.data.images import Files
+from emotion_lightning.data.classes import Classes
+from emotion_lightning.data.groups import connected, with_groups
+from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.labels import canonical, class_ids, map_names
-from emotion_lightning.data.layouts import Listing, read_layout, read_splits_file
-from emotion_lightning.data.splits import ALL_FROM_ONE, SPLITS, VAL_FROM_TRAIN, Split, cut
+from emotion_lightning.data.layouts import Format, Listing, read_layout, read_splits_file
+from emotion_lightning.data.splits import ALL_FROM_ONE, SPLITS, VAL_FROM_TRAIN, Split, check_cut, cut
 from emotion_lightning.errors import DataError
 from emotion_lightning.output import written_whole
 
@@ -34,6 +36,9 @@ class Manifest:
         splits: Split of each image.
         read: Decodes the image at a position as RGB; can be sent to worker processes.
         cut: The splits that were made by a cut here, rather than given by the data.
+        groups: What each image has in common with others that a cut keeps in its split, such as its subject or the
+            original that it is a copy of; None for an image without. None when no image has a group.
+        notes: What :meth:`describe` says besides numbers, such as which classes were merged.
     """
 
     layout: str
@@ -44,6 +49,8 @@ class Manifest:
     splits: tuple[Split, ...]
     read: Callable[[int], Image.Image]
     cut: tuple[Split, ...] = ()
+    groups: tuple[str | None, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,7 +73,8 @@ class Manifest:
         """One line such as "folder tree with splits, 7 classes, 28,709 train, 3,589 val"."""
         sizes = Counter(self.splits)
         parts = [f"{sizes[split]:,} {split}{' (cut)' * (split in self.cut)}" for split in SPLITS if sizes[split]]
-        return ", ".join([self.layout, f"{len(self.class_names)} classes", *parts])
+        sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes", *parts])
+        return "; ".join([sizes_said, *self.notes])
 
     def fingerprint(self) -> str:
         """SHA-256 over the names, classes and splits of all images, whatever their order and the aliases used."""
@@ -77,7 +85,15 @@ class Manifest:
 
 
 def read_manifest(
-    root: Path, seed: int = 42, class_names: Sequence[str] | None = None, splits_file: Path | None = None
+    root: Path,
+    seed: int = 42,
+    class_names: Sequence[str] | None = None,
+    splits_file: Path | None = None,
+    format: Format = "auto",
+    merge: Mapping[str, Sequence[str]] | None = None,
+    drop: Sequence[str] = (),
+    group: str | None = None,
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]] | None = None,
 ) -> Manifest:
     """List the data set at ``root``, whose layout is found by looking, and cut the splits it does not come with.
 
@@ -90,18 +106,38 @@ def read_manifest(
         class_names: Classes in the order that labels shall follow, such as those of a checkpoint; matched by
             canonical name. By default the order of the data: its label map, FER2013's ids, or the alphabet.
         splits_file: CSV file from :func:`write_splits`; exactly the images it names are used, split as it says.
+        format: How the data is kept; by default that is found by looking.
+        merge: New class names, each with the classes that become it.
+        drop: Classes whose images are left out.
+        group: Regular expression; what its first group, or that named subject, finds in the names of images below
+            ``root`` keeps them in one split.
+        together: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
+            default those whose files are the same.
 
     Raises:
         DataError: The data cannot be used as it is; the message says where and what to do.
+        UsageError: A class to merge or drop is unknown, or ``group`` matches nothing.
     """
-    root = Path(os.path.abspath(root.expanduser()))
-    listing = read_layout(root) if splits_file is None else read_splits_file(root, splits_file)
+    root, classes = Path(os.path.abspath(root.expanduser())), Classes(merge or {}, drop)
+    try:
+        if splits_file is None:
+            listing = read_layout(root, format)
+        else:
+            listing = read_splits_file(root, splits_file, format, classes.merge)
+    except OSError as error:  # a folder without permission, a name too long for the file system
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+    listing = classes.apply(with_groups(listing, group), strict=splits_file is None)
     _check_classes(listing)
     ordered = listing.class_names if class_names is None else _reorder(listing, class_names)
     labels = map_names((row.emotion for row in listing.rows), ordered)
-    splits, made = _complete(listing, labels, ordered, seed)
+    splits, made = _complete(listing, labels, ordered, seed, together or _identical)
     names = tuple(row.name for row in listing.rows)
-    return Manifest(listing.layout, listing.root, ordered, names, tuple(labels), splits, listing.source, made)
+    groups, notes = listing.groups, listing.notes
+    if made and groups:
+        notes = (*notes, f"{len(set(groups) - {None}):,} groups kept whole")
+    return Manifest(
+        listing.layout, listing.root, ordered, names, tuple(labels), splits, listing.source, made, groups, notes
+    )
 
 
 def _check_classes(listing: Listing) -> None:
@@ -137,7 +173,11 @@ def _reorder(listing: Listing, class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _complete(
-    listing: Listing, labels: Sequence[int], class_names: Sequence[str], seed: int
+    listing: Listing,
+    labels: Sequence[int],
+    class_names: Sequence[str],
+    seed: int,
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]],
 ) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
     """Return the split of each image, cutting those that are not given, and which were cut."""
     given = [row.split for row in listing.rows]
@@ -145,20 +185,37 @@ def _complete(
         return tuple(split for split in given if split), ()
     source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
     chosen = [index for index, split in enumerate(given) if split == source]
-    digests = [listing.source.digest(index) for index in chosen]
-    pieces = cut(digests, [labels[index] for index in chosen], class_names, shares, seed)
+    every: list[Sequence[str | None]] = [*together(listing.source), [row.group for row in listing.rows]]
+    keys = [[key[index] for index in chosen] for key in every]
+    groups = [key for key in connected(*keys) if key is not None]  # all of them: every image is like itself
+    pieces = cut(groups, [labels[index] for index in chosen], class_names, shares, seed)
+    check_cut(pieces, *keys)
     new = dict(zip(chosen, pieces, strict=True))
     return tuple(new.get(index) or split or "train" for index, split in enumerate(given)), made
 
 
+def _identical(source: Files | PixelRows) -> list[Sequence[str | None]]:
+    count = len(source.paths if isinstance(source, Files) else source.pixels)
+    return [[source.digest(index) for index in range(count)]]
+
+
 def write_splits(manifest: Manifest, file: Path) -> None:
-    """Write the split of every image as a CSV file filepath,label,split, whole or not at all.
+    """Write the split of every image as a CSV file filepath,label,split and, where there are any, group.
+
+    The file is written whole or not at all.
 
     Raises:
         DataError: The file cannot be written.
     """
-    with written_whole(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        written_whole(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("filepath", "label", "split"))
         labels = (manifest.class_names[label] for label in manifest.labels)
-        writer.writerows(zip(manifest.names, labels, manifest.splits, strict=True))
+        rows = zip(manifest.names, labels, manifest.splits, strict=True)
+        if manifest.groups is None:
+            writer.writerows([("filepath", "label", "split"), *rows])
+        else:
+            grouped = ((*row, group or "") for row, group in zip(rows, manifest.groups, strict=True))
+            writer.writerows([("filepath", "label", "split", "group"), *grouped])

@@ -32,9 +32,36 @@ class ShuffledSampler(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's images in this epoch's order."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", self.epoch))
-        order = torch.randperm(len(self.indices), generator=generator).tolist()
-        mine = order[self.rank :: self.world_size][: len(self)]
+        mine = self._order(generator)[self.rank :: self.world_size][: len(self)]
         return (self.indices[position] for position in mine)
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        order: list[int] = torch.randperm(len(self.indices), generator=generator).tolist()
+        return order
+
+
+class BalancedSampler(ShuffledSampler):
+    """As many draws in an epoch as there are images, with replacement, in which every class is equally frequent.
+
+    Args:
+        indices: Images of the training split.
+        seed: Seed of the draws.
+        epoch: Epoch of the first draws.
+        rank: This process, from 0.
+        world_size: Number of processes.
+        labels: Class of each image of the data, by its position.
+    """
+
+    def __init__(
+        self, indices: Sequence[int], seed: int, epoch: int, rank: int, world_size: int, labels: Sequence[int]
+    ):
+        super().__init__(indices, seed, epoch, rank, world_size)
+        classes = torch.tensor([labels[index] for index in indices])
+        self.weights = 1.0 / classes.bincount()[classes]
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        drawn: list[int] = self.weights.multinomial(len(self.indices), True, generator=generator).tolist()
+        return drawn
 
 
 class SequentialSampler(DistributedSampler[int]):

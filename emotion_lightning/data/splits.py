@@ -1,4 +1,4 @@
-"""Cutting a data set into splits: stratified, seeded, and exact copies of an image never on both sides of a cut."""
+"""Cutting a data set into splits: stratified, seeded, and no group of images on both sides of a cut."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,13 @@ def cut(
 ) -> list[Split]:
     """Give every image a split, so that each class has the same share of every split.
 
-    Images with the same content form a group, which goes whole, even when its labels differ. The sizes of each class
-    come within one group of ``shares``, and every class has an image in every split. The result depends on the
-    contents and the seed only, not on the order of the images, and changes little when some are added.
+    Images with the same digest form a group, which goes whole, even when its labels differ. The sizes of each class
+    come close to ``shares``, within one group where groups have one class, and every class has an image in every
+    split. The result depends on the digests and the seed only, not on the order of the images, and changes little
+    when some are added.
 
     Args:
-        digests: What identifies the content of each image, such as a hash of its bytes.
+        digests: What identifies the group of each image: a hash of its content, or what it shares with others.
         labels: Position of each image's class in ``class_names``.
         class_names: Names of the classes, for messages.
         shares: Fraction of each split; they sum to 1.
@@ -42,7 +43,7 @@ def cut(
         The split of each image, in the order of ``digests``.
 
     Raises:
-        DataError: A class has too few different images to be in every split.
+        DataError: A class has too few groups to be in every split.
     """
     groups: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for digest, label in zip(digests, labels, strict=True):
@@ -60,6 +61,23 @@ def cut(
             placed[digest] = max(wanted, key=lambda split: sum(wanted[split][label] for label in groups[digest]))
             _subtract(wanted[placed[digest]], groups[digest])
     return [placed[digest] for digest in digests]
+
+
+def check_cut(splits: Sequence[Split], *keys: Sequence[str | None]) -> None:
+    """Prove that a cut kept together what shares a key.
+
+    Args:
+        splits: The split of each image that was cut.
+        keys: One or more sequences with a key or None for each of these images.
+
+    Raises:
+        DataError: Two images of one key are in different splits: a fault of this program, not of the data.
+    """
+    for found in keys:
+        place: dict[str, Split] = {}
+        for key, split in zip(found, splits, strict=True):
+            if key is not None and place.setdefault(key, split) != split:
+                raise DataError(f"the cut put {key!r} into both {place[key]} and {split}: please report this fault")
 
 
 def _subtract(wanted: dict[int, float], group: Counter[int]) -> None:
@@ -84,7 +102,8 @@ def _one_each(
             if free is None:
                 raise DataError(
                     f"class {class_names[label]!r} has too few different images ({len(holding)}) to cut "
-                    f"{', '.join(splits)} from: add images, remove the class, or give the splits yourself"
+                    f"{', '.join(splits)} from (copies and groups count once): add images, leave the class out, or "
+                    "give the splits yourself"
                 )
             placed[free] = split
     return placed

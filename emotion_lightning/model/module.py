@@ -80,6 +80,8 @@ class EmotionClassifier(LightningModule):
         self.train_scores = EpochScores(len(class_names))
         self.val_scores = EpochScores(len(class_names))
         self.test_scores = EpochScores(len(class_names))
+        self.logit_adjustment: Tensor
+        self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
 
     @classmethod
@@ -118,6 +120,9 @@ class EmotionClassifier(LightningModule):
             )
         if stage == "fit" and (seed := getattr(datamodule, "seed", self.hparams["seed"])) != self.hparams["seed"]:
             raise UsageError(f"the model has seed {self.hparams['seed']}, the data {seed}: give both the same")
+        if stage == "fit":
+            adjustment = getattr(datamodule, "logit_adjustment", None)
+            self.logit_adjustment.copy_(torch.zeros(len(self.class_names)) if adjustment is None else adjustment)
 
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of every stage, from the stem to the classifier."""
@@ -176,7 +181,7 @@ class EmotionClassifier(LightningModule):
         seed = derive_seed(self.hparams["seed"], "mix", self.current_epoch, batch_idx, self.global_rank)
         images, targets = self.mix(images, labels, seed)
         logits = self(images).float()
-        losses = targets.cross_entropy(logits, self.hparams["label_smoothing"])
+        losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
         self.train_scores.update(logits.detach(), targets.dominant, losses.detach())
         loss = losses.mean()
         self.log("train/loss_step", loss, prog_bar=True, batch_size=len(labels))
@@ -204,9 +209,10 @@ class EmotionClassifier(LightningModule):
         """Begin the test figures anew."""
         self.test_scores.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Classify a test batch."""
-        self._evaluate(batch, self.test_scores)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Classify a test batch; return ``logits`` ``(B, classes)`` and the ``losses`` of its images ``(B,)``."""
+        logits, losses = self._evaluate(batch, self.test_scores)
+        return {"logits": logits, "losses": losses}
 
     def on_test_epoch_end(self) -> None:
         """Log the test figures."""
@@ -223,10 +229,12 @@ class EmotionClassifier(LightningModule):
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
 
-    def _evaluate(self, batch: Batch, scores: EpochScores) -> None:
+    def _evaluate(self, batch: Batch, scores: EpochScores) -> tuple[Tensor, Tensor]:
         images, labels, _ = batch
         logits = self(images).float()
-        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING))
+        losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING)
+        scores.update(logits, labels, losses)
+        return logits, losses
 
     def _log_evaluation(self, scores: EpochScores, split: str) -> None:
         figures = logged_scores(scores, self.class_names, split)

@@ -1,4 +1,4 @@
-"""FER2013's CSV files, whose rows are the pixels themselves."""
+"""FER2013: CSV files whose rows are the pixels themselves, or the folders in which it is shared."""
 
 from pathlib import Path
 
@@ -9,12 +9,32 @@ from emotion_lightning.data.images import PixelRows
 from emotion_lightning.data.labels import FER2013_CLASSES
 from emotion_lightning.data.layouts.listing import Listing, Row
 from emotion_lightning.data.layouts.tables import csv_rows
+from emotion_lightning.data.layouts.trees import has_splits, read_split_tree
 from emotion_lightning.data.splits import Split
 from emotion_lightning.errors import DataError
 
 PIXEL_CSVS = ("fer2013.csv", "icml_face_data.csv")
 _USAGES: dict[str, Split] = {"training": "train", "publictest": "val", "privatetest": "test"}
+_PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
 _SIDE = 48
+
+
+def read_fer2013(root: Path, folder: Path) -> Listing:
+    """List FER2013 as a CSV file or as shared folders, whose files are named after the splits.
+
+    Raises:
+        DataError: It is neither, or a row is not as it should be.
+    """
+    if file := pixel_csv(folder):
+        return read_pixels(file)
+    if has_splits(folder):
+        listing = read_split_tree(root, folder)
+        if all(row.name.rpartition("/")[2].startswith(_PREFIXES) for row in listing.rows):
+            return listing
+    raise DataError(
+        f"{root} is no FER2013: expected {' or '.join(PIXEL_CSVS)}, or train and test folders of Training_*.jpg, "
+        "PublicTest_*.jpg and PrivateTest_*.jpg; --data.format auto finds the layout by looking"
+    )
 
 
 def pixel_csv(folder: Path) -> Path | None:

@@ -1,9 +1,9 @@
 """What a layout holds, and the ways in which its readers look at folders and names."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images import IMAGE_SUFFIXES, Files, PixelRows
@@ -21,22 +21,47 @@ SPLIT_FOLDERS: dict[str, Split] = {
 
 
 class Row(NamedTuple):
-    """One image as a layout names it: below ROOT, its class as spelled there, its split where one is given."""
+    """One image as a layout names it: below ROOT, its class as spelled there, its split and group where given."""
 
     name: str
     emotion: str
     split: Split | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout holds, before classes are numbered and missing splits cut."""
+    """What a layout holds, before classes are numbered and missing splits cut.
+
+    Attributes:
+        layout: How the data is kept, in words.
+        root: Folder that the names of the rows start from.
+        class_names: The classes as the data spells them, in the order that labels follow.
+        rows: The images.
+        source: Reads the image of the row at a position.
+        notes: What a run says of the data besides its size, such as how many images were left out.
+    """
 
     layout: str
     root: Path
     class_names: tuple[str, ...]
     rows: list[Row]
     source: Files | PixelRows
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str | None, ...] | None:
+        """What each image has in common with others, such as its subject; None when no image has a group."""
+        groups = tuple(row.group for row in self.rows)
+        return groups if any(groups) else None
+
+    def keep(self, positions: Sequence[int]) -> "Listing":
+        """Return the listing of the rows at ``positions`` alone, in that order."""
+        if isinstance(self.source, Files):
+            source: Files | PixelRows = Files(tuple(self.source.paths[place] for place in positions))
+        else:
+            source = PixelRows(self.source.pixels[list(positions)])
+        return replace(self, rows=[self.rows[place] for place in positions], source=source)
 
 
 def visible_folders(folder: Path) -> list[Path]:
@@ -56,26 +81,77 @@ def is_image(name: str) -> bool:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return every image below ``folder``, however deep, in the order of their paths."""
-    found = []
+    """Return every image below ``folder``, however deep, in the order of their paths.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    found: list[str] = []  # text until the end: a hundred thousand paths take seconds to make and sort
     for parent, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [Path(parent, name) for name in files if is_image(name)]
-    return sorted(found)
+        found += [os.path.join(parent, name) for name in files if is_image(name)]
+    return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
+
+
+def _check_inside(path: Path, home: Path) -> None:
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(home):
+        raise DataError(
+            f"{path} leads to {target}, outside {home}: copy it there, or name the images in a CSV file (train.csv)"
+        )
 
 
 def _cannot_list(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
-def files_of(root: Path, rows: Iterable[Row]) -> Files:
-    """Return what reads the image of each of ``rows``."""
-    return Files(tuple(root / row.name for row in rows))
+def files_of(root: Path, rows: Iterable[Row], anywhere: bool = False) -> Files:
+    """Return what reads the image of each of ``rows``.
+
+    Args:
+        root: Folder that the names of the rows start from.
+        rows: The images.
+        anywhere: The user named the files, and may have named any.
+
+    Raises:
+        DataError: A link leads out of ``root``: data from elsewhere must not name the files of whoever unpacks it.
+    """
+    paths = tuple(root / row.name for row in rows)
+    if not anywhere:
+        home = Path(os.path.realpath(root))
+        for path in (*dict.fromkeys(path.parent for path in paths), *filter(os.path.islink, paths)):
+            _check_inside(path, home)
+    return Files(paths)
 
 
 def name_below(path: Path, root: Path) -> str:
     """Return the path below ``root`` with forward slashes, or the whole path of a file that is elsewhere."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def place_inside(folder: Path, name: str, where: str) -> Path:
+    """Return the file that a data set's own list means by ``name``.
+
+    Raises:
+        DataError: The name leads out of ``folder``.
+    """
+    plain = PurePosixPath(name.replace("\\", "/"))
+    if plain.is_absolute() or ".." in plain.parts or not plain.parts or ":" in plain.parts[0]:
+        raise DataError(f"{where}: {name!r} is no path below {folder}: correct it")
+    return folder / plain
+
+
+def refuse_missing(file: Path, missing: Sequence[str]) -> None:
+    """Refuse a ``file`` that names images which are not there; ``missing`` says each in words."""
+    if missing:
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise DataError(
+            f"{file} names {len(missing):,} missing file{'s' * (len(missing) > 1)}: {', '.join(missing[:5])}{more}; "
+            "correct the paths or remove the rows"
+        )
 
 
 def spelled_once(names: Iterable[str], where: Path) -> tuple[str, ...]:

@@ -7,13 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.labels import canonical
-from emotion_lightning.data.layouts.listing import SPLIT_FOLDERS, Listing, Row, files_of, name_below, spelled_once
+from emotion_lightning.data.layouts.listing import (
+    SPLIT_FOLDERS,
+    Listing,
+    Row,
+    files_of,
+    name_below,
+    refuse_missing,
+    spelled_once,
+)
 from emotion_lightning.data.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
+
+GROUP_COLUMNS = ("subject", "group")
+"""Columns, of which a file may have one, that name what must stay in one split; empty for an image without."""
 
 
 def read_csvs(root: Path, folder: Path) -> Listing:
     """List ``train.csv``, ``val.csv`` and ``test.csv`` in ``folder``, the last two if they are there."""
+    if not (folder / "train.csv").is_file():
+        raise DataError(f"{root} has no train.csv: write one with the columns filepath,label")
     class_names, rows = label_map(folder), list[Row]()
     for split in SPLITS:
         file = folder / f"{split}.csv"
@@ -29,7 +42,7 @@ def read_csvs(root: Path, folder: Path) -> Listing:
             class_names = class_names or spelled
         rows += [row._replace(name=name_below(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
-    return Listing("CSV manifests", root, class_names, rows, files_of(root, rows))
+    return Listing("CSV manifests", root, class_names, rows, files_of(root, rows, anywhere=True))
 
 
 def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
@@ -37,7 +50,7 @@ def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
-            header = [name.strip().casefold() for name in next(reader, [])]
+            header = _plain(next(reader, []))
             if absent := [name for name in columns if name not in header]:
                 raise DataError(
                     f"{file} has no column {', '.join(absent)}: its first line must name {','.join(columns)}"
@@ -51,13 +64,27 @@ def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{file} cannot be read as a CSV file: {error}") from error
 
 
+def header_of(file: Path) -> list[str]:
+    """Return the names of the columns of a CSV file in lower case; none when it is not there or no text."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            return _plain(next(csv.reader(stream), []))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _plain(header: list[str]) -> list[str]:
+    return [name.strip().casefold() for name in header]
+
+
 def read_rows(
     file: Path, exists: Callable[[str], bool], class_names: Sequence[str] | None, split: Split | None = None
 ) -> list[Row]:
-    """Read the columns filepath and label, and split unless it is given."""
+    """Read the columns filepath and label, split unless it is given, and subject or group if there is one."""
     rows, missing = [], []
     known = _keys(class_names) if class_names else None
-    for line, (name, label, *given) in csv_rows(file, "filepath", "label", *([] if split else ["split"])):
+    grouping = _group_column(file)
+    for line, (name, label, *given) in csv_rows(file, "filepath", "label", *([] if split else ["split"]), *grouping):
         emotion = label if known is None else known.get(canonical(label))
         if not emotion:
             wanted = f"none of the classes {', '.join(class_names)}" if class_names else "empty"
@@ -65,20 +92,23 @@ def read_rows(
         place = split or SPLIT_FOLDERS.get(given[0].casefold())
         if place is None:
             raise DataError(f"{file} line {line}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
-        rows.append(Row(name, emotion, place))
+        rows.append(Row(name, emotion, place, given[-1] or None if grouping else None))
         if not exists(name):
             missing.append(f"line {line} {name!r}")
-    if missing:
-        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
-        raise DataError(
-            f"{file} names {len(missing):,} missing file{'s' * (len(missing) > 1)}: {', '.join(missing[:5])}{more}; "
-            "correct the paths or remove the rows"
-        )
+    refuse_missing(file, missing)
     if not rows:
         raise DataError(f"{file} has no rows: add some or remove the file")
     if absent := {"train", "val"} - {row.split for row in rows} if split is None else set():
         raise DataError(f"{file} has no rows of split {min(absent)!r}: add some")
     return rows
+
+
+def _group_column(file: Path) -> list[str]:
+    header = header_of(file)
+    found = [name for name in GROUP_COLUMNS if name in header]
+    if len(found) > 1:
+        raise DataError(f"{file} has both columns {' and '.join(found)}: keep the one that must stay in one split")
+    return found
 
 
 def _keys(class_names: Sequence[str]) -> dict[str, str]:

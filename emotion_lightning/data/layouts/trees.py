@@ -1,7 +1,10 @@
 """Folder trees: a folder for each class, within a folder for each split or without."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from emotion_lightning.data.labels import canonical
 from emotion_lightning.data.layouts.listing import (
     SPLIT_FOLDERS,
     Listing,
@@ -14,6 +17,49 @@ from emotion_lightning.data.layouts.listing import (
 )
 from emotion_lightning.data.splits import Split
 from emotion_lightning.errors import DataError
+
+
+def has_splits(folder: Path) -> bool:
+    """Say whether ``folder`` has a folder of a split."""
+    return any(child.name.casefold() in SPLIT_FOLDERS for child in visible_folders(folder))
+
+
+def read_tree(root: Path, folder: Path) -> Listing:
+    """List ``folder/{train,val,test}/<class>/**`` or, without folders of splits, ``folder/<class>/**``."""
+    if has_splits(folder):
+        return read_split_tree(root, folder)
+    names, rows = read_classes(root, folder, None, required=True)
+    return Listing("folder tree without splits", root, names, rows, files_of(root, rows))
+
+
+def refuse_numbers(listing: Listing) -> Listing:
+    """Refuse class folders that are numbers, which mean other emotions in every data set; or return ``listing``."""
+    if not all(name.isdecimal() for name in listing.class_names):
+        return listing
+    raise DataError(
+        f"{listing.root}: the class folders are numbers ({', '.join(listing.class_names)}), whose meaning cannot be "
+        "seen: --data.format rafdb or affectnet decides, or tree, which keeps the numbers as names"
+    )
+
+
+def name_numbers(listing: Listing, layout: str, ids: Mapping[str, str]) -> Listing:
+    """Give class folders the names of a data set, in the order of its ``ids``; a folder may be an id or a name.
+
+    Raises:
+        DataError: A folder is neither, or two mean the same class.
+    """
+    known = dict(ids) | {canonical(name): name for name in ids.values()}
+    named = {folder: known.get(canonical(folder)) for folder in listing.class_names}
+    for folder, name in named.items():
+        if name is None:
+            classes = ", ".join(f"{number} {emotion}" for number, emotion in ids.items())
+            raise DataError(f"{listing.root}: class folder {folder!r} is none of {layout}'s ({classes}): rename it")
+        if len(twice := [other for other in named if named[other] == name]) > 1:
+            raise DataError(f"{listing.root}: class folders {' and '.join(twice)} mean the same emotion: merge them")
+    # a folder that only another split has is named too, or stays, for the check of classes to tell
+    rows = [row._replace(emotion=known.get(canonical(row.emotion), row.emotion)) for row in listing.rows]
+    order = tuple(name for name in ids.values() if name in named.values())
+    return replace(listing, layout=layout, class_names=order, rows=rows)
 
 
 def read_split_tree(root: Path, folder: Path) -> Listing:

@@ -1,0 +1,95 @@
+"""What training does about what an audit finds: go on and say so, leave images out, or stop."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from emotion_lightning.data.audit import Audit
+from emotion_lightning.data.splits import Split
+from emotion_lightning.errors import DataError
+
+Policy = Literal["report", "drop", "error"]
+
+
+class Policies(NamedTuple):
+    """What to do about each kind of finding."""
+
+    unreadable: Literal["error", "skip"] = "error"
+    leaks: Policy = "report"
+    conflicts: Policy = "report"
+
+
+def left_out(audit: Audit, policies: Policies) -> dict[int, str]:
+    """Return the images that are not used, each with the reason: never an image of the test split, if it is readable.
+
+    Of copies in two splits the one in the earlier split goes (of train and val that in train, of val and test that in
+    val), so that what is measured stays as it is; of identical
+    images with different labels all those in the training split go, since nothing says which label is right.
+    """
+    out: dict[int, str] = {}
+    splits = audit.manifest.splits
+    if policies.conflicts == "drop":
+        out |= {index: "conflict" for group in audit.conflicts for index in group if splits[index] == "train"}
+    if policies.leaks == "drop":
+        out |= dict.fromkeys(audit.copied_ahead(), "leak")
+    return out | dict.fromkeys(audit.unreadable, "unreadable")
+
+
+def refuse(audit: Audit, policies: Policies, splits: Sequence[Split], training: bool) -> None:
+    """Stop where a policy says so.
+
+    Args:
+        audit: What was found.
+        policies: What to do about it.
+        splits: The splits that are used now; unreadable images of others do not matter.
+        training: Whether leaks and conflicts matter, too.
+
+    Raises:
+        DataError: Images of these splits are unreadable, leak or contradict one another, and the policy is error.
+    """
+    splits_of = audit.manifest.splits
+    broken = [index for index in audit.unreadable if splits_of[index] in splits]
+    if policies.unreadable == "error" and broken:
+        raise DataError(
+            f"{len(broken):,} unreadable image(s); mend or remove them, or leave them out by "
+            f"--data.unreadable skip:{_listed(audit, broken)}"
+        )
+    if training and policies.leaks == "error" and audit.leaks:
+        raise DataError(f"{_leaks(audit)}; --data.leaks drop leaves out the copies in the earlier split")
+    if training and policies.conflicts == "error" and audit.conflicts:
+        raise DataError(f"{_conflicts(audit)}; --data.conflicts drop leaves them out of training")
+
+
+def said(audit: Audit, policies: Policies) -> list[str]:
+    """Say what was found and what is done about it, a line for each kind."""
+    lines = []
+    if audit.leaks:
+        done = "the copies in the earlier split are left out" if policies.leaks == "drop" else _FLATTER
+        lines.append(f"{_leaks(audit)}: {done}")
+    if audit.conflicts:
+        done = "left out of training" if policies.conflicts == "drop" else _CONTRADICT
+        lines.append(f"{_conflicts(audit)}: {done}")
+    if audit.unreadable and policies.unreadable == "skip":
+        broken = list(audit.unreadable)
+        lines.append(f"{len(broken):,} unreadable image(s) left out:{_listed(audit, broken)}")
+    return lines
+
+
+_FLATTER = "figures on them flatter (WARNING); --data.leaks drop leaves out the copies in the earlier split"
+_CONTRADICT = "at least one of them is wrong (WARNING); --data.conflicts drop leaves them out of training"
+
+
+def _leaks(audit: Audit) -> str:
+    return "; ".join(
+        f"{len(leaks):,} of {len(audit.manifest.indices(second)):,} {second} images have a copy in {first}"
+        for (first, second), leaks in audit.leaks.items()
+    )
+
+
+def _conflicts(audit: Audit) -> str:
+    images = sum(map(len, audit.conflicts))
+    return f"{images:,} identical images in {len(audit.conflicts):,} groups have different labels"
+
+
+def _listed(audit: Audit, indices: Sequence[int]) -> str:
+    paths = audit.manifest.paths or audit.manifest.names
+    return "".join(f"\n  {paths[index]}: {audit.unreadable[index]}" for index in indices)

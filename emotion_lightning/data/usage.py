@@ -1,0 +1,79 @@
+"""Which images of a data set a run uses, and which of those that it measures it has seen in training."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emotion_lightning.data.audit import Audit
+from emotion_lightning.data.audit_report import state
+from emotion_lightning.data.policy import Policies, left_out
+from emotion_lightning.data.splits import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Usage:
+    """What an audit means for a run.
+
+    Attributes:
+        audit: What was found.
+        policies: What is done about it.
+    """
+
+    audit: Audit
+    policies: Policies
+
+    @cached_property
+    def left_out(self) -> dict[int, str]:
+        """Images that are not used, each with the reason."""
+        return left_out(self.audit, self.policies)
+
+    def trained_on(self) -> Tensor:
+        """What the training images are known by again, whatever their files are called, int64 ``(images,)``."""
+        return content_ids(self.audit.scan.digests)[self._used("train")]
+
+    def leaked(self, split: Split, trained_on: Tensor | None = None) -> Tensor:
+        """Which images of the data a model has seen, or a copy of them, bool ``(N,)``.
+
+        Images of the validation split count as seen where test images are measured, because they chose the checkpoint.
+
+        Args:
+            split: The split that is measured; other images are not looked at.
+            trained_on: Images that the model was trained on, by :func:`content_ids`; by default this data's.
+        """
+        if trained_on is None:
+            known = self._used("train")
+        else:
+            known = torch.isin(content_ids(self.audit.scan.digests), trained_on).nonzero().flatten().tolist()
+        if split == "test" and self._is_here(trained_on):
+            known = known + self._used("val")
+        seen = self.audit.seen(self._used(split), known)
+        return torch.tensor([index in seen for index in range(len(self.audit.manifest))])
+
+    def state(self, trained_on: Tensor | None = None) -> dict[str, Any]:
+        """What goes with every measurement: what is wrong with the data, and what was done about it."""
+        copies = "identical and near copies" if self._is_here(trained_on) else "identical copies of the training images"
+        return {
+            **state(self.audit),
+            "policies": self.policies._asdict(),
+            "left_out": dict(Counter(self.left_out.values())),
+            "compared": copies,
+        }
+
+    def _used(self, split: Split) -> list[int]:
+        return [index for index in self.audit.manifest.indices(split) if index not in self.left_out]
+
+    def _is_here(self, trained_on: Tensor | None) -> bool:
+        """Say whether the images trained on are all in this data, so that near copies of them can be found."""
+        if trained_on is None:
+            return True
+        return len(trained_on) > 0 and bool(torch.isin(trained_on, content_ids(self.audit.scan.digests)).all())
+
+
+def content_ids(digests: Sequence[str]) -> Tensor:
+    """The first 64 bits of each digest, enough to know an image again, int64 ``(N,)``."""
+    return torch.tensor([int(digest[:16], 16) - 2**63 for digest in digests], dtype=torch.int64)

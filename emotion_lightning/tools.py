@@ -1,0 +1,42 @@
+"""The commands beside training: each parses its own options and needs no trainer."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from emotion_lightning.data.audit_page import page
+from emotion_lightning.data.audit_report import summary, write_json
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import UsageError
+from emotion_lightning.output import make_writable, written_whole
+from emotion_lightning.parser import EmotionParser
+
+WITHOUT_EFFECT = {
+    *("batch_size", "num_workers", "test_split", "finetune_epoch", "class_names"),
+    *("unreadable", "leaks", "conflicts", "balance"),
+}
+"""Options of the data that change nothing about what is found."""
+
+
+def audit(args: Sequence[str], program: str, description: str) -> None:
+    """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
+    parser = EmotionParser(prog=program, description=description)
+    parser.add_argument("-c", "--config", action="config", help="Configuration file with these options.")
+    parser.add_class_arguments(EmotionDataModule, "data", skip=WITHOUT_EFFECT)
+    parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
+    parser.add_argument(
+        "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
+    )
+    config = parser.parse_args(list(args))
+    if config.data.root is None:
+        raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
+    folder = Path(config.output).expanduser()
+    make_writable(folder, "--output")
+    found = EmotionDataModule(**config.data).audit
+    assert found is not None  # there is a root
+    write_json(found, folder / "audit.json")
+    with written_whole(folder / "audit.html") as temporary:
+        temporary.write_text(page(found), encoding="utf-8", errors="replace")  # names of files may be no text
+    print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
+    if config.strict and (found.leaks or found.conflicts or found.unreadable):
+        sys.exit(1)
