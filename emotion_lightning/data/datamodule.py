@@ -140,15 +140,17 @@ class EmotionDataModule(LightningDataModule):
     @property
     def leaked(self) -> Tensor | None:
         """Which images a test measures that the model has seen or a copy of them, bool ``(N,)``; None if unknown."""
+        if self.root is None:  # every built-in face is drawn anew
+            return torch.zeros(len(self.manifest), dtype=torch.bool)
         if self.usage is None or not self._origin_known:
             return None
         return self.usage.leaked(self.test_split, self._trained_on)
 
     @property
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> dict[str, Any]:
         """What goes with every measurement: what is wrong with the data, and what was done about it."""
         if self.usage is None:
-            return None
+            return {"compared": "nothing, as every built-in face is drawn anew"}
         if not self._origin_known:
             return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
         return self.usage.state(self._trained_on)
