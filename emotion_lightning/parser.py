@@ -13,6 +13,7 @@ OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_]
 
 HELP = {
     "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it.",
+    "verbose": "Print every figure that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",
     "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
 }
@@ -30,6 +31,8 @@ class EmotionParser(LightningArgumentParser):
         added: list[str] = super().add_method_arguments(*args, **kwargs)
         for action in self._actions:
             action.help = HELP.get(action.dest, action.help)
+        if args[1:2] == ("test",):
+            self.set_defaults({"verbose": False})  # the classification report says it better
         return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -3,6 +3,9 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from emotion_lightning.data.audit_page import page
 from emotion_lightning.data.audit_report import summary, write_json
@@ -21,13 +24,16 @@ WITHOUT_EFFECT = {
 def audit(args: Sequence[str], program: str, description: str) -> None:
     """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
     parser = EmotionParser(prog=program, description=description)
-    parser.add_argument("-c", "--config", action="config", help="Configuration file with these options.")
+    parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=WITHOUT_EFFECT)
     parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
     parser.add_argument(
         "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
     )
     config = parser.parse_args(list(args))
+    if config.config is not None:
+        parser.set_defaults(_data_options(Path(config.config).expanduser()))
+        config = parser.parse_args(list(args))
     if config.data.root is None:
         raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
     folder = Path(config.output).expanduser()
@@ -40,3 +46,12 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
     if config.strict and (found.leaks or found.conflicts or found.unreadable):
         sys.exit(1)
+
+
+def _data_options(file: Path) -> dict[str, Any]:
+    """Options of the data in a configuration file that matter for an audit."""
+    try:
+        options = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("data", {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise UsageError(f"--config {file} cannot be read as a configuration: {error}") from error
+    return {f"data.{name}": value for name, value in options.items() if name not in WITHOUT_EFFECT}

@@ -74,9 +74,11 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert set(metrics["per_class"]) == {"angry", "happy", "surprised"}
     assert set(metrics["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
     assert metrics["per_class"]["happy"]["support"] == 6
+    assert all(low <= metrics[name] <= high for name, (low, high) in metrics["intervals"].items())
+    assert set(metrics["intervals"]) == {"accuracy", "f1_macro", "f1_weighted"}
     assert set(metrics) == {
         *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
-        *("leaked", "leak_free", "audit"),
+        *("intervals", "leaked", "leak_free", "audit"),
     }
     assert metrics["leak_free"]["n"] == 18
     assert metrics["leaked"] == 0

@@ -67,6 +67,16 @@ def test_strict_ends_with_1_where_something_is_wrong(
     assert "needs --data.root" in fails(capsys, 2, "audit")
 
 
+def test_an_audit_takes_the_data_options_of_a_run(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--data.root", str(leaky), "--data.drop", "[surprised]", *TINY, *QUIET])
+    main(["audit", "--config", str(RUN / "config.yaml")])
+    assert "surprised dropped" in capsys.readouterr().out
+    main(["audit", "--config", str(RUN / "config.yaml"), "--data.drop", "null"])  # what is given goes before
+    assert "surprised dropped" not in capsys.readouterr().out
+    Path("broken.yaml").write_text("[")
+    assert "broken.yaml" in fails(capsys, 2, "audit", "--config", "broken.yaml")
+
+
 def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(leaky), *TINY, *QUIET])

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from emotion_lightning.evaluation.classification_report import classification_report
+from emotion_lightning.evaluation.intervals import bootstrap_intervals
 from emotion_lightning.evaluation.metrics import PADDING, EpochScores, accuracy_and_f1, per_class
 from emotion_lightning.output import make_writable, run_folder, written_whole
 
@@ -76,7 +78,21 @@ class Results(Callback):
             replaced = ", in place of an earlier test's" if path.is_file() else ""
             with written_whole(path) as temporary:
                 temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            rank_zero_info(f"\n{classification_report(scores.compute()[0], names)}\n\n{_headline(metrics)}")
             rank_zero_info(f"Wrote {path}{replaced}")
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    """Say the headline figures with their intervals, on all images and on those without a copy."""
+    lines = []
+    for where, found in (("all", metrics), ("leak-free", metrics["leak_free"])):
+        if found and found["n"]:
+            shown = (
+                f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
+                for name, (low, high) in found["intervals"].items()
+            )
+            lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}")
+    return "\n".join([*lines, "In brackets: 95 % bootstrap intervals"])
 
 
 def figures(scores: EpochScores, class_names: Sequence[str]) -> dict[str, Any]:
@@ -88,6 +104,7 @@ def figures(scores: EpochScores, class_names: Sequence[str]) -> dict[str, Any]:
         "n": int(confusion.sum()),
         "loss": loss,
         **accuracy_and_f1(confusion),
+        "intervals": bootstrap_intervals(confusion) if confusion.any() else {},
         "per_class": {
             name: {column: values[label] for column, values in columns.items()}
             for label, name in enumerate(class_names)

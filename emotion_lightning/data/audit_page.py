@@ -9,7 +9,7 @@ from emotion_lightning.data.audit import Audit
 from emotion_lightning.data.audit_report import summary
 from emotion_lightning.data.images import UnreadableImage
 
-SHOWN = 200
+SHOWN = 100
 """Most pairs or groups in one section of the page; audit.json has all."""
 
 WIDE = 6

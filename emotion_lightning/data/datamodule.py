@@ -24,7 +24,7 @@ from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
 from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
-from emotion_lightning.data.policy import Policies, Policy, refuse, said
+from emotion_lightning.data.policy import Policies, Policy, refuse, said, unreadable_message
 from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
 from emotion_lightning.data.scan import scan
 from emotion_lightning.data.unlabelled import find_images, other_files
@@ -140,15 +140,17 @@ class EmotionDataModule(LightningDataModule):
     @property
     def leaked(self) -> Tensor | None:
         """Which images a test measures that the model has seen or a copy of them, bool ``(N,)``; None if unknown."""
+        if self.root is None:  # every built-in face is drawn anew
+            return torch.zeros(len(self.manifest), dtype=torch.bool)
         if self.usage is None or not self._origin_known:
             return None
         return self.usage.leaked(self.test_split, self._trained_on)
 
     @property
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> dict[str, Any]:
         """What goes with every measurement: what is wrong with the data, and what was done about it."""
         if self.usage is None:
-            return None
+            return {"compared": "nothing, as every built-in face is drawn anew"}
         if not self._origin_known:
             return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
         return self.usage.state(self._trained_on)
@@ -362,17 +364,13 @@ class EmotionDataModule(LightningDataModule):
                 rank_zero_info(f"Data: {line}")
 
     def _find_unpredictable(self) -> set[int]:
-        reasons = scan(self.predicted, None, _is_first()).reasons
-        broken = {index: reason for index, reason in enumerate(reasons) if reason}
-        if not broken:
-            return set()
-        listing = "".join(f"\n  {self.predicted.paths[index]}: {reason}" for index, reason in broken.items())
-        if self.policies.unreadable == "error":
-            raise DataError(
-                f"{len(broken)} unreadable image(s); mend or remove them, or leave them out by "
-                f"--data.unreadable skip:{listing}"
-            )
-        rank_zero_info(f"Data: {len(broken)} unreadable image(s) left out:{listing}")
+        paths, found = self.predicted.paths, scan(self.predicted, None, _is_first()).reasons
+        broken = {index: reason for index, reason in enumerate(found) if reason is not None}
+        reasons = {str(paths[index]): reason for index, reason in broken.items()}
+        if broken and self.policies.unreadable == "error":
+            raise DataError(unreadable_message(reasons))
+        if broken:
+            rank_zero_info(f"Data: {unreadable_message(reasons, left_out=True)}")
         return set(broken)
 
     def _train_counts(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What training does about what an audit finds: go on and say so, leave images out, or stop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from emotion_lightning.data.audit import Audit
@@ -49,14 +49,18 @@ def refuse(audit: Audit, policies: Policies, splits: Sequence[Split], training: 
     splits_of = audit.manifest.splits
     broken = [index for index in audit.unreadable if splits_of[index] in splits]
     if policies.unreadable == "error" and broken:
-        raise DataError(
-            f"{len(broken):,} unreadable image(s); mend or remove them, or leave them out by "
-            f"--data.unreadable skip:{_listed(audit, broken)}"
-        )
+        raise DataError(unreadable_message(_reasons(audit, broken)))
     if training and policies.leaks == "error" and audit.leaks:
         raise DataError(f"{_leaks(audit)}; --data.leaks drop leaves out the copies in the earlier split")
     if training and policies.conflicts == "error" and audit.conflicts:
         raise DataError(f"{_conflicts(audit)}; --data.conflicts drop leaves them out of training")
+
+
+def unreadable_message(reasons: Mapping[str, str], left_out: bool = False) -> str:
+    """Say which files cannot be decoded and why, and what is or can be done about it."""
+    done = " left out" if left_out else "; mend or remove them, or leave them out by --data.unreadable skip"
+    listed = "".join(f"\n  {path}: {reason}" for path, reason in reasons.items())
+    return f"{len(reasons):,} unreadable image(s){done}:{listed}"
 
 
 def said(audit: Audit, policies: Policies) -> list[str]:
@@ -69,8 +73,7 @@ def said(audit: Audit, policies: Policies) -> list[str]:
         done = "left out of training" if policies.conflicts == "drop" else _CONTRADICT
         lines.append(f"{_conflicts(audit)}: {done}")
     if audit.unreadable and policies.unreadable == "skip":
-        broken = list(audit.unreadable)
-        lines.append(f"{len(broken):,} unreadable image(s) left out:{_listed(audit, broken)}")
+        lines.append(unreadable_message(_reasons(audit, list(audit.unreadable)), left_out=True))
     return lines
 
 
@@ -90,6 +93,6 @@ def _conflicts(audit: Audit) -> str:
     return f"{images:,} identical images in {len(audit.conflicts):,} groups have different labels"
 
 
-def _listed(audit: Audit, indices: Sequence[int]) -> str:
+def _reasons(audit: Audit, indices: Sequence[int]) -> dict[str, str]:
     paths = audit.manifest.paths or audit.manifest.names
-    return "".join(f"\n  {paths[index]}: {audit.unreadable[index]}" for index in indices)
+    return {str(paths[index]): audit.unreadable[index] for index in indices}

@@ -45,20 +45,26 @@ class EpochScores(Metric):
 
 def accuracy_and_f1(confusion: Tensor) -> dict[str, float]:
     """Accuracy, macro F1 and weighted F1 of a confusion matrix; a class never seen nor predicted has F1 0."""
+    return {name: value.item() for name, value in headline(confusion).items()}
+
+
+def headline(confusion: Tensor) -> dict[str, Tensor]:
+    """Accuracy, macro F1 and weighted F1 ``(...)`` of confusion matrices ``(..., classes, classes)``."""
     confusion = confusion.double()
-    support, f1 = confusion.sum(dim=1), per_class(confusion)["f1"]
-    total = support.sum().clamp(min=1)
+    support, f1 = confusion.sum(dim=-1), per_class(confusion)["f1"]
+    total = support.sum(dim=-1).clamp(min=1)
     return {
-        "accuracy": (confusion.trace() / total).item(),
-        "f1_macro": f1.mean().item(),
-        "f1_weighted": ((f1 * support).sum() / total).item(),
+        "accuracy": confusion.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / total,
+        "f1_macro": f1.mean(dim=-1),
+        "f1_weighted": (f1 * support).sum(dim=-1) / total,
     }
 
 
 def per_class(confusion: Tensor) -> dict[str, Tensor]:
-    """Precision, recall and F1 of each class ``(classes,)``; where one is undefined it is 0, as in scikit-learn."""
+    """Precision, recall and F1 of each class ``(..., classes)``; where one is undefined it is 0, as in scikit-learn."""
     confusion = confusion.double()
-    hits, predicted, support = confusion.diagonal(), confusion.sum(dim=0), confusion.sum(dim=1)
+    hits = confusion.diagonal(dim1=-2, dim2=-1)
+    predicted, support = confusion.sum(dim=-2), confusion.sum(dim=-1)
     return {
         "precision": hits / predicted.clamp(min=1),
         "recall": hits / support.clamp(min=1),

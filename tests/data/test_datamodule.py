@@ -205,3 +205,12 @@ def test_training_never_looks_at_the_test_split(lab: Lab, faces: Path, tmp_path:
         lab.trainer(f"from_{root.name}", max_epochs=1).fit(model, lab.data(root=str(root)))
         states.append(model.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_built_in_faces_leak_nothing() -> None:
+    data = EmotionDataModule()
+    assert data.audit is None
+    assert data.leaked is not None
+    assert not data.leaked.any()
+    assert len(data.leaked) == len(data.manifest)
+    assert data.state["compared"].startswith("nothing")

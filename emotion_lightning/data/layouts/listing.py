@@ -126,10 +126,8 @@ def files_of(root: Path, rows: Iterable[Row], anywhere: bool = False) -> Files:
 
 def name_below(path: Path, root: Path) -> str:
     """Return the path below ``root`` with forward slashes, or the whole path of a file that is elsewhere."""
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.as_posix()
+    text, base = os.fspath(path), os.path.join(root, "")  # as text, because there may be a hundred thousand
+    return text.removeprefix(base).replace(os.sep, "/")
 
 
 def place_inside(folder: Path, name: str, where: str) -> Path:

@@ -1,0 +1,36 @@
+"""A test's figures as text, in the shape of scikit-learn's classification report."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from emotion_lightning.evaluation.metrics import headline, per_class
+
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "f1-score"}
+
+
+def classification_report(confusion: Tensor, class_names: Sequence[str]) -> str:
+    """Tabulate precision, recall, F1 and support of each class, accuracy, and both averages.
+
+    Args:
+        confusion: Confusion matrix ``(classes, classes)``, rows true and columns predicted.
+        class_names: Names in the order of the labels.
+    """
+    support = confusion.sum(dim=1)
+    columns = per_class(confusion)
+    width = max(len("weighted avg"), *map(len, class_names))
+
+    def row(name: str, cells: Sequence[str]) -> str:
+        return f"{name:>{width}} " + "".join(f"{cell:>10}" for cell in cells)
+
+    def averaged(name: str, weights: Tensor) -> str:
+        means = [(columns[key] * weights).sum() / weights.sum().clamp(min=1) for key in COLUMNS]
+        return row(name, [f"{mean:.2f}" for mean in means] + [f"{int(support.sum())}"])
+
+    rows = [
+        row(name, [f"{columns[key][label]:.2f}" for key in COLUMNS] + [f"{int(support[label])}"])
+        for label, name in enumerate(class_names)
+    ]
+    accuracy = row("accuracy", ["", "", f"{headline(confusion)['accuracy']:.2f}", f"{int(support.sum())}"])
+    means = [averaged("macro avg", support * 0 + 1), averaged("weighted avg", support)]
+    return "\n".join([row("", [*COLUMNS.values(), "support"]), "", *rows, "", accuracy, *means])

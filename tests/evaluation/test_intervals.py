@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from emotion_lightning.evaluation.intervals import bootstrap_intervals
+from emotion_lightning.evaluation.metrics import headline
+
+CELLS = np.array([[0.30, 0.05, 0.05], [0.06, 0.20, 0.04], [0.05, 0.05, 0.20]])
+"""How often each pair of true and predicted class comes in truth."""
+
+
+def draw(rng: np.random.Generator, images: int) -> torch.Tensor:
+    return torch.from_numpy(rng.multinomial(images, CELLS.flatten())).view(3, 3)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    truth = {name: value.item() for name, value in headline(torch.from_numpy(CELLS) * 1e6).items()}
+    rng, trials = np.random.default_rng(0), 500
+    covered = dict.fromkeys(truth, 0)
+    for seed in range(trials):
+        for name, (low, high) in bootstrap_intervals(draw(rng, 600), seed=seed).items():
+            covered[name] += low <= truth[name] <= high
+    assert all(0.92 <= count / trials <= 0.98 for count in covered.values()), covered
+
+
+def test_they_are_those_of_drawing_the_images_anew() -> None:
+    confusion = draw(np.random.default_rng(1), 400)
+    true = np.repeat(np.arange(3), confusion.sum(dim=1))
+    predicted = np.concatenate([np.repeat(np.arange(3), row) for row in confusion.numpy()])
+    rng = np.random.default_rng(2)
+    scores = []
+    for _ in range(1000):
+        chosen = rng.integers(0, 400, 400)
+        scores.append(f1_score(true[chosen], predicted[chosen], average="macro"))
+    expected = np.quantile(scores, [0.025, 0.975])
+    assert bootstrap_intervals(confusion)["f1_macro"] == pytest.approx(tuple(expected), abs=0.006)
+
+
+def test_the_same_figures_have_the_same_intervals_and_more_images_narrower_ones() -> None:
+    confusion = draw(np.random.default_rng(3), 300)
+    assert bootstrap_intervals(confusion) == bootstrap_intervals(confusion)
+    narrow, wide = bootstrap_intervals(confusion * 100)["accuracy"], bootstrap_intervals(confusion)["accuracy"]
+    assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 5
+    perfect = bootstrap_intervals(torch.eye(3, dtype=torch.long) * 10)
+    assert perfect["accuracy"] == (1.0, 1.0)
