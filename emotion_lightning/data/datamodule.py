@@ -332,9 +332,9 @@ class EmotionDataModule(LightningDataModule):
         return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
 
     def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
-        """What a cut keeps together; which images are kept at which size is not known before it."""
+        """What a cut keeps together; each image is kept at both sizes, as its split is not known before."""
         assert self.root is not None
-        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, any_size=True)
+        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, second=self.image_size)
         return inspect(source, cache, _is_first()).together()
 
     def _share_audit(self) -> None:
