@@ -83,7 +83,7 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
     assert "2 of 18 test images have a copy in train" in caplog.text
-    assert "2 identical images in 1 groups have different labels" in caplog.text
+    assert "2 identical images in 1 group have different labels" in caplog.text
     assert json.loads((RUN / "audit.json").read_text())["leaks"]["train-test"]["images"] == 2
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
     metrics = json.loads((RUN / "metrics.json").read_text())
