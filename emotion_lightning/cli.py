@@ -132,9 +132,9 @@ class EmotionCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Look at the data before other processes are started, which would wait for it."""
+        """Look at the data before other processes are started, which would wait for it, and before a folder is made."""
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            _ = self.datamodule.audit
+            self.datamodule.check("fit")
 
     def after_fit(self) -> None:
         """Say what came of the run, and what to do next."""

@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from emotion_lightning.cli import main
+from emotion_lightning.data import images, scan
 from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.data.faces import draw_face
 from emotion_lightning.errors import DataError
 from tests.conftest import Lab
 from tests.test_cli import QUIET, TINY, fails
@@ -81,7 +83,7 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
     assert "2 of 18 test images have a copy in train" in caplog.text
-    assert "2 identical images in 1 groups have different labels" in caplog.text
+    assert "2 identical images in 1 group have different labels" in caplog.text
     assert json.loads((RUN / "audit.json").read_text())["leaks"]["train-test"]["images"] == 2
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
     metrics = json.loads((RUN / "metrics.json").read_text())
@@ -193,6 +195,36 @@ def test_images_are_the_same_to_the_bit_with_and_without_the_cache(faces: Path, 
     for other in batches[1:]:
         for one, same in zip(batches[0], other, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+
+
+def test_each_image_is_decoded_once_in_its_life_though_its_split_is_not_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = tmp_path / "flat"
+    for name in ("angry", "happy"):
+        (flat / name).mkdir(parents=True)
+        for index in range(20):
+            size = (30, 36, 60)[index % 3]  # below what evaluation uses, between that and training's, above both
+            draw_face(name, seed=8, index=index, size=size).save(flat / name / f"{index:02d}.png")
+    decoded: list[Path] = []
+    real = images.decode
+    for module in (images, scan):
+        monkeypatch.setattr(module, "decode", lambda path: decoded.append(path) or real(path))
+
+    def batches(gigabytes: float) -> list[torch.Tensor]:
+        data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, cache_gb=gigabytes)
+        loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+        return [batch[0] for loader in loaders for batch in loader]
+
+    cached = batches(1.0)
+    assert sorted(decoded) == sorted(flat.rglob("*.png"))
+    decoded.clear()
+    again = batches(1.0)
+    assert decoded == []
+    monkeypatch.setattr(EmotionDataModule, "_read", property(lambda data: data.manifest.read))
+    for one, same, direct in zip(cached, again, batches(1.0), strict=True):
+        assert torch.equal(one, same)
+        assert torch.equal(one, direct)
 
 
 def test_near_copies_stay_on_one_side_of_a_cut(faces: Path, tmp_path: Path) -> None:

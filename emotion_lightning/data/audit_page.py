@@ -43,7 +43,7 @@ def page(audit: Audit) -> str:
         ("unreadable images", [f"{audit.manifest.names[i]}: {reason}" for i, reason in audit.unreadable.items()]),
         ("groups in several splits", [f"{name}: {len(group)} images" for name, group in audit.crossing.items()]),
         ("animated images, of which the first frame is used", [audit.manifest.names[i] for i in audit.animated]),
-        ("files that are no images", list(audit.others)),
+        ("files of other kinds, which are not read", list(audit.others)),
     ):
         items = [f"<li>{escape(entry)}</li>" for entry in entries[:SHOWN]]
         sections.append(_section(title, len(entries), [f"<ul>{''.join(items)}</ul>"]))

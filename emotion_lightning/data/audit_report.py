@@ -28,7 +28,7 @@ def summary(audit: Audit) -> str:
         ("near copies", _count(audit.near, "pair")),
         ("groups in several splits", _count(audit.crossing)),
         ("animated images, of which the first frame is used", _count(audit.animated)),
-        ("files that are no images", _count(audit.others)),
+        ("files of other kinds, which are not read", _count(audit.others)),
     ]
     rows = [f"  {title:<52}{text}" for title, text in found if text]
     found_or_not = rows or ["  nothing found"]

@@ -20,6 +20,7 @@ from emotion_lightning.data.cache_file import (
     Contents,
     Records,
     Results,
+    kept_bytes,
     pixel_shapes,
     read,
     tail_bytes,
@@ -49,7 +50,8 @@ class Cache:
             each image of the source, shape ``(N,)``.
         gigabytes: Most that the caches of all data sets may take on disk; 0 keeps a small data set in memory alone.
         folder: Where the files are; by default ``cache_folder()``.
-        any_size: Pixels that are kept for another limit will do, as they do for who wants the records.
+        second: Side of another square to keep of images that are resized, for who does not know yet which of both
+            limits will hold; pixels that are kept for any limit will do then. 0 for none.
 
     Raises:
         UsageError: ``gigabytes`` is negative or not finite.
@@ -61,11 +63,11 @@ class Cache:
         limits: int | npt.NDArray[np.int32],
         gigabytes: float = 10.0,
         folder: Path | None = None,
-        any_size: bool = False,
+        second: int = 0,
     ) -> None:
         if not 0 <= gigabytes < math.inf:
             raise UsageError(f"--data.cache_gb {gigabytes:g} is no size: give a number from 0, which is none on disk")
-        self.limits, self.room, self.any_size = limits, int(gigabytes * 1e9), any_size
+        self.limits, self.room, self.second = limits, int(gigabytes * 1e9), second
         self.file = (folder or cache_folder()) / cache_name(root)
         self._memory: Contents | None = None  # in place of the file, where that cannot be
 
@@ -86,7 +88,7 @@ class Cache:
                 unreadable, and yields the positions with the pixels to keep, None where unreadable.
         """
         old = self._contents()
-        known = _recall(old, names, None if self.any_size else limits, records)
+        known = _recall(old, names, None if self.second else limits, records)
         results = examine(self._lacking(names, limits, records, known))
         first = next((result for result in results if result[1] is not None), None)
         if first is not None:
@@ -126,7 +128,7 @@ class Cache:
         own = records["width"].astype(np.int64) * records["height"]
         sizes = np.minimum(own, limits.astype(np.int64) ** 2) * records["channels"]
         kept = records["offset"] >= 0
-        room = self._pixel_room(names) - int(pixel_shapes(records)[kept].prod(axis=1).sum())
+        room = self._pixel_room(names) - int(kept_bytes(records[kept]).sum())
         lacking = np.flatnonzero(~known).tolist()
         for position in np.flatnonzero(known & ~kept).tolist():
             if sizes[position] <= room:
@@ -194,9 +196,9 @@ def _stamp(name: str) -> tuple[int, int]:
 def _recall(
     contents: Contents, names: Sequence[str], limits: npt.NDArray[np.int32] | None, records: Records
 ) -> npt.NDArray[np.bool_]:
-    """Fill in the records of unchanged files, without pixels where they were resized for another limit; say which.
+    """Fill in the records of unchanged files, without pixels where they were resized for other limits; say which.
 
-    Without ``limits`` any pixels will do.
+    Without ``limits`` any pixels will do. With them, of two squares the one that fits is taken.
     """
     if not contents.names:
         return np.zeros(len(names), np.bool_)
@@ -208,5 +210,11 @@ def _recall(
     )
     records[known] = found[known]
     if limits is not None:
-        records["offset"][(records["side"] > 0) & (records["side"] != limits)] = -1
+        resized, other = records["side"] > 0, records["side"] != limits
+        take = other & (records["second"] == limits) & (records["offset"] >= 0)
+        first = pixel_shapes(records).prod(axis=1)
+        records["offset"][take] += first[take]
+        records["side"][take] = records["second"][take]
+        records["second"] = 0
+        records["offset"][resized & other & ~take] = -1
     return known

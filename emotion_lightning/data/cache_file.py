@@ -29,6 +29,7 @@ RECORD = np.dtype(
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),
         ("offset", "<i8"),  # where its pixels begin; -1 where none are kept
         ("side", "<i4"),  # of the square that it was resized to; 0 where the pixels are the image's own
+        ("second", "<i4"),  # side of another square of it that follows; 0 without
         ("channels", "<i4"),  # 1 for an image whose red, green and blue are equal
     ]
 )
@@ -72,6 +73,13 @@ def pixel_shapes(records: Records) -> npt.NDArray[np.int64]:
     """Height, width and channels of the pixels kept, shape ``(N, 3)``."""
     height, width = (np.where(records["side"] > 0, records["side"], records[name]) for name in ("height", "width"))
     return np.stack([height, width, records["channels"]], axis=-1).astype(np.int64)
+
+
+def kept_bytes(records: Records) -> npt.NDArray[np.int64]:
+    """Bytes of the pixels kept for each image, or that would be, shape ``(N,)``."""
+    second = records["second"].astype(np.int64) ** 2 * records["channels"]
+    total: npt.NDArray[np.int64] = pixel_shapes(records).prod(axis=1) + second
+    return total
 
 
 def tail_bytes(names: Iterable[str]) -> int:
@@ -127,7 +135,7 @@ class _Pixels:
 
     def move(self, old: Contents, records: Records) -> None:
         """Take over what ``records`` have in ``old``, and set their offsets anew."""
-        sizes = pixel_shapes(records).prod(axis=1)
+        sizes = kept_bytes(records)
         for position in np.flatnonzero(records["offset"] >= 0).tolist():
             offset = int(records["offset"][position])
             records["offset"][position] = self.add(old.pixels[offset : offset + int(sizes[position])])

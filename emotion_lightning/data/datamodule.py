@@ -193,9 +193,20 @@ class EmotionDataModule(LightningDataModule):
         if stage == "predict":
             self._unpredictable = self._find_unpredictable()
             return
+        self._share_audit()
+        self.check(stage)
+        if stage == "fit":
+            self.first_epoch, self._trained_on, self._origin_known = 0, None, True
+            self._check_batches()
+
+    def check(self, stage: str) -> None:
+        """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.
+
+        Raises:
+            DataError: As ``setup``.
+        """
         every: tuple[Split, ...] = SPLITS
         needed = {"fit": every[:2], "validate": every[1:2], "test": (self.test_split,)}[stage]
-        self._share_audit()
         for split in needed:
             if not self.manifest.indices(split):
                 raise DataError(_missing_split(split, self.root))
@@ -205,9 +216,6 @@ class EmotionDataModule(LightningDataModule):
         for split in needed:
             if not self.indices(split):
                 raise DataError(f"no image of the {split} split of {self.root} can be used")
-        if stage == "fit":
-            self.first_epoch, self._trained_on, self._origin_known = 0, None, True
-            self._check_batches()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""
@@ -332,9 +340,9 @@ class EmotionDataModule(LightningDataModule):
         return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
 
     def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
-        """What a cut keeps together; which images are kept at which size is not known before it."""
+        """What a cut keeps together; each image is kept at both sizes, as its split is not known before."""
         assert self.root is not None
-        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, any_size=True)
+        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, second=self.image_size)
         return inspect(source, cache, _is_first()).together()
 
     def _share_audit(self) -> None:

@@ -1,5 +1,6 @@
 """What training does about what an audit finds: go on and say so, leave images out, or stop."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -64,17 +65,23 @@ def unreadable_message(reasons: Mapping[str, str], left_out: bool = False) -> st
 
 
 def said(audit: Audit, policies: Policies) -> list[str]:
-    """Say what was found and what is done about it, a line for each kind."""
-    lines = []
-    if audit.leaks:
-        done = "the copies in the earlier split are left out" if policies.leaks == "drop" else _FLATTER
+    """Say what was found and what is done about it, a line for each kind; what stops the run is left to ``refuse``."""
+    lines, out = [], left_out(audit, policies)
+    if audit.leaks and policies.leaks != "error":
+        done = _gone(audit, out, "leak") if policies.leaks == "drop" else _FLATTER
         lines.append(f"{_leaks(audit)}: {done}")
-    if audit.conflicts:
-        done = "left out of training" if policies.conflicts == "drop" else _CONTRADICT
+    if audit.conflicts and policies.conflicts != "error":
+        done = _gone(audit, out, "conflict") if policies.conflicts == "drop" else _CONTRADICT
         lines.append(f"{_conflicts(audit)}: {done}")
     if audit.unreadable and policies.unreadable == "skip":
         lines.append(unreadable_message(_reasons(audit, list(audit.unreadable)), left_out=True))
     return lines
+
+
+def _gone(audit: Audit, out: Mapping[int, str], reason: str) -> str:
+    """Say how many images of which split are left out."""
+    counts = Counter(audit.manifest.splits[index] for index, why in out.items() if why == reason)
+    return f"{', '.join(f'{n:,} {split}' for split, n in counts.items()) or 'no more'} images left out"
 
 
 _FLATTER = "figures on them flatter (WARNING); --data.leaks drop leaves out the copies in the earlier split"
@@ -83,14 +90,22 @@ _CONTRADICT = "at least one of them is wrong (WARNING); --data.conflicts drop le
 
 def _leaks(audit: Audit) -> str:
     return "; ".join(
-        f"{len(leaks):,} of {len(audit.manifest.indices(second)):,} {second} images have a copy in {first}"
+        f"{len(leaks):,} of {len(audit.manifest.indices(second)):,} {second} images have "
+        f"{_relation({leak.kind for leak in leaks})} in {first}"
         for (first, second), leaks in audit.leaks.items()
     )
 
 
+def _relation(kinds: set[str]) -> str:
+    if kinds == {"group"}:
+        return "another image of their group"
+    return "a copy or another image of their group" if "group" in kinds else "a copy"
+
+
 def _conflicts(audit: Audit) -> str:
     images = sum(map(len, audit.conflicts))
-    return f"{images:,} identical images in {len(audit.conflicts):,} groups have different labels"
+    groups = len(audit.conflicts)
+    return f"{images:,} identical images in {groups:,} group{'s' * (groups > 1)} have different labels"
 
 
 def _reasons(audit: Audit, indices: Sequence[int]) -> dict[str, str]:

@@ -80,7 +80,8 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
     reasons: dict[int, str] = {}
 
     def examine(positions: Sequence[int]) -> Results:
-        jobs = [(paths[position], int(limits[position])) for position in positions]
+        second = 0 if cache is None else cache.second
+        jobs = [(paths[position], int(limits[position]), second) for position in positions]
         small = bool(positions) and records["bytes"][positions].mean() <= SMALL_FILE
         looks = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
         for position, seen in zip(positions, _shown(looks, len(positions), len(paths), progress), strict=True):
@@ -125,19 +126,19 @@ def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
     )
 
 
-def _try_file(job: tuple[Path, int]) -> Look | str:
+def _try_file(job: tuple[Path, int, int]) -> Look | str:
     """Decode a file and look at it; the reason where it is unreadable."""
-    path, limit = job
+    path, limit, second = job
     try:
-        return _look(decode(path), limit)
+        return _look(decode(path), limit, second)
     except UnreadableImage as error:
         return error.reason
 
 
-def _look(decoded: Decoded, limit: int) -> Look:
+def _look(decoded: Decoded, limit: int, second: int = 0) -> Look:
     """Return the fields of the image's record, and its pixels as they are to be kept."""
     image, rgb = decoded.image, np.asarray(decoded.image)
-    pixels, side = _kept(image, rgb, limit)
+    kept, side = _kept(image, rgb, limit, second)
     facts = {
         "width": image.width,
         "height": image.height,
@@ -147,23 +148,28 @@ def _look(decoded: Decoded, limit: int) -> Look:
         "digest": _digest(f"{image.width} x {image.height}".encode(), rgb.data),
         "thumbnail": thumbnail(image),
         "side": side,
-        "channels": 1 if pixels.ndim == 2 else 3,
+        "second": second if side else 0,
+        "channels": 1 if all(map(_is_grey, kept)) else 3,
     }
-    return facts, pixels
+    blocks = [pixels[..., 0] if facts["channels"] == 1 else pixels for pixels in kept]
+    return facts, blocks[0] if len(blocks) == 1 else np.concatenate([block.ravel() for block in blocks])
 
 
-def _kept(image: Image.Image, rgb: Pixels, limit: int) -> tuple[Pixels, int]:
-    """Return the pixels to keep, one channel where all are equal, and the side of the square; 0 where not resized.
+def _kept(image: Image.Image, rgb: Pixels, limit: int, second: int) -> tuple[list[Pixels], int]:
+    """Return the RGB pixels to keep, of two sizes if need be, and the side of the first; 0 where not resized.
 
     With a limit of 0 nothing is kept.
     """
     if limit == 0:
-        return np.zeros(0, np.uint8), 0
-    large = image.width * image.height > limit * limit
-    pixels = np.asarray(square(image, limit)) if large else rgb
+        return [np.zeros((0, 0, 3), np.uint8)], 0
+    if image.width * image.height <= limit * limit:
+        return [rgb], 0
+    return [np.asarray(square(image, side)) for side in (limit, second) if side], limit
+
+
+def _is_grey(pixels: Pixels) -> bool:
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    grey = np.array_equal(red, green) and np.array_equal(red, blue)
-    return red if grey else pixels, limit if large else 0
+    return np.array_equal(red, green) and np.array_equal(red, blue)
 
 
 def _fill_in(record: np.void, facts: dict[str, Any]) -> None:

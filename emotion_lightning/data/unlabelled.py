@@ -28,7 +28,7 @@ def find_images(root: Path) -> Files:
 
 
 def other_files(root: Path) -> tuple[str, ...]:
-    """Return the visible files below ``root`` that no reader takes for images, as paths below it.
+    """Return the visible files below ``root`` that are not read, by their suffix, as paths below it.
 
     Files that describe a data set (CSV, JSON, text, numpy) are none of them.
     """

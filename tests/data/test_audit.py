@@ -147,7 +147,7 @@ def test_drop_of_conflicts_takes_training_images_only() -> None:
     ("policies", "message"),
     [
         (Policies(leaks="error"), r"1 of 2 val images have a copy in train; --data\.leaks drop"),
-        (Policies(conflicts="error"), r"2 identical images in 1 groups have different labels; --data\.conflicts drop"),
+        (Policies(conflicts="error"), r"2 identical images in 1 group have different labels; --data\.conflicts drop"),
     ],
 )
 def test_error_stops_training_only(policies: Policies, message: str) -> None:
@@ -172,12 +172,15 @@ def test_what_is_found_and_done_is_said() -> None:
     assert said(found, Policies()) == [
         "1 of 2 val images have a copy in train: figures on them flatter (WARNING); "
         "--data.leaks drop leaves out the copies in the earlier split",
-        "3 identical images in 1 groups have different labels: at least one of them is wrong (WARNING); "
+        "3 identical images in 1 group have different labels: at least one of them is wrong (WARNING); "
         "--data.conflicts drop leaves them out of training",
     ]
     lines = said(found, Policies("skip", "drop", "drop"))
-    assert "left out" in lines[0]
-    assert "left out" in lines[1]
+    assert lines[0].endswith("2 train images left out")
+    assert lines[1].endswith("no more images left out")
+    assert said(found, Policies(leaks="error", conflicts="error")) == []
+    family = audit(groups=("x", None, None, "x", None, None, None, None))
+    assert said(family, Policies())[0].startswith("1 of 2 val images have another image of their group in train")
     assert lines[2] == "1 unreadable image(s) left out:\n  test/6.png: truncated"
 
 

@@ -67,6 +67,10 @@ def read_layout(root: Path, format: Format = "auto") -> Listing:
         return READERS[kept].read(root, folder)
     if format == "auto":
         affectnet.refuse_unclear(folder)
+    if format == "auto" and (lone := [name for name in ("val.csv", "test.csv") if (folder / name).is_file()]):
+        raise DataError(
+            f"{root} has {lone[0]} but no train.csv: add one, or give --data.format tree to go by the folders"
+        )
     if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     listing = read_tree(root, folder)
