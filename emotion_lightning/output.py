@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from emotion_lightning.errors import DataError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+
+NAMES = "surrogateescape"
+"""How Python keeps bytes of file names that are no text."""
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints, in that of the run."""
@@ -64,6 +67,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def csv_written_whole(path: Path) -> Iterator[TextIO]:
+    """Give a stream for ``csv.writer`` that takes the place of ``path`` as ``written_whole`` does; raises the same.
+
+    The names of files in it may be no text: they are written byte by byte as they are.
+    """
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAMES) as stream:
+        yield stream
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import PADDING
-from emotion_lightning.output import make_writable, run_folder, written_whole
-
-TEXT: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-"""How the file is written: the names of images may be no text."""
+from emotion_lightning.output import csv_written_whole, make_writable, run_folder
 
 
 class Predictions(Callback):
@@ -67,7 +64,7 @@ class Predictions(Callback):
 
 
 def _write(path: Path, class_names: list[str], rows: list[tuple[str, list[float]]]) -> None:
-    with written_whole(path) as temporary, temporary.open("w", **TEXT) as file:
+    with csv_written_whole(path) as file:
         writer = csv.writer(file)
         writer.writerow(["filepath", "label", "probability", *class_names])
         for name, probabilities in rows:

@@ -10,6 +10,7 @@ import numpy as np
 
 from emotion_lightning.data.audit import Audit, Leak
 from emotion_lightning.data.manifest import SPLITS
+from emotion_lightning.data.scan import Scan
 from emotion_lightning.output import written_whole
 
 
@@ -65,8 +66,8 @@ def everything(audit: Audit) -> dict[str, Any]:
         **state(audit),
         "balance": {split: manifest.counts(split) for split in SPLITS if manifest.indices(split)},
         "sizes": audit.sizes,
-        "aspect_ratios": _spread(scan.widths[scan.heights > 0] / scan.heights[scan.heights > 0]),
-        "modes": _tally(filter(None, scan.modes)),
+        "aspect_ratios": _aspect_ratios(scan),
+        "modes": _modes(scan),
         "formats": _tally(filter(None, scan.formats)),
         "leaking": [
             {"image": image(leak.image), "copy": image(leak.copy), "kind": leak.kind, "similarity": leak.similarity}
@@ -118,7 +119,14 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _spread(values: np.ndarray[Any, np.dtype[Any]]) -> dict[str, float]:
+def _modes(scan: Scan) -> dict[str, int]:
+    return _tally(filter(None, scan.modes))
+
+
+def _aspect_ratios(scan: Scan) -> dict[str, float]:
+    """Least, median and greatest width over height of the readable images; nothing without any."""
+    readable = scan.heights > 0
+    values = scan.widths[readable] / scan.heights[readable]
     if not len(values):
         return {}
     return {"least": float(values.min()), "median": float(np.median(values)), "most": float(values.max())}
@@ -145,7 +153,7 @@ def _sizes(audit: Audit) -> str:
     sizes = list(audit.sizes.items())
     shown = ", ".join(f"{size} ({n:,})" for size, n in sizes[:3])
     more = f" and {len(sizes) - 3:,} more sizes" if len(sizes) > 3 else ""
-    modes = ", ".join(f"{mode} ({n:,})" for mode, n in _tally(filter(None, audit.scan.modes)).items())
-    ratios = _spread(audit.scan.widths[audit.scan.heights > 0] / audit.scan.heights[audit.scan.heights > 0])
+    modes = ", ".join(f"{mode} ({n:,})" for mode, n in _modes(audit.scan).items())
+    ratios = _aspect_ratios(audit.scan)
     shape = "; width / height {least:.2f} to {most:.2f}".format(**ratios) if ratios else ""
     return f"  pixels: {shown}{more}; {modes}{shape}"

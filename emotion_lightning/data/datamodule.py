@@ -181,8 +181,7 @@ class EmotionDataModule(LightningDataModule):
 
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are used."""
-        left_out = {} if self.usage is None else self.usage.left_out
-        return [index for index in self.manifest.indices(split) if index not in left_out]
+        return self.manifest.indices(split) if self.usage is None else self.usage.used(split)
 
     def setup(self, stage: str) -> None:
         """Check what the stage needs before it starts: its splits, and the state of its images.

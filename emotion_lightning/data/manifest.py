@@ -17,7 +17,7 @@ from emotion_lightning.data.labels import canonical, class_ids, map_names
 from emotion_lightning.data.layouts import Format, Listing, read_layout, read_splits_file
 from emotion_lightning.data.splits import ALL_FROM_ONE, SPLITS, VAL_FROM_TRAIN, Split, check_cut, cut
 from emotion_lightning.errors import DataError
-from emotion_lightning.output import written_whole
+from emotion_lightning.output import NAMES, csv_written_whole
 
 __all__ = ["SPLITS", "Manifest", "Split", "read_manifest", "write_splits"]
 
@@ -81,7 +81,7 @@ class Manifest:
         classes = [canonical(name) for name in self.class_names]
         rows = zip(self.names, self.labels, self.splits, strict=True)
         lines = sorted(f"{name}\0{classes[label]}\0{split}\n" for name, label, split in rows)
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256("".join(lines).encode("utf-8", NAMES)).hexdigest()
 
 
 def read_manifest(
@@ -207,10 +207,7 @@ def write_splits(manifest: Manifest, file: Path) -> None:
     Raises:
         DataError: The file cannot be written.
     """
-    with (
-        written_whole(file) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
-    ):
+    with csv_written_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         labels = (manifest.class_names[label] for label in manifest.labels)
         rows = zip(manifest.names, labels, manifest.splits, strict=True)

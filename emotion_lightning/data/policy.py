@@ -23,8 +23,8 @@ def left_out(audit: Audit, policies: Policies) -> dict[int, str]:
     """Return the images that are not used, each with the reason: never an image of the test split, if it is readable.
 
     Of copies in two splits the one in the earlier split goes (of train and val that in train, of val and test that in
-    val), so that what is measured stays as it is; of identical
-    images with different labels all those in the training split go, since nothing says which label is right.
+    val), so that what is measured stays as it is; of identical images with different labels all those in the training
+    split go, since nothing says which label is right.
     """
     out: dict[int, str] = {}
     splits = audit.manifest.splits

@@ -32,9 +32,13 @@ class Usage:
         """Images that are not used, each with the reason."""
         return left_out(self.audit, self.policies)
 
+    def used(self, split: Split) -> list[int]:
+        """Positions of the images of ``split`` that are not left out."""
+        return [index for index in self.audit.manifest.indices(split) if index not in self.left_out]
+
     def trained_on(self) -> Tensor:
         """What the training images are known by again, whatever their files are called, int64 ``(images,)``."""
-        return content_ids(self.audit.scan.digests)[self._used("train")]
+        return self._content[self.used("train")]
 
     def leaked(self, split: Split, trained_on: Tensor | None = None) -> Tensor:
         """Which images of the data a model has seen, or a copy of them, bool ``(N,)``.
@@ -46,12 +50,12 @@ class Usage:
             trained_on: Images that the model was trained on, by :func:`content_ids`; by default this data's.
         """
         if trained_on is None:
-            known = self._used("train")
+            known = self.used("train")
         else:
-            known = torch.isin(content_ids(self.audit.scan.digests), trained_on).nonzero().flatten().tolist()
+            known = torch.isin(self._content, trained_on).nonzero().flatten().tolist()
         if split == "test" and self._is_here(trained_on):
-            known = known + self._used("val")
-        seen = self.audit.seen(self._used(split), known)
+            known = known + self.used("val")
+        seen = self.audit.seen(self.used(split), known)
         return torch.tensor([index in seen for index in range(len(self.audit.manifest))])
 
     def state(self, trained_on: Tensor | None = None) -> dict[str, Any]:
@@ -64,14 +68,15 @@ class Usage:
             "compared": copies,
         }
 
-    def _used(self, split: Split) -> list[int]:
-        return [index for index in self.audit.manifest.indices(split) if index not in self.left_out]
+    @cached_property
+    def _content(self) -> Tensor:
+        return content_ids(self.audit.scan.digests)  # asked for with every checkpoint
 
     def _is_here(self, trained_on: Tensor | None) -> bool:
         """Say whether the images trained on are all in this data, so that near copies of them can be found."""
         if trained_on is None:
             return True
-        return len(trained_on) > 0 and bool(torch.isin(trained_on, content_ids(self.audit.scan.digests)).all())
+        return len(trained_on) > 0 and bool(torch.isin(trained_on, self._content).all())
 
 
 def content_ids(digests: Sequence[str]) -> Tensor:

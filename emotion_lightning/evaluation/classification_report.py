@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from emotion_lightning.evaluation.metrics import headline, per_class
@@ -32,5 +33,5 @@ def classification_report(confusion: Tensor, class_names: Sequence[str]) -> str:
         for label, name in enumerate(class_names)
     ]
     accuracy = row("accuracy", ["", "", f"{headline(confusion)['accuracy']:.2f}", f"{int(support.sum())}"])
-    means = [averaged("macro avg", support * 0 + 1), averaged("weighted avg", support)]
+    means = [averaged("macro avg", torch.ones_like(support)), averaged("weighted avg", support)]
     return "\n".join([row("", [*COLUMNS.values(), "support"]), "", *rows, "", accuracy, *means])
