@@ -141,8 +141,11 @@ class EmotionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
-        best = _relative(checkpoint.best_model_path)
         folder = self.trainer.log_dir if self.trainer.logger else None
+        rank_zero_info(f"\nMeasuring the best checkpoint, of epoch {checkpoint.best_epoch}, on the validation split")
+        self.trainer.loggers = []  # the curves have this epoch already
+        self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
+        best = _relative(checkpoint.best_model_path)
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
             f"\nCheckpoint: {best}"

@@ -1,10 +1,12 @@
 """Where a run writes, and how: a file is written whole or not at all, and a folder is tried before work is put in."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from emotion_lightning.errors import DataError
 
@@ -77,6 +79,22 @@ def csv_written_whole(path: Path) -> Iterator[TextIO]:
     """
     with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAMES) as stream:
         yield stream
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write ``value`` as JSON, in which nan is null, whole or not at all; raises as ``written_whole`` does."""
+    with written_whole(path) as temporary:
+        text = json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")  # names of files may be no text
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None in the place of every number that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _sync(path: Path, flags: int) -> None:

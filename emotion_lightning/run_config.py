@@ -1,5 +1,6 @@
 """The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,11 +9,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.output import output_folder
+from emotion_lightning.output import output_folder, write_json
+from emotion_lightning.provenance import provenance
 from emotion_lightning.serialization import load_safely
 
 Config = dict[str, Any]
 KEY = "config"
+STARTS = "starts.json"
+"""File that tells where a run comes from, with an entry for each time that it was started or resumed."""
+
 CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint")
 
 # What must be as it was, for the numbers to be those of the checkpoint's run.
@@ -25,12 +30,15 @@ RESUME = (
     *(f"trainer.{name}" for name in ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")),
 )
 
+MEASURING = ("model.tta",)
+"""Options of the model that change how it is measured, and nothing about how it was trained."""
+
 WHOLE = ("unfreeze.schedule", "data.merge")
 """Options that are mappings, and so compared as one."""
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints."""
+    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints; and starts.json."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
@@ -40,6 +48,15 @@ class RunConfig(SaveConfigCallback):
         folder = output_folder(trainer)
         if not trainer.strategy.broadcast((folder / self.config_filename).is_file()):
             super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add this start to those of the run."""
+        if trainer.logger is None:
+            return
+        file = output_folder(trainer) / STARTS
+        if trainer.is_global_zero:
+            starts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+            write_json(file, [*starts, provenance() | {"epoch": trainer.current_epoch}])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""
@@ -91,6 +108,8 @@ def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], s
     for name, before in _flat(saved):
         if not any(name == option or name.startswith(f"{option}.") for option in fixed) or name == "model.seed":
             continue  # free to differ; the model's seed is the data's
+        if subcommand != "fit" and name in MEASURING:
+            continue
         if now.get(name) != before:
             raise UsageError(
                 f"--{name} {now.get(name)} contradicts the checkpoint, whose run has {before}; leave the option out"

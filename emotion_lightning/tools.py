@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from emotion_lightning.data.audit_page import page
-from emotion_lightning.data.audit_report import summary, write_json
+from emotion_lightning.data.audit_report import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
-from emotion_lightning.output import make_writable, written_whole
+from emotion_lightning.output import make_writable, write_json, written_whole
 from emotion_lightning.parser import EmotionParser
 
 WITHOUT_EFFECT = {
@@ -40,7 +40,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     make_writable(folder, "--output")
     found = EmotionDataModule(**config.data).audit
     assert found is not None  # there is a root
-    write_json(found, folder / "audit.json")
+    write_json(folder / "audit.json", everything(found), indent=1)
     with written_whole(folder / "audit.html") as temporary:
         temporary.write_text(page(found), encoding="utf-8", errors="replace")  # names of files may be no text
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")

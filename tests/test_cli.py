@@ -72,13 +72,15 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     metrics = json.loads((RUN / "metrics.json").read_text())
     assert (metrics["split"], metrics["n"]) == ("test", 18)
     assert set(metrics["per_class"]) == {"angry", "happy", "surprised"}
-    assert set(metrics["per_class"]["happy"]) == {"precision", "recall", "f1", "support"}
+    assert set(metrics["per_class"]["happy"]) == {
+        *("precision", "recall", "f1", "support", "roc_auc", "average_precision")
+    }
     assert metrics["per_class"]["happy"]["support"] == 6
     assert all(low <= metrics[name] <= high for name, (low, high) in metrics["intervals"].items())
     assert set(metrics["intervals"]) == {"accuracy", "f1_macro", "f1_weighted"}
     assert set(metrics) == {
         *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
-        *("intervals", "leaked", "leak_free", "audit"),
+        *("intervals", "leaked", "leak_free", "audit", "flattery", "calibration", "tta", "seed"),
     }
     assert metrics["leak_free"]["n"] == 18
     assert metrics["leaked"] == 0

@@ -53,6 +53,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
             return
         best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])
+        pl_module.on_load_checkpoint(best)  # the temperature
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")
 
     def _unfreezing_is_pending(self, trainer: Trainer) -> bool:

@@ -1,90 +1,116 @@
-"""What a test measured, as metrics.json in the folder of the run that the checkpoint belongs to."""
+"""What a validation of a checkpoint or a test measured, in the folder of the run that the checkpoint belongs to."""
 
-import json
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
 from emotion_lightning.evaluation.classification_report import classification_report
-from emotion_lightning.evaluation.intervals import bootstrap_intervals
-from emotion_lightning.evaluation.metrics import PADDING, EpochScores, accuracy_and_f1, per_class
-from emotion_lightning.output import make_writable, run_folder, written_whole
-
-PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
+from emotion_lightning.evaluation.measurement import calibration, figures
+from emotion_lightning.evaluation.outputs import EpochOutputs, Outputs
+from emotion_lightning.output import make_writable, run_folder
+from emotion_lightning.provenance import versions
+from emotion_lightning.report.measured import FOLDER, METRICS, write_metrics, write_predictions
 
 
 class Results(Callback):
-    """Writes ``metrics.json`` when a test ends: what was measured, on what, in which state, with which checkpoint.
+    """Writes what was measured, on what, in which state, with which checkpoint, and what the model said of each image.
 
     Everything is measured twice: on all images, and on those that the model has seen neither themselves nor a copy of.
+    A validation of a checkpoint and a test write ``report/SPLIT/metrics.json`` and ``predictions.csv`` there; a test
+    also writes ``metrics.json`` into the run's folder. The validations within a fit write nothing.
     """
 
-    def __init__(self) -> None:
-        self._leak_free: EpochScores | None = None
-        self._leaked = torch.empty(0)
-
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make sure that the file can be written, before the test; find out which images leak."""
+        """Make sure that the files can be written, before the test."""
         make_writable(run_folder(trainer))
-        leaked = _datamodule(trainer, "leaked")
-        self._leak_free = None
-        if leaked is not None:
-            self._leak_free = EpochScores(len(pl_module.hparams["class_names"])).to(pl_module.device)
-            self._leaked = leaked.to(pl_module.device)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add a batch's images without a copy to their own figures."""
-        if self._leak_free is not None:
-            _, labels, indices = batch
-            labels = labels.masked_fill(self._leaked[indices], PADDING)
-            self._leak_free.update(outputs["logits"], labels, outputs["losses"])
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that the files can be written, before a checkpoint is validated."""
+        if trainer.state.fn == "validate":
+            make_writable(run_folder(trainer))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what was measured of the validation split, if that is all that is being done."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures of the images without a copy."""
-        if self._leak_free is not None and (confusion := self._leak_free.compute()[0]).any():
-            shown = accuracy_and_f1(confusion)
-            pl_module.log_dict({f"test_leak_free/{name}": value for name, value in shown.items()})
+        """Write what was measured of the test split, and log the figures of the images without a copy."""
+        metrics = self._write(trainer, pl_module, measured_split(trainer))
+        if free := metrics["leak_free"]:
+            pl_module.log_dict({f"test_leak_free/{name}": free[name] for name in free["intervals"]})
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file."""
-        scores, names = pl_module.test_scores, list(pl_module.hparams["class_names"])
-        assert isinstance(scores, EpochScores)
-        whole = figures(scores, names)  # asks all ranks
-        leak_free = None if self._leak_free is None else figures(self._leak_free, names)
-        metrics = {
-            "split": _datamodule(trainer, "test_split") or "test",
-            "data": str(_datamodule(trainer, "root") or "built-in"),
-            **whole,
-            "leaked": None if leak_free is None else whole["n"] - leak_free["n"],
-            "leak_free": leak_free if leak_free and leak_free["n"] else None,
-            "audit": _datamodule(trainer, "state"),
-            "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-            "versions": {package: _version(package) for package in PACKAGES},
-        }
-        path = run_folder(trainer) / "metrics.json"
-        if trainer.is_global_zero:
-            replaced = ", in place of an earlier test's" if path.is_file() else ""
-            with written_whole(path) as temporary:
-                temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            rank_zero_info(f"\n{classification_report(scores.compute()[0], names)}\n\n{_headline(metrics)}")
-            rank_zero_info(f"Wrote {path}{replaced}")
+    def _write(self, trainer: Trainer, pl_module: LightningModule, split: str) -> dict[str, Any]:
+        outputs = measured_outputs(trainer, pl_module)  # asks all ranks
+        leaked = _leaked(trainer, split, outputs)
+        names = list(pl_module.hparams["class_names"])
+        metrics = _metrics(trainer, pl_module, split, outputs, leaked)
+        if not trainer.is_global_zero:
+            return metrics
+        run = run_folder(trainer)
+        folder = run / FOLDER / split
+        replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
+        write_metrics(folder, metrics)
+        write_predictions(folder, outputs, _file_names(trainer, outputs), names, leaked)
+        if trainer.state.fn == "test":
+            write_metrics(run, metrics)
+        rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_headline(metrics)}")
+        rank_zero_info(f"Wrote the figures and predictions of the {split} split to {folder}{replaced}")
+        return metrics
+
+
+def measured_outputs(trainer: Trainer, pl_module: LightningModule) -> Outputs:
+    """What the model said of every image of the validation or test that is under way, from all ranks."""
+    gathered = pl_module.test_outputs if trainer.state.fn == "test" else pl_module.val_outputs
+    return cast(EpochOutputs, gathered).compute()
+
+
+def measured_split(trainer: Trainer) -> str:
+    """Name of the split that is being measured."""
+    if trainer.state.fn != "test":
+        return "val"
+    return str(getattr(_datamodule(trainer), "test_split", "test"))
+
+
+def _metrics(
+    trainer: Trainer, pl_module: LightningModule, split: str, outputs: Outputs, leaked: Tensor | None
+) -> dict[str, Any]:
+    data, names = _datamodule(trainer), list(pl_module.hparams["class_names"])
+    unseen = None if leaked is None else Outputs(*(values[~leaked] for values in outputs))
+    return {
+        "split": split,
+        "data": str(getattr(data, "root", None) or "built-in"),
+        "flattery": data.flattery(split) if hasattr(data, "flattery") else [],
+        **figures(outputs, names),
+        "leaked": None if leaked is None else int(leaked.sum()),
+        "leak_free": figures(unseen, names) if unseen is not None and len(unseen.labels) else None,
+        "calibration": calibration(outputs, float(cast(float, pl_module.temperature)))
+        | {"fitted_with_tta": pl_module.temperature_tta},
+        "tta": pl_module.hparams["tta"],
+        "seed": pl_module.hparams["seed"],
+        "audit": getattr(data, "state", None),
+        "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "versions": versions(),
+    }
+
+
+def _leaked(trainer: Trainer, split: str, outputs: Outputs) -> Tensor | None:
+    """Which rows of ``outputs`` are of images that the model has seen; None if unknown."""
+    data = _datamodule(trainer)
+    leaked = data.leaked(split) if hasattr(data, "leaked") else None
+    return None if leaked is None else leaked[outputs.indices]
+
+
+def _file_names(trainer: Trainer, outputs: Outputs) -> list[str]:
+    manifest = getattr(_datamodule(trainer), "manifest", None)
+    return [str(index) if manifest is None else manifest.names[index] for index in outputs.indices.tolist()]
 
 
 def _headline(metrics: dict[str, Any]) -> str:
     """Say the headline figures with their intervals, on all images and on those without a copy."""
-    lines = []
+    lines = list(metrics["flattery"])
     for where, found in (("all", metrics), ("leak-free", metrics["leak_free"])):
         if found and found["n"]:
             shown = (
@@ -92,32 +118,14 @@ def _headline(metrics: dict[str, Any]) -> str:
                 for name, (low, high) in found["intervals"].items()
             )
             lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}")
-    return "\n".join([*lines, "In brackets: 95 % bootstrap intervals"])
+    lines.append("In brackets: 95 % bootstrap intervals")
+    found = metrics["calibration"]
+    lines.append(
+        f"Expected calibration error {found['ece']:.4f}, and {found['ece_scaled']:.4f} at the temperature of "
+        f"{found['temperature']:.3f} that was fitted to the validation split"
+    )
+    return "\n".join(lines)
 
 
-def figures(scores: EpochScores, class_names: Sequence[str]) -> dict[str, Any]:
-    """Every figure of ``scores`` in plain types."""
-    confusion, loss = scores.compute()
-    columns = {name: values.tolist() for name, values in per_class(confusion).items()}
-    columns["support"] = confusion.sum(dim=1).tolist()
-    return {
-        "n": int(confusion.sum()),
-        "loss": loss,
-        **accuracy_and_f1(confusion),
-        "intervals": bootstrap_intervals(confusion) if confusion.any() else {},
-        "per_class": {
-            name: {column: values[label] for column, values in columns.items()}
-            for label, name in enumerate(class_names)
-        },
-    }
-
-
-def _datamodule(trainer: Trainer, name: str) -> Any:
-    return getattr(getattr(trainer, "datamodule", None), name, None)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return None
+def _datamodule(trainer: Trainer) -> Any:
+    return getattr(trainer, "datamodule", None)

@@ -1,9 +1,7 @@
 """An audit in words for the terminal, and in full for programs, as audit.json."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ import numpy as np
 from emotion_lightning.data.audit import Audit, Leak
 from emotion_lightning.data.manifest import SPLITS
 from emotion_lightning.data.scan import Scan
-from emotion_lightning.output import written_whole
 
 
 def summary(audit: Audit) -> str:
@@ -85,16 +82,6 @@ def everything(audit: Audit) -> dict[str, Any]:
         "animated": [image(index) for index in audit.animated],
         "other_files": list(audit.others),
     }
-
-
-def write_json(audit: Audit, file: Path) -> None:
-    """Write everything that was found, with the path of every image.
-
-    Raises:
-        DataError: The file cannot be written.
-    """
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(everything(audit), indent=1) + "\n", encoding="utf-8")
 
 
 def _leaks(leaks: Sequence[Leak], total: int) -> str:

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit import Audit
-from emotion_lightning.data.audit_report import write_json
+from emotion_lightning.data.audit_report import everything
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.cache import Cache
 from emotion_lightning.data.dataset import FaceDataset, Sample
+from emotion_lightning.data.flattery import flattery
 from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
@@ -31,7 +32,7 @@ from emotion_lightning.data.unlabelled import find_images, other_files
 from emotion_lightning.data.usage import Usage
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
-from emotion_lightning.output import output_folder
+from emotion_lightning.output import output_folder, write_json
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.seeding import derive_seed
 
@@ -137,14 +138,13 @@ class EmotionDataModule(LightningDataModule):
         """What the audit means for a run: which images are left out, and which leak."""
         return None if self.audit is None else Usage(self.audit, self.policies)
 
-    @property
-    def leaked(self) -> Tensor | None:
-        """Which images a test measures that the model has seen or a copy of them, bool ``(N,)``; None if unknown."""
+    def leaked(self, split: Split) -> Tensor | None:
+        """Which images of ``split`` the model has seen, or a copy of them, bool ``(N,)``; None if unknown."""
         if self.root is None:  # every built-in face is drawn anew
             return torch.zeros(len(self.manifest), dtype=torch.bool)
         if self.usage is None or not self._origin_known:
             return None
-        return self.usage.leaked(self.test_split, self._trained_on)
+        return self.usage.leaked(split, self._trained_on)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -154,6 +154,18 @@ class EmotionDataModule(LightningDataModule):
         if not self._origin_known:
             return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
         return self.usage.state(self._trained_on)
+
+    def flattery(self, split: Split) -> list[str]:
+        """Say why figures of ``split`` flatter the model; nothing where it was trained on other data."""
+        known = self._origin_known and (self.usage is None or self.usage.is_training_data(self._trained_on))
+        if not known:
+            return []
+        return flattery(self.manifest, self.audit, split)
+
+    def faces(self, indices: Sequence[int]) -> Tensor:
+        """Images at ``indices`` as evaluation sees them before they are normalised, uint8 ``(n, 3, size, size)``."""
+        dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)
+        return torch.stack([dataset[index][0] for index in indices])
 
     @cached_property
     def predicted(self) -> Files:
@@ -417,7 +429,7 @@ class EmotionDataModule(LightningDataModule):
         if self.manifest.cut and self.root is not None and not (folder / "splits.csv").is_file():
             write_splits(self.manifest, folder / "splits.csv")
         if self.audit is not None and not (resuming and (folder / "audit.json").is_file()):
-            write_json(self.audit, folder / "audit.json")
+            write_json(folder / "audit.json", everything(self.audit), indent=1)
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training

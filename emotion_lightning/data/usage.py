@@ -53,14 +53,18 @@ class Usage:
             known = self.used("train")
         else:
             known = torch.isin(self._content, trained_on).nonzero().flatten().tolist()
-        if split == "test" and self._is_here(trained_on):
+        if split == "test" and self.is_training_data(trained_on):
             known = known + self.used("val")
         seen = self.audit.seen(self.used(split), known)
         return torch.tensor([index in seen for index in range(len(self.audit.manifest))])
 
     def state(self, trained_on: Tensor | None = None) -> dict[str, Any]:
         """What goes with every measurement: what is wrong with the data, and what was done about it."""
-        copies = "identical and near copies" if self._is_here(trained_on) else "identical copies of the training images"
+        copies = (
+            "identical and near copies"
+            if self.is_training_data(trained_on)
+            else "identical copies of the training images"
+        )
         return {
             **state(self.audit),
             "policies": self.policies._asdict(),
@@ -68,15 +72,15 @@ class Usage:
             "compared": copies,
         }
 
-    @cached_property
-    def _content(self) -> Tensor:
-        return content_ids(self.audit.scan.digests)  # asked for with every checkpoint
-
-    def _is_here(self, trained_on: Tensor | None) -> bool:
+    def is_training_data(self, trained_on: Tensor | None) -> bool:
         """Say whether the images trained on are all in this data, so that near copies of them can be found."""
         if trained_on is None:
             return True
         return len(trained_on) > 0 and bool(torch.isin(trained_on, self._content).all())
+
+    @cached_property
+    def _content(self) -> Tensor:
+        return content_ids(self.audit.scan.digests)  # asked for with every checkpoint
 
 
 def content_ids(digests: Sequence[str]) -> Tensor:

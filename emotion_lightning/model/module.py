@@ -10,13 +10,17 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import MeanMetric
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.metrics import PADDING, EpochScores, logged_scores
+from emotion_lightning.evaluation.outputs import EpochOutputs
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.head import EnhancedClassifier
-from emotion_lightning.model.mix import Mixing
+from emotion_lightning.model.mix import MixedLabels, Mixing
 from emotion_lightning.model.optim import adamw, one_cycle
+from emotion_lightning.model.tta import TTA, average_views
 from emotion_lightning.model.weights import find_weights
 from emotion_lightning.seeding import derive_seed
 
@@ -42,6 +46,8 @@ class EmotionClassifier(LightningModule):
         mixup_alpha: Parameter of MixUp's beta distribution; 0 leaves MixUp out.
         cutmix_alpha: Parameter of CutMix's beta distribution; 0 leaves CutMix out.
         mix_prob: Probability that a batch is mixed, in [0, 1].
+        tta: Views that are averaged wherever the model is measured or predicts: none, flip (the image and its mirror
+            image) or tencrop (four corners, the middle and their mirror images).
         seed: Seed of mixing and dropout. On the command line it is that of the data.
 
     Raises:
@@ -65,6 +71,7 @@ class EmotionClassifier(LightningModule):
         mixup_alpha: float = 0.3,
         cutmix_alpha: float = 1.0,
         mix_prob: float = 0.8,
+        tta: TTA = "none",
         seed: int = 42,
     ):
         super().__init__()
@@ -80,6 +87,10 @@ class EmotionClassifier(LightningModule):
         self.train_scores = EpochScores(len(class_names))
         self.val_scores = EpochScores(len(class_names))
         self.test_scores = EpochScores(len(class_names))
+        self.val_outputs, self.test_outputs = EpochOutputs(), EpochOutputs()
+        self.gradient_norm = MeanMetric(nan_strategy="disable")
+        self.temperature = 1.0
+        self.temperature_tta: str = tta
         self.logit_adjustment: Tensor
         self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -151,15 +162,19 @@ class EmotionClassifier(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the trainer says, and with a fused optimizer too.
+        """Clip as the trainer says, and keep the norm that the gradients had before.
 
-        Lightning refuses that under mixed precision, because of a gradient scaler that a CPU does not have.
+        Lightning's own way refuses a fused optimizer under mixed precision, because of a gradient scaler that a CPU
+        does not have.
         """
-        if not optimizer.defaults.get("fused"):
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        # a scaler leaves out steps whose gradients overflowed; so does the mean, without a look at the device
+        self.gradient_norm.update(norm.nan_to_num(0.0, 0.0, 0.0), norm.isfinite().float())
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         elif gradient_clip_val:
-            clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
-            clip(self.parameters(), gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
     def on_train_start(self) -> None:
         """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
@@ -174,12 +189,17 @@ class EmotionClassifier(LightningModule):
         """Make dropout a function of (seed, epoch, rank), so that a resumed epoch draws what it would have drawn."""
         torch.manual_seed(derive_seed(self.hparams["seed"], "dropout", self.current_epoch, self.global_rank))
         self.train_scores.reset()
+        self.gradient_norm.reset()
+
+    def mixed(self, images: Tensor, labels: Tensor, batch_idx: int) -> tuple[Tensor, MixedLabels]:
+        """Mix a batch of this epoch as training does."""
+        seed = derive_seed(self.hparams["seed"], "mix", self.current_epoch, batch_idx, self.global_rank)
+        return self.mix(images, labels, seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mix, classify and return the mean loss."""
         images, labels, _ = batch
-        seed = derive_seed(self.hparams["seed"], "mix", self.current_epoch, batch_idx, self.global_rank)
-        images, targets = self.mix(images, labels, seed)
+        images, targets = self.mixed(images, labels, batch_idx)
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
         self.train_scores.update(logits.detach(), targets.dominant, losses.detach())
@@ -188,53 +208,68 @@ class EmotionClassifier(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's figures, mixed images counted by their dominant label, and the learning rates."""
+        """Log the epoch's figures, mixed images counted by their dominant label, the learning rates and gradients."""
         self.log_dict(logged_scores(self.train_scores, self.class_names, "train", suffix="_dominant"))
         groups = self.trainer.optimizers[0].param_groups
         self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
+        self.log("train/gradient_norm", self.gradient_norm.compute())
 
     def on_validation_epoch_start(self) -> None:
         """Begin the validation figures anew."""
         self.val_scores.reset()
+        self.val_outputs.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify a validation batch."""
-        self._evaluate(batch, self.val_scores)
+        self._evaluate(batch, self.val_scores, self.val_outputs)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation figures."""
+        """Log the validation figures; while training, fit the temperature to them."""
         self._log_evaluation(self.val_scores, "val")
+        if self.trainer.state.fn == "fit":
+            outputs = self.val_outputs.compute()
+            self.temperature, self.temperature_tta = (
+                fit_temperature(outputs.logits, outputs.labels),
+                self.hparams["tta"],
+            )
 
     def on_test_epoch_start(self) -> None:
         """Begin the test figures anew."""
         self.test_scores.reset()
+        self.test_outputs.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Classify a test batch; return ``logits`` ``(B, classes)`` and the ``losses`` of its images ``(B,)``."""
-        logits, losses = self._evaluate(batch, self.test_scores)
-        return {"logits": logits, "losses": losses}
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Classify a test batch."""
+        self._evaluate(batch, self.test_scores, self.test_outputs)
 
     def on_test_epoch_end(self) -> None:
         """Log the test figures."""
         self._log_evaluation(self.test_scores, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
+        """Return the calibrated probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
         images, _, indices = batch
-        return self(images).float().softmax(dim=1), indices
+        logits = average_views(self, images, self.hparams["tta"])
+        return (logits / self.temperature).softmax(dim=1), indices
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the temperature: it is fitted to the weights as they are validated."""
+        checkpoint["calibration"] = {"temperature": self.temperature, "tta": self.temperature_tta}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of other classes."""
+        """Refuse a checkpoint of other classes; take up its temperature."""
         theirs = list(checkpoint["hyper_parameters"]["class_names"])
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
+        calibration = checkpoint.get("calibration", {})
+        self.temperature = calibration.get("temperature", 1.0)
+        self.temperature_tta = calibration.get("tta", "none")
 
-    def _evaluate(self, batch: Batch, scores: EpochScores) -> tuple[Tensor, Tensor]:
-        images, labels, _ = batch
-        logits = self(images).float()
-        losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING)
-        scores.update(logits, labels, losses)
-        return logits, losses
+    def _evaluate(self, batch: Batch, scores: EpochScores, outputs: EpochOutputs) -> None:
+        images, labels, indices = batch
+        logits = average_views(self, images, self.hparams["tta"])
+        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING))
+        outputs.update(logits, labels, indices)
 
     def _log_evaluation(self, scores: EpochScores, split: str) -> None:
         figures = logged_scores(scores, self.class_names, split)

@@ -210,7 +210,8 @@ def test_training_never_looks_at_the_test_split(lab: Lab, faces: Path, tmp_path:
 def test_built_in_faces_leak_nothing() -> None:
     data = EmotionDataModule()
     assert data.audit is None
-    assert data.leaked is not None
-    assert not data.leaked.any()
-    assert len(data.leaked) == len(data.manifest)
+    leaked = data.leaked("test")
+    assert leaked is not None
+    assert not leaked.any()
+    assert len(leaked) == len(data.manifest)
     assert data.state["compared"].startswith("nothing")

@@ -1,0 +1,70 @@
+"""How far probabilities can be believed, and one number that makes them more honest."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BINS = 15
+"""Bins of the confidence, as in Guo et al. (2017)."""
+
+TEMPERATURES = (0.05, 20.0)
+"""Least and largest temperature that a fit may end with."""
+
+
+class Reliability(NamedTuple):
+    """Mean ``confidence`` and ``accuracy`` of each bin of the confidence, and its number of ``images``, ``(BINS,)``."""
+
+    confidence: Tensor
+    accuracy: Tensor
+    images: Tensor
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error (Naeini et al., 2015): mean gap of confidence and accuracy over the images."""
+        gaps = (self.confidence - self.accuracy).abs() * self.images
+        return (gaps.sum() / self.images.sum().clamp(min=1)).item()
+
+
+def reliability(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> Reliability:
+    """Compare the confidence of predictions with how often they are right, in bins of equal width.
+
+    Args:
+        logits: ``(N, classes)``.
+        labels: ``(N,)``.
+        temperature: What the logits are divided by before.
+    """
+    confidence, predicted = (logits.double() / temperature).softmax(dim=1).max(dim=1)
+    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.double)
+    where = torch.bucketize(confidence, edges[1:-1], right=True)
+    count = where.bincount(minlength=BINS)
+    share = count.clamp(min=1)
+    return Reliability(
+        torch.zeros(BINS, dtype=torch.double).index_add_(0, where, confidence) / share,
+        torch.zeros(BINS, dtype=torch.double).index_add_(0, where, (predicted == labels).double()) / share,
+        count,
+    )
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Find the temperature (Guo et al., 2017) whose division makes ``labels`` most likely.
+
+    The loss has one minimum over the inverse temperature, so halving an interval finds it, the same on every device.
+    Where nothing but right or nothing but wrong answers are to be had, the minimum lies outside of ``TEMPERATURES``,
+    and its nearer end is taken.
+
+    Args:
+        logits: ``(N, classes)`` of images that the model was not trained on.
+        labels: ``(N,)``.
+    """
+    if len(labels) == 0:
+        return 1.0
+    logits = logits.double().cpu()
+    given = logits.gather(1, labels.cpu()[:, None]).squeeze(1)
+    least, most = (1 / temperature for temperature in reversed(TEMPERATURES))
+    for _ in range(60):
+        middle = (least + most) / 2
+        expected = ((logits * middle).softmax(dim=1) * logits).sum(dim=1)
+        slope = (expected - given).mean().item()  # of the cross-entropy over the inverse temperature
+        least, most = (middle, most) if slope < 0 else (least, middle)
+    return 2 / (least + most)

@@ -1,0 +1,66 @@
+"""What a model said of every image of a split, kept on the device until the epoch ends."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from emotion_lightning.evaluation.metrics import PADDING
+
+
+class Outputs(NamedTuple):
+    """Logits float64 ``(N, classes)``, labels ``(N,)`` and positions in the data ``(N,)``, in the data's order."""
+
+    logits: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits, float64 ``(N, classes)``."""
+        return self.logits.softmax(dim=1)
+
+    @property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each image ``(N,)``."""
+        return -self.logits.log_softmax(dim=1).gather(1, self.labels[:, None]).squeeze(1)
+
+    @property
+    def predicted(self) -> Tensor:
+        """Most probable class of each image ``(N,)``."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def confusion(self) -> Tensor:
+        """Confusion matrix ``(classes, classes)``, rows true and columns predicted."""
+        classes = self.logits.shape[1]
+        cells = self.labels * classes + self.predicted
+        return cells.bincount(minlength=classes**2).view(classes, classes)
+
+
+class EpochOutputs(Metric):
+    """Gathers the outputs of an epoch over batches and ranks, without waiting for the device."""
+
+    full_state_update = False
+    logits: list[Tensor]
+    labels: list[Tensor]
+    indices: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in Outputs._fields:
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
+        """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and positions in the data ``(B,)``."""
+        for name, values in zip(Outputs._fields, (logits, labels, indices), strict=True):
+            getattr(self, name).append(values)
+
+    def compute(self) -> Outputs:
+        """Put the rows of all ranks into the data's order, on the CPU; padding is left out."""
+        logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in Outputs._fields)
+        order = torch.argsort(indices)
+        order = order[labels[order] != PADDING]
+        return Outputs(logits[order].double(), labels[order], indices[order])

@@ -1,0 +1,39 @@
+"""Test-time augmentation: an image is classified in several views, and their probabilities are averaged."""
+
+from collections.abc import Callable, Iterator
+from math import log
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2.functional import ten_crop
+
+TTA = Literal["none", "flip", "tencrop"]
+
+CROP = 7 / 8
+"""Side of a crop of ``tencrop``, as a share of the image's."""
+
+
+def average_views(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA) -> Tensor:
+    """Classify ``images`` ``(B, 3, H, W)`` in every view; return logits float32 ``(B, classes)``.
+
+    Args:
+        classify: Turns images into logits ``(B, classes)``.
+        images: Normalised images.
+        tta: ``none`` looks at the image only, ``flip`` also at its mirror image, ``tencrop`` at its four corners, its
+            middle and the mirror images of these five (Krizhevsky et al., 2012), each resized to the image's size.
+    """
+    if tta == "none":
+        return classify(images).float()
+    seen = torch.stack([classify(view).float().log_softmax(dim=1) for view in _views(images, tta)])
+    return seen.logsumexp(dim=0) - log(len(seen))  # the logarithm of the mean probability
+
+
+def _views(images: Tensor, tta: TTA) -> Iterator[Tensor]:
+    if tta == "flip":
+        yield from (images, images.flip(-1))
+        return
+    height, width = images.shape[-2:]
+    for crop in ten_crop(images, [round(height * CROP), round(width * CROP)]):
+        yield F.interpolate(crop, size=(height, width), mode="bilinear", antialias=True)

@@ -1,0 +1,263 @@
+"""What a run and its measurements look like: one function for each chart, which page and file have in common."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from emotion_lightning.evaluation.calibration import reliability
+from emotion_lightning.evaluation.curves import Curves, curves
+from emotion_lightning.evaluation.metrics import per_class
+from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.schedule import STAGES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+INK, SOFT, LINE = "#1d1f23", "#74787f", "#d4d7dc"
+"""Colours of text, of what is less important, and of grids; on the page they follow its theme."""
+
+HEAT, ON_HEAT = "#0b4a8f", "#fefefe"
+SERIES = ("#2f7fd6", "#e07b00", "#2a9d63", "#c6408b", "#7a62d8", "#b59500", "#12a0b5", "#d1495b")
+SIZE = (4.6, 3.2)
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK),
+    "axes.edgecolor": SOFT,
+}
+Series = Mapping[str, Mapping[int, float]]
+"""Named lines, each with a value for some epochs."""
+
+
+class Point(NamedTuple):
+    """A place of a chart with a text that is shown there, in the coordinates of its data."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass
+class Chart:
+    """A figure with what is to be read at its points.
+
+    Attributes:
+        figure: The drawing.
+        axes: The axes that the points belong to.
+        description: What it shows, in words.
+        points: What hovering shows.
+    """
+
+    figure: "Figure"
+    axes: "Axes"
+    description: str
+    points: list[Point] = field(default_factory=list)
+
+
+def training_curve(
+    title: str,
+    lines: Series,
+    phases: Mapping[int, str],
+    best_epoch: int | None = None,
+    baseline: float | None = None,
+    log: bool = False,
+) -> Chart:
+    """Draw values over epochs, with what was unfrozen when, the best epoch and the baseline to beat.
+
+    Args:
+        title: What the values are.
+        lines: Values by epoch of each line.
+        phases: Epoch to the lowest stage that trains from then on.
+        best_epoch: Epoch of the best checkpoint.
+        baseline: Value to compare with.
+        log: Use a logarithmic scale.
+    """
+    with _chart(title, "epoch") as chart:
+        axes = chart.axes
+        for (name, values), colour in zip(lines.items(), cycle(SERIES), strict=False):
+            axes.plot(list(values), list(values.values()), label=name, color=colour, marker=".", markersize=4)
+        if log:
+            axes.set_yscale("log")
+        else:
+            axes.ticklabel_format(axis="y", useOffset=False)
+        _mark_phases(axes, phases, [epoch for values in lines.values() for epoch in values])
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=SOFT, linewidth=0.8, linestyle=":")
+            _note(axes, "best", (best_epoch, 0), (2, 2), size=7)
+        if baseline is not None:
+            axes.axhline(baseline, color=INK, linewidth=0.9, linestyle="--", label=f"baseline {baseline:g}")
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        _legend(axes)
+        for epoch in sorted({epoch for values in lines.values() for epoch in values}):
+            here = {name: values[epoch] for name, values in lines.items() if epoch in values}
+            text = "\n".join([f"epoch {epoch}", *(f"{name} {value:.4g}" for name, value in here.items())])
+            chart.points += [Point(epoch, value, text) for value in here.values()]
+    return chart
+
+
+def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalised: bool) -> Chart:
+    """Draw a confusion matrix ``(classes, classes)``, rows true and columns predicted, with a number in each cell.
+
+    Args:
+        confusion: The counts.
+        class_names: Names of the emotions.
+        normalised: Divide each row by its sum, so that the diagonal is the recall.
+    """
+    rows = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
+    size = max(3.2, 0.42 * len(class_names) + 1.2)
+    title = "confusion, share of each true class" if normalised else "confusion, images"
+    with _chart(title, "predicted", size=(size * 1.12, size), grid=False) as chart:
+        axes = chart.axes
+        axes.set_ylabel("true")
+        for row, column in ((r, c) for r in range(len(rows)) for c in range(len(rows))):
+            share, count = rows[row, column].item(), int(confusion[row, column])
+            axes.add_patch(_cell(column, row, share))
+            text = f"{share:.2f}" if normalised else f"{count:,}"
+            colour = ON_HEAT if share > 0.6 else INK if count else SOFT
+            axes.text(column, row, text, ha="center", va="center", color=colour, size=7)
+            true = class_names[row]
+            said = f"{true} taken for {class_names[column]}\n{count:,} images, {share:.1%} of {true}"
+            chart.points.append(Point(column, row, said))
+        axes.set_xlim(-0.5, len(rows) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(rows)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(rows)), class_names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return chart
+
+
+def class_figures(confusion: Tensor, class_names: Sequence[str]) -> Chart:
+    """Draw precision, recall and F1 of each class."""
+    columns, support = per_class(confusion), confusion.sum(dim=1)
+    with _chart("precision, recall and F1 by class", "") as chart:
+        axes = chart.axes
+        for (name, marker), colour in zip({"precision": "<", "recall": ">", "f1": "o"}.items(), SERIES, strict=False):
+            values = columns[name].tolist()
+            axes.plot(values, range(len(values)), marker, label=name, color=colour, markersize=5, linestyle="")
+            for row, value in enumerate(values):
+                text = f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}"
+                chart.points.append(Point(value, row, text))
+        axes.set_yticks(range(len(class_names)), class_names)
+        axes.set_ylim(len(class_names) - 0.5, -0.5)
+        axes.set_xlim(-0.02, 1.02)
+        _legend(axes)
+    return chart
+
+
+def roc(outputs: Outputs, class_names: Sequence[str]) -> Chart:
+    """Draw the receiver operating characteristic of each class against all others."""
+    with _chart("ROC, each class against the others", "false positive rate") as chart:
+        chart.axes.set_ylabel("true positive rate")
+        chart.axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--")
+        for name, found, colour in _by_class(outputs, class_names):
+            label = f"{name} {found.roc_auc:.3f}"
+            _line(chart, found.false_positive_rate, found.recall, label, colour, f"{name}, AUC {found.roc_auc:.4f}")
+        _legend(chart.axes, "AUC")
+    return chart
+
+
+def precision_recall(outputs: Outputs, class_names: Sequence[str]) -> Chart:
+    """Draw precision over recall of each class against all others."""
+    with _chart("precision and recall, each class against the others", "recall") as chart:
+        chart.axes.set_ylabel("precision")
+        for name, found, colour in _by_class(outputs, class_names):
+            label, area = f"{name} {found.average_precision:.3f}", f"average precision {found.average_precision:.4f}"
+            _line(chart, found.recall, found.precision, label, colour, f"{name}, {area}")
+        _legend(chart.axes, "average precision")
+    return chart
+
+
+def reliability_diagram(outputs: Outputs, temperature: float) -> Chart:
+    """Draw accuracy over confidence (DeGroot and Fienberg, 1983), as the model is and divided by its temperature."""
+    with _chart("reliability", "confidence") as chart:
+        axes = chart.axes
+        axes.set_ylabel("accuracy")
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="perfect")
+        scaled = f"temperature {temperature:.2f}"
+        for name, divisor, colour in (("as it is", 1.0, SERIES[1]), (scaled, temperature, SERIES[0])):
+            bins = reliability(outputs.logits, outputs.labels, divisor)
+            used = bins.images > 0
+            confidence, accuracy, count = (values[used].tolist() for values in bins)
+            axes.plot(confidence, accuracy, label=f"{name}, ECE {bins.ece:.3f}", color=colour, marker="o", markersize=3)
+            for x, y, n in zip(confidence, accuracy, count, strict=True):
+                text = f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images"
+                chart.points.append(Point(x, y, text))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        _legend(axes)
+    return chart
+
+
+@contextmanager
+def _chart(title: str, xlabel: str, size: tuple[float, float] = SIZE, grid: bool = True) -> Iterator[Chart]:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE | {"axes.grid": grid}):
+        figure = Figure(figsize=size, dpi=72, layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(xlabel)
+        yield Chart(figure, axes, title)
+
+
+def _mark_phases(axes: "Axes", phases: Mapping[int, str], epochs: Sequence[int]) -> None:
+    for epoch, stage in phases.items():
+        if epochs and min(epochs) <= epoch <= max(epochs):
+            axes.axvline(epoch, color=LINE, linewidth=1.0)
+            name = "all" if stage == STAGES[0] else stage if stage == STAGES[-1] else f"+ {stage}"
+            _note(axes, name, (epoch, 1), (-1, -1), rotation=90, va="top", ha="right", size=6.5)
+
+
+def _note(axes: "Axes", text: str, place: tuple[float, float], offset: tuple[float, float], **style: Any) -> None:
+    """Write at an x of the data and a share of the height, a few points off."""
+    axes.annotate(text, place, offset, ("data", "axes fraction"), "offset points", color=SOFT, **style)
+
+
+def _cell(column: int, row: int, share: float) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=HEAT, alpha=0.04 + 0.9 * share, linewidth=0)
+
+
+def _by_class(outputs: Outputs, class_names: Sequence[str]) -> Iterator[tuple[str, Curves, str]]:
+    probabilities = outputs.probabilities
+    for label, (name, colour) in enumerate(zip(class_names, cycle(SERIES), strict=False)):
+        of_class = outputs.labels == label
+        if of_class.any() and not of_class.all():
+            yield name, curves(probabilities[:, label], of_class), colour
+
+
+def _line(chart: Chart, x: Tensor, y: Tensor, label: str, colour: str, said: str) -> None:
+    """Draw a curve of many points by as many as can be told apart."""
+    kept = torch.linspace(0, len(x) - 1, min(len(x), 400)).long()
+    xs, ys = x[kept].tolist(), y[kept].tolist()
+    chart.axes.plot(xs, ys, label=label, color=colour, linewidth=1.2)
+    names = (chart.axes.get_xlabel(), chart.axes.get_ylabel())
+    some = list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]
+    chart.points += [Point(a, b, f"{said}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}") for a, b in some]
+
+
+def _legend(axes: "Axes", title: str = "") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(handles, labels, title=title or None, title_fontsize=7, loc="best")

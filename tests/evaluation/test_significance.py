@@ -1,0 +1,24 @@
+import pytest
+import torch
+
+from emotion_lightning.evaluation.significance import mcnemar
+
+
+def pairs(ours: int, theirs: int, both: int = 5, neither: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = [(True, False)] * ours + [(False, True)] * theirs + [(True, True)] * both + [(False, False)] * neither
+    right = torch.tensor(rows)
+    return right[:, 0], right[:, 1]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (3, 3), (1, 9), (20, 45), (900, 1100)])
+def test_p_is_that_of_the_exact_binomial_test(ours: int, theirs: int) -> None:
+    from scipy.stats import binomtest
+
+    found = mcnemar(*pairs(ours, theirs))
+    assert found[:2] == (ours, theirs)
+    expected = binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
+    assert found.p == pytest.approx(expected, rel=1e-9)
+
+
+def test_images_on_which_both_agree_do_not_count() -> None:
+    assert mcnemar(*pairs(2, 11, both=0, neither=0)) == mcnemar(*pairs(2, 11, both=500, neither=100))
