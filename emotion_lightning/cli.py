@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,audit}``."""
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,report,audit}``."""
 
 import sys
 import warnings
@@ -22,6 +22,7 @@ from emotion_lightning.callbacks import (
     EarlyStopping,
     EpochLine,
     Predictions,
+    Report,
     Results,
     Timing,
     Unfreeze,
@@ -34,7 +35,7 @@ from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
-from emotion_lightning.tools import audit
+from emotion_lightning.tools import audit, report
 
 PROGRAM = "python -m emotion_lightning"
 COMMANDS = {
@@ -42,6 +43,7 @@ COMMANDS = {
     "validate": "Measure a checkpoint on the validation split and print the figures.",
     "test": "Measure a checkpoint on the test split and write metrics.json.",
     "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+    "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
 }
 RUNS = "lightning_logs"
@@ -78,6 +80,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(Predictions, "predictions")
+        parser.add_lightning_class_args(Report, "report")
         parser.link_arguments("data.seed", "seed_everything")
         parser.link_arguments("data.seed", "model.seed")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
@@ -190,8 +193,9 @@ def main(args: Sequence[str] | None = None) -> None:
             print(_overview())
             return
         _check_command(given[0])
-        if given[0] == "audit":
-            audit(given[1:], f"{PROGRAM} audit", COMMANDS["audit"])
+        tools = {"audit": audit, "report": report}
+        if tool := tools.get(given[0]):
+            tool(given[1:], f"{PROGRAM} {given[0]}", COMMANDS[given[0]])
         else:
             EmotionCLI(given)
     except EmotionError as error:

@@ -94,7 +94,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         }
     if subcommand == "predict":  # never the training images unless they are asked for
         data["root"] = data["splits"] = None
-    return {"model": model, "data": data, "trainer": {k: v for k, v in trainer.items() if k == "precision"}}
+    measuring = {"report": saved["report"]} if "report" in saved and subcommand != "predict" else {}
+    return {"model": model, "data": data, "trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
 
 
 def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], subcommand: str) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import yaml
 
+from emotion_lightning.callbacks.report import Report
 from emotion_lightning.data.audit_page import page
 from emotion_lightning.data.audit_report import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.output import make_writable, write_json, written_whole
 from emotion_lightning.parser import EmotionParser
+from emotion_lightning.report.run import Run
 
 WITHOUT_EFFECT = {
     *("batch_size", "num_workers", "test_split", "finetune_epoch", "class_names"),
@@ -46,6 +48,30 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
     if config.strict and (found.leaks or found.conflicts or found.unreadable):
         sys.exit(1)
+
+
+def report(args: Sequence[str], program: str, description: str) -> None:
+    """Write the report of one run from what it left in its folder, or a page that compares several."""
+    from emotion_lightning.report.comparison import write_comparison  # what draws is slow to import
+    from emotion_lightning.report.page import write_report
+
+    parser = EmotionParser(prog=program, description=description)
+    parser.add_argument(
+        "runs", nargs="+", type=str, metavar="RUN", help="Folder of a run, such as lightning_logs/version_0."
+    )
+    parser.add_class_arguments(Report, "report")
+    parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
+    config = parser.parse_args(list(args))
+    folders = [Path(run).expanduser() for run in config.runs]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder; give that of a run, such as lightning_logs/version_0")
+    if len(folders) > 1:
+        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
+        return
+    given = {name: value for name, value in config.report.as_dict().items() if value is not None}
+    baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline
+    print(f"Wrote {write_report(folders[0], baseline)}")
 
 
 def _data_options(file: Path) -> dict[str, Any]:

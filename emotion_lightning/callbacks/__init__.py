@@ -5,8 +5,9 @@ from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_line import EpochLine
 from emotion_lightning.callbacks.predictions import Predictions
+from emotion_lightning.callbacks.report import Report
 from emotion_lightning.callbacks.results import Results
 from emotion_lightning.callbacks.timing import Timing
 from emotion_lightning.callbacks.unfreeze import Unfreeze
 
-__all__ = ["EMA", "Checkpoint", "EarlyStopping", "EpochLine", "Predictions", "Results", "Timing", "Unfreeze"]
+__all__ = ["EMA", "Checkpoint", "EarlyStopping", "EpochLine", "Predictions", "Report", "Results", "Timing", "Unfreeze"]

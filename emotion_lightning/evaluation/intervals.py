@@ -21,13 +21,42 @@ def bootstrap_intervals(confusion: Tensor, level: float = 0.95, seed: int = 0) -
         level: Share of resamples that lie inside, in (0, 1).
         seed: Seed of the resamples.
     """
-    counts = confusion.flatten().double().numpy()
+    return _intervals(headline(_resampled(confusion, seed)), level)
+
+
+def paired_intervals(
+    labels: Tensor, ours: Tensor, theirs: Tensor, classes: int, level: float = 0.95, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap intervals of how much better our figures are than others' on the same images.
+
+    Args:
+        labels: True classes ``(N,)``.
+        ours: Classes that our model predicts ``(N,)``.
+        theirs: Classes that the other model predicts ``(N,)``.
+        classes: Number of classes.
+        level: Share of resamples that lie inside, in (0, 1).
+        seed: Seed of the resamples.
+    """
+    cells = (
+        ((labels * classes + ours) * classes + theirs).bincount(minlength=classes**3).view(classes, classes, classes)
+    )
+    both = _resampled(cells, seed)
+    our_figures, their_figures = headline(both.sum(dim=-1)), headline(both.sum(dim=-2))
+    return _intervals({name: values - their_figures[name] for name, values in our_figures.items()}, level)
+
+
+def _resampled(cells: Tensor, seed: int) -> Tensor:
+    """Draw as many images as ``cells`` counts ``(...)`` anew, ``RESAMPLES`` times: ``(RESAMPLES, ...)``."""
+    counts = cells.flatten().double().numpy()
     total = int(counts.sum())
     rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
-    resampled = torch.from_numpy(rng.multinomial(total, counts / total, size=RESAMPLES)).view(-1, *confusion.shape)
+    return torch.from_numpy(rng.multinomial(total, counts / total, size=RESAMPLES)).view(-1, *cells.shape)
+
+
+def _intervals(figures: dict[str, Tensor], level: float) -> dict[str, tuple[float, float]]:
     edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
     return {
         name: (low.item(), high.item())
-        for name, values in headline(resampled).items()
+        for name, values in figures.items()
         for low, high in [torch.quantile(values, edges)]
     }

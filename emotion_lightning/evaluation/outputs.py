@@ -35,9 +35,12 @@ class Outputs(NamedTuple):
     @property
     def confusion(self) -> Tensor:
         """Confusion matrix ``(classes, classes)``, rows true and columns predicted."""
-        classes = self.logits.shape[1]
-        cells = self.labels * classes + self.predicted
-        return cells.bincount(minlength=classes**2).view(classes, classes)
+        return confusion_of(self.labels, self.predicted, self.logits.shape[1])
+
+
+def confusion_of(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Confusion matrix ``(classes, classes)`` of ``labels`` and ``predicted`` ``(N,)``, rows true."""
+    return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
 
 
 class EpochOutputs(Metric):

@@ -1,0 +1,78 @@
+"""The report, when a checkpoint has been validated or tested."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from emotion_lightning.callbacks.results import measured_outputs, measured_split
+from emotion_lightning.data.augment import normalise
+from emotion_lightning.evaluation.gradcam import gradcam, overlay
+from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.output import run_folder
+from emotion_lightning.report.baseline import Baseline
+from emotion_lightning.report.faces import choose, describe
+from emotion_lightning.report.measured import FOLDER, write_faces
+
+
+class Report(Callback):
+    """Writes ``report/index.html`` into the run's folder: what the model can and cannot do, with its uncertainty.
+
+    It reads what :class:`Results` has written, so that both belong together.
+
+    Args:
+        baseline_accuracy: Accuracy of a baseline to compare with, in [0, 1].
+        baseline_f1: Macro F1 of a baseline to compare with, in [0, 1].
+        baseline_predictions: CSV file with what a baseline said of the same images (columns filepath and predicted),
+            such as another run's report/test/predictions.csv; differences are then tested image by image.
+
+    Raises:
+        UsageError: A figure is outside of its range, or there is no such file.
+    """
+
+    def __init__(
+        self,
+        baseline_accuracy: float | None = None,
+        baseline_f1: float | None = None,
+        baseline_predictions: str | None = None,
+    ):
+        path = None if baseline_predictions is None else Path(baseline_predictions).expanduser()
+        self.baseline = Baseline(baseline_accuracy, baseline_f1, path)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on a checkpoint's validation; the validations within a fit are left to TensorBoard."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on a test."""
+        self._report(trainer, pl_module)
+
+    def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        outputs = measured_outputs(trainer, pl_module)  # asks all ranks
+        if not trainer.is_global_zero:
+            return
+        from emotion_lightning.report.page import write_report  # what draws is slow to import
+
+        folder = run_folder(trainer)
+        data = getattr(trainer, "datamodule", None)
+        faces = _faces(data, pl_module, outputs) if hasattr(data, "faces") else []
+        write_faces(folder / FOLDER / measured_split(trainer), faces)
+        rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
+
+
+def _faces(data: Any, pl_module: LightningModule, outputs: Outputs) -> list[dict[str, Any]]:
+    names: Sequence[str] = [data.manifest.names[index] for index in outputs.indices.tolist()]
+    return describe(choose(outputs), outputs, names, data.faces, partial(_overlaid, pl_module))
+
+
+def _overlaid(pl_module: LightningModule, images: Tensor, classes: Tensor) -> Tensor:
+    """Lay over images uint8 ``(n, 3, H, W)`` what speaks for ``classes`` ``(n,)``."""
+    on_device = normalise(images.to(pl_module.device).float() / 255)
+    heat = gradcam(pl_module, on_device, classes.to(pl_module.device)).cpu()
+    return torch.stack([overlay(image, found) for image, found in zip(images, heat, strict=True)])

@@ -1,0 +1,151 @@
+"""Several runs on one page: what they scored, how they differ, and whether the difference is larger than chance."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from markupsafe import Markup
+
+from emotion_lightning.errors import UsageError
+from emotion_lightning.evaluation.significance import McNemar, mcnemar
+from emotion_lightning.output import make_writable, write_json
+from emotion_lightning.report import charts
+from emotion_lightning.report.page import PAGE, environment, write_page
+from emotion_lightning.report.run import MEASURED, Run
+from emotion_lightning.report.svg import svg
+
+FIGURES = ("accuracy", "f1_macro", "f1_weighted", "loss")
+SEED = ("data.seed", "seed_everything", "model.seed")
+ELSEWHERE = ("ckpt_path", "trainer.default_root_dir", "data.num_workers", "data.cache_gb", "report", "predictions")
+"""Options that say nothing about what was trained: where a run was kept and how quickly it read its data."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs, each under a name of its own.
+
+    Args:
+        runs: The runs by name.
+    """
+
+    runs: Mapping[str, Run]
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that all runs have measured."""
+        return [split for split in MEASURED if all(split in run.measured for run in self.runs.values())]
+
+    @cached_property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Options in which the runs differ, seeds left out, with each run's value."""
+        flat = {name: dict(_flat(run.config)) for name, run in self.runs.items()}
+        every = dict.fromkeys(option for values in flat.values() for option in values)
+        found = {option: {name: values.get(option) for name, values in flat.items()} for option in every}
+        return {
+            option: values
+            for option, values in found.items()
+            if len({repr(value) for value in values.values()}) > 1 and not _is_below(option, (*SEED, *ELSEWHERE))
+        }
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Names of runs that differ in nothing but the seed, together."""
+        groups: dict[str, list[str]] = {}
+        for name in self.runs:
+            groups.setdefault(repr([values[name] for values in self.options.values()]), []).append(name)
+        return list(groups.values())
+
+    def spread(self, names: Sequence[str], split: str) -> dict[str, tuple[float, float | None]]:
+        """Mean and standard deviation of each figure over the runs ``names``; no deviation of a single one."""
+        measured = [self.runs[name].measured[split].metrics for name in names]
+        found = {figure: [metrics[figure] for metrics in measured] for figure in FIGURES}
+        return {
+            figure: (mean(values), stdev(values) if len(values) > 1 else None)
+            for figure, values in found.items()
+            if None not in values
+        }
+
+    def tests(self, split: str) -> Iterator[tuple[str, str, McNemar]]:
+        """McNemar's exact test of each two runs that measured the same images with the same labels."""
+        for first, second in combinations(self.runs, 2):
+            ours, theirs = (self.runs[name].measured[split] for name in (first, second))
+            if (ours.names, ours.class_names) == (theirs.names, theirs.class_names) and bool(
+                (ours.outputs.labels == theirs.outputs.labels).all()
+            ):
+                right = [measured.outputs.predicted == measured.outputs.labels for measured in (ours, theirs)]
+                yield first, second, mcnemar(*right)
+
+
+def write_comparison(folders: Sequence[Path], target: Path) -> Path:
+    """Write a page that compares the runs in ``folders`` into ``target``; return it.
+
+    Raises:
+        UsageError: A run is given twice.
+        DataError: A run has no measurement, or the page cannot be written.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError("a run is given twice; give each once")
+    make_writable(target, "--output")
+    comparison = Comparison(_named(folders))
+    splits = comparison.splits
+    if not splits:
+        raise UsageError("the runs have no measured split in common; measure the same one of each by test or validate")
+    rows = {split: [(names, comparison.spread(names, split)) for names in comparison.groups] for split in splits}
+    tests = {split: list(comparison.tests(split)) for split in splits}
+    write_json(
+        target / "comparison.json",
+        {
+            "runs": {name: str(run.folder.resolve()) for name, run in comparison.runs.items()},
+            "options": comparison.options,
+            "groups": {
+                split: [{"runs": names, "mean_and_sd": spread} for names, spread in found]
+                for split, found in rows.items()
+            },
+            "mcnemar": {
+                split: [{"first": a, "second": b, **test._asdict()} for a, b, test in found]
+                for split, found in tests.items()
+            },
+        },
+    )
+    template = environment().get_template("comparison.html")
+    drawn = {name: Markup(svg(chart, name)) for name, chart in _curves(comparison.runs)}
+    return write_page(
+        target / PAGE, template.render(comparison=comparison, figures=FIGURES, rows=rows, tests=tests, charts=drawn)
+    )
+
+
+def _named(folders: Sequence[Path]) -> dict[str, Run]:
+    """Name each run by as much of the end of its path as tells it from the others."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            break
+    return {name: Run(folder) for name, folder in zip(names, folders, strict=True)}
+
+
+def _curves(runs: Mapping[str, Run]) -> Iterator[tuple[str, charts.Chart]]:
+    for title, tag in (
+        ("validation loss", "val/loss"),
+        ("validation accuracy", "val/accuracy"),
+        ("validation macro F1", "val/f1_macro"),
+    ):
+        lines = {name: run.history[tag] for name, run in runs.items() if run.history.get(tag)}
+        if lines:
+            yield title.replace(" ", "_"), charts.training_curve(title, lines, {})
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _is_below(option: str, names: Sequence[str]) -> bool:
+    return any(option == name or option.startswith(f"{name}.") for name in names)

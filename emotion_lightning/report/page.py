@@ -1,0 +1,149 @@
+"""The report of one run: a page that needs no network, its charts as PNG files, and its figures as JSON."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from emotion_lightning.output import write_json, written_whole
+from emotion_lightning.report import charts
+from emotion_lightning.report.baseline import Baseline
+from emotion_lightning.report.charts import Chart
+from emotion_lightning.report.history import History
+from emotion_lightning.report.measured import FOLDER, Measured
+from emotion_lightning.report.run import Run
+from emotion_lightning.report.svg import png, svg
+
+PAGE = "index.html"
+CURVES = {
+    "loss": {"train, mixed": "train/loss", "validation": "val/loss"},
+    "accuracy": {"train, mixed": "train/accuracy_dominant", "validation": "val/accuracy"},
+    "macro F1": {"train, mixed": "train/f1_macro_dominant", "validation": "val/f1_macro"},
+}
+TIMES = {
+    "seconds of an epoch": {"train": "train/epoch_seconds", "validation": "val/epoch_seconds"},
+    "images per second": {"train": "train/images_per_second", "validation": "val/images_per_second"},
+    "gradient norm before clipping": {"train": "train/gradient_norm"},
+}
+
+
+def write_report(folder: Path, baseline: Baseline) -> Path:
+    """Write the report of the run in ``folder``; return its page.
+
+    Args:
+        folder: The run's folder.
+        baseline: What the run is compared with.
+
+    Raises:
+        DataError: Nothing was measured, a file is damaged, or the report cannot be written.
+    """
+    run = Run(folder)
+    comparisons = {split: baseline.compare(measured) for split, measured in run.measured.items()}
+    drawn = dict(_training_charts(run, baseline))
+    for split, measured in run.measured.items():
+        drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(measured)}
+    target = folder / FOLDER
+    for name, chart in drawn.items():
+        with written_whole(target / f"{name}.png") as temporary:
+            temporary.write_bytes(png(chart))
+    write_json(target / "report.json", _summary(run, baseline, comparisons))
+    text = (
+        environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            comparisons=comparisons,
+            charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
+            flattery=_flattery(run),
+            config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
+            seconds=_seconds(run.history),
+        )
+    )
+    return write_page(target / PAGE, text)
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole; return its path."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+    return path
+
+
+def environment() -> Environment:
+    """Templates of the pages: what they are given is escaped, and what they lack is an error."""
+    made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
+    made.trim_blocks = made.lstrip_blocks = True
+    made.filters |= {"figure": _figure, "duration": _duration}
+    return made
+
+
+def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run": str(run.folder.resolve()),
+        "flattery": _flattery(run),
+        "best_epoch": run.best_epoch,
+        "baseline": {name: value if value is None else str(value) for name, value in asdict(baseline).items()},
+        "measured": {
+            split: measured.metrics | {"against_baseline": comparisons[split]}
+            for split, measured in run.measured.items()
+        },
+        "history": run.history,
+        "starts": run.starts,
+    }
+
+
+def _flattery(run: Run) -> list[str]:
+    """Why figures of the report flatter, what holds for the test split first."""
+    said = [f"{split}: {text}" for split, measured in run.measured.items() for text in measured.metrics["flattery"]]
+    return list(dict.fromkeys(said))
+
+
+def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]]:
+    goals = {"accuracy": baseline.accuracy, "macro F1": baseline.f1}
+    for title, names in (CURVES | TIMES).items():
+        if lines := _lines(run.history, names):
+            best = run.best_epoch if title in CURVES else None
+            yield _slug(title), charts.training_curve(title, lines, run.phases, best, goals.get(title))
+    if lines := _lines(run.history, _below(run.history, "val_per_class/f1_")):
+        yield "class_f1", charts.training_curve("validation F1 by class", lines, run.phases, run.best_epoch)
+    if lines := _lines(run.history, _below(run.history, "lr/")):
+        yield "learning_rate", charts.training_curve("learning rate by stage", lines, run.phases, log=True)
+
+
+def _split_charts(measured: Measured) -> Iterator[tuple[str, Chart]]:
+    outputs, names = measured.outputs, measured.class_names
+    yield "confusion", charts.confusion_matrix(outputs.confusion, names, normalised=False)
+    yield "confusion_normalised", charts.confusion_matrix(outputs.confusion, names, normalised=True)
+    yield "classes", charts.class_figures(outputs.confusion, names)
+    yield "roc", charts.roc(outputs, names)
+    yield "precision_recall", charts.precision_recall(outputs, names)
+    yield "reliability", charts.reliability_diagram(outputs, measured.metrics["calibration"]["temperature"])
+
+
+def _lines(history: History, names: Mapping[str, str]) -> dict[str, dict[int, float]]:
+    return {title: history[name] for title, name in names.items() if history.get(name)}
+
+
+def _below(history: History, prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): name for name in history if name.startswith(prefix)}
+
+
+def _seconds(history: History) -> dict[str, float]:
+    return {part: sum(history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
+
+
+def _slug(title: str) -> str:
+    return title.replace(" ", "_").lower()
+
+
+def _figure(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,95 @@
+"""A run as its folder tells it."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emotion_lightning.errors import DataError
+from emotion_lightning.output import CHECKPOINTS
+from emotion_lightning.report.history import History, read_history
+from emotion_lightning.report.measured import FOLDER, Measured, read_measured
+from emotion_lightning.run_config import STARTS
+from emotion_lightning.schedule import parse_schedule
+
+MEASURED = ("test", "val", "train")
+"""Splits in the order in which they matter to a reader."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind, read when it is asked for.
+
+    Args:
+        folder: The run's folder, such as lightning_logs/version_0.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def measured(self) -> dict[str, Measured]:
+        """What was measured, by split.
+
+        Raises:
+            DataError: Nothing was, or a file is damaged.
+        """
+        found = {split: read_measured(self.folder / FOLDER / split) for split in MEASURED}
+        kept = {split: measured for split, measured in found.items() if measured is not None}
+        if not kept:
+            best = self.folder / CHECKPOINTS / "best.ckpt"
+            raise DataError(
+                f"{self.folder}: nothing was measured there; python -m emotion_lightning test --ckpt_path {best} does"
+            )
+        return kept
+
+    @cached_property
+    def history(self) -> History:
+        """Figures by epoch."""
+        return read_history(self.folder)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Options of the run; none for a run made from Python."""
+        path = self.folder / "config.yaml"
+        try:
+            return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read as a configuration") from error
+
+    @cached_property
+    def audit(self) -> dict[str, Any] | None:
+        """What was wrong with the data, if it was looked at."""
+        found: dict[str, Any] | None = self._json("audit.json")
+        return found
+
+    @cached_property
+    def starts(self) -> list[dict[str, Any]]:
+        """Where the run comes from: its start and each resume."""
+        return self._json(STARTS) or []
+
+    @property
+    def phases(self) -> dict[int, str]:
+        """Epoch to the lowest stage that trains from then on."""
+        schedule = self.config.get("unfreeze", {}).get("schedule", {})
+        return parse_schedule({int(epoch): stage for epoch, stage in schedule.items()}) if schedule else {}
+
+    @property
+    def best_epoch(self) -> int | None:
+        """First epoch with the best validation macro F1."""
+        scores = self.history.get("val/f1_macro", {})
+        return max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
+
+    def _json(self, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise DataError(f"{path} is damaged") from error
