@@ -94,7 +94,11 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _stages(body: nn.Module) -> Iterator[list[tuple[Tensor, int]]]:
-    """Output of each stage of a timm model and the pixels per side of its cells, from input to output."""
+    """Output of each stage of a timm model and the pixels per side of its cells, from input to output.
+
+    Where a layer norm reads the output, it is the norm's: the norm undoes any scaling of each place, so activations
+    in front of it times their gradients are zero up to rounding.
+    """
     infos: list[dict[str, Any]] = getattr(body, "feature_info", [])
     modules, stages = dict(body.named_modules()), list[tuple[Tensor, int]]()
 
@@ -105,10 +109,17 @@ def _stages(body: nn.Module) -> Iterator[list[tuple[Tensor, int]]]:
 
         return hook
 
+    def normalise(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if stages and inputs[0] is stages[-1][0]:
+            stages[-1] = output, stages[-1][1]
+
     with ExitStack() as hooks:
         for info in infos:
             if info["module"] in modules:
                 hooks.enter_context(modules[info["module"]].register_forward_hook(keep(info["reduction"])))
+        for module in modules.values():
+            if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+                hooks.enter_context(module.register_forward_hook(normalise))
         yield stages
 
 
