@@ -309,7 +309,7 @@ def draw_pairs(seed: int, pairs: int, size: int) -> tuple[Tensor, Tensor, Tensor
     return normalise(pixels / 255), torch.tensor([0, 1] * pairs), inside
 
 
-def train(seed: int, images: Tensor, labels: Tensor, epochs: int = 6, batch_size: int = 32) -> EmotionClassifier:
+def train(seed: int, images: Tensor, labels: Tensor, epochs: int = 8, batch_size: int = 32) -> EmotionClassifier:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = EmotionClassifier(list(MOUTHS), "test_resnet", pretrained=False, hidden_features=64)
