@@ -12,15 +12,7 @@ from random import Random
 from PIL import Image
 
 from emotion_lightning.data.faces.drawing import Pen, draw_pose
-from emotion_lightning.data.faces.features import (
-    draw_brow,
-    draw_eye,
-    draw_glasses,
-    draw_hair,
-    draw_head,
-    draw_mouth,
-    draw_nose,
-)
+from emotion_lightning.data.faces.features import draw_person
 from emotion_lightning.data.faces.person import EMOTIONS, draw_expression, draw_identity
 from emotion_lightning.data.faces.scene import COVERS, background, photograph
 from emotion_lightning.seeding import derive_seed
@@ -56,15 +48,7 @@ def draw_face(emotion: str, seed: int, index: int, size: int = 96) -> Image.Imag
     image = background(rng, canvas)
     pen = Pen(image, draw_pose(rng, canvas))
     who, mood = draw_identity(rng), draw_expression(rng, emotion)
-    draw_head(pen, who)
-    draw_mouth(pen, who, mood)
-    draw_nose(pen, who)
-    for side in (-1, 1):
-        draw_eye(pen, who, mood, side)
-        draw_brow(pen, who, mood, side)
-    if who.glasses:
-        draw_glasses(pen, who)
-    draw_hair(pen, rng, who)
+    draw_person(pen, rng, who, mood)
     if rng.random() < _COVERED_SHARE:
         rng.choice(COVERS)(pen, rng, who)
     return photograph(rng, image.reduce(_SUPERSAMPLING))

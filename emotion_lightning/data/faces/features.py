@@ -13,6 +13,19 @@ _MOUTH_INSIDE: Colour = (74, 20, 24)
 _TONGUE: Colour = (190, 82, 84)
 
 
+def draw_person(pen: Pen, rng: Random, who: Identity, mood: Expression) -> None:
+    """Draw a whole person, from the hair behind the head to the hair in front of it."""
+    draw_head(pen, who)
+    draw_mouth(pen, who, mood)
+    draw_nose(pen, who)
+    for side in (-1, 1):
+        draw_eye(pen, who, mood, side)
+        draw_brow(pen, who, mood, side)
+    if who.glasses:
+        draw_glasses(pen, who)
+    draw_hair(pen, rng, who)
+
+
 def draw_head(pen: Pen, who: Identity) -> None:
     """Draw everything behind the features: hair at the back, neck and shoulders, ears, face, beard, wrinkles."""
     if who.hairstyle in ("long", "scarf"):
