@@ -31,7 +31,7 @@ class EmotionParser(LightningArgumentParser):
         added: list[str] = super().add_method_arguments(*args, **kwargs)
         for action in self._actions:
             action.help = HELP.get(action.dest, action.help)
-        if args[1:2] == ("test",):
+        if args[1:2] in (("validate",), ("test",)):
             self.set_defaults({"verbose": False})  # the classification report says it better
         return added
 

@@ -59,7 +59,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     parser.add_argument(
         "runs", nargs="+", type=str, metavar="RUN", help="Folder of a run, such as lightning_logs/version_0."
     )
-    parser.add_class_arguments(Report, "report")
+    parser.add_class_arguments(Report, "report", skip={"write"})
     parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
     config = parser.parse_args(list(args))
     folders = [Path(run).expanduser() for run in config.runs]
@@ -70,7 +70,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
         print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
         return
     given = {name: value for name, value in config.report.as_dict().items() if value is not None}
-    baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline
+    baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline  # of the run, if none is given
     print(f"Wrote {write_report(folders[0], baseline)}")
 
 

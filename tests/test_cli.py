@@ -24,7 +24,10 @@ TINY = [
     *("--unfreeze.schedule", "{0: classifier_only, 1: layer4, 2: all_layers}", "--ema.decay", "0.9"),
     *("--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "1"),
 ]
-QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+QUIET = [
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+    *("--report.write", "false"),
+]
 RUN = Path("lightning_logs/version_0")
 
 

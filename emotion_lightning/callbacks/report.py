@@ -30,6 +30,7 @@ class Report(Callback):
         baseline_f1: Macro F1 of a baseline to compare with, in [0, 1].
         baseline_predictions: CSV file with what a baseline said of the same images (columns filepath and predicted),
             such as another run's report/test/predictions.csv; differences are then tested image by image.
+        write: false leaves the page out, and writes the figures and predictions only.
 
     Raises:
         UsageError: A figure is outside of its range, or there is no such file.
@@ -40,8 +41,10 @@ class Report(Callback):
         baseline_accuracy: float | None = None,
         baseline_f1: float | None = None,
         baseline_predictions: str | None = None,
+        write: bool = True,
     ):
         path = None if baseline_predictions is None else Path(baseline_predictions).expanduser()
+        self.write = write
         self.baseline = Baseline(baseline_accuracy, baseline_f1, path)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,6 +57,8 @@ class Report(Callback):
         self._report(trainer, pl_module)
 
     def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.write:
+            return
         outputs = measured_outputs(trainer, pl_module)  # asks all ranks
         if not trainer.is_global_zero:
             return

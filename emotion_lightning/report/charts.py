@@ -218,6 +218,8 @@ def _chart(title: str, xlabel: str, size: tuple[float, float] = SIZE, grid: bool
         axes.set_title(title, loc="left")
         axes.set_xlabel(xlabel)
         yield Chart(figure, axes, title)
+        figure.draw_without_rendering()  # lays it out, once for page and file
+        figure.set_layout_engine("none")
 
 
 def _mark_phases(axes: "Axes", phases: Mapping[int, str], epochs: Sequence[int]) -> None:

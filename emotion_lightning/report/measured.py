@@ -50,6 +50,14 @@ class Measured:
         found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         return found
 
+    def galleries(self, kind: str) -> list[list[dict[str, Any]]]:
+        """Faces of each gallery of a kind, such as those of each class, in the order in which they were chosen."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for face in self.faces:
+            if face["gallery"].split()[0] == kind:
+                found.setdefault(face["gallery"], []).append(face)
+        return list(found.values())
+
 
 def write_predictions(
     folder: Path, outputs: Outputs, names: Sequence[str], class_names: Sequence[str], leaked: Tensor | None

@@ -19,6 +19,7 @@ from emotion_lightning.report.run import Run
 from emotion_lightning.report.svg import png, svg
 
 PAGE = "index.html"
+TITLES = {"test": "Test", "val": "Validation", "train": "Training"}
 CURVES = {
     "loss": {"train, mixed": "train/loss", "validation": "val/loss"},
     "accuracy": {"train, mixed": "train/accuracy_dominant", "validation": "val/accuracy"},
@@ -77,6 +78,7 @@ def environment() -> Environment:
     """Templates of the pages: what they are given is escaped, and what they lack is an error."""
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
+    made.globals["titles"] = TITLES
     made.filters |= {"figure": _figure, "duration": _duration}
     return made
 
@@ -86,7 +88,7 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
         "run": str(run.folder.resolve()),
         "flattery": _flattery(run),
         "best_epoch": run.best_epoch,
-        "baseline": {name: value if value is None else str(value) for name, value in asdict(baseline).items()},
+        "baseline": asdict(baseline) | {"predictions": baseline.predictions and str(baseline.predictions)},
         "measured": {
             split: measured.metrics | {"against_baseline": comparisons[split]}
             for split, measured in run.measured.items()
@@ -98,8 +100,8 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
 
 def _flattery(run: Run) -> list[str]:
     """Why figures of the report flatter, what holds for the test split first."""
-    said = [f"{split}: {text}" for split, measured in run.measured.items() for text in measured.metrics["flattery"]]
-    return list(dict.fromkeys(said))
+    found = [(split, text) for split, measured in run.measured.items() for text in measured.metrics["flattery"]]
+    return [f"{TITLES[split]} split: {text}" for split, text in found]
 
 
 def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from emotion_lightning.evaluation.intervals import bootstrap_intervals
+from emotion_lightning.evaluation.intervals import bootstrap_intervals, paired_intervals
 from emotion_lightning.evaluation.metrics import headline
 
 CELLS = np.array([[0.30, 0.05, 0.05], [0.06, 0.20, 0.04], [0.05, 0.05, 0.20]])
@@ -44,3 +44,13 @@ def test_the_same_figures_have_the_same_intervals_and_more_images_narrower_ones(
     assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 5
     perfect = bootstrap_intervals(torch.eye(3, dtype=torch.long) * 10)
     assert perfect["accuracy"] == (1.0, 1.0)
+
+
+def test_paired_intervals_know_that_both_models_saw_the_same_images() -> None:
+    labels = torch.arange(400) % 2
+    ours = torch.where(torch.arange(400) < 300, labels, 1 - labels)
+    theirs = torch.where(torch.arange(400) < 290, labels, 1 - labels)  # wrong wherever ours is, and on ten more
+    low, high = paired_intervals(labels, ours, theirs, 2)["accuracy"]
+    assert 0 < low < 10 / 400 < high < 0.045  # apart, either accuracy would be uncertain by 0.04
+    same = paired_intervals(labels, ours, ours, 2)
+    assert all(interval == (0, 0) for interval in same.values())

@@ -1,0 +1,69 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+import yaml
+
+from emotion_lightning.cli import main
+from tests.test_cli import fails
+
+Vary = Callable[..., str]
+
+
+@pytest.fixture
+def vary(reported: Path, tmp_path: Path) -> Vary:
+    """Copies the run under a name, with another seed, dropout and accuracy."""
+
+    def make(name: str, seed: int, dropout: float = 0.5, accuracy: float = 0.5) -> str:
+        run = tmp_path / name
+        shutil.copytree(reported, run)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"]["seed"] = config["seed_everything"] = seed
+        config["model"]["dropout_rate"] = dropout
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        file = run / "report/test/metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"accuracy": accuracy, "seed": seed}))
+        return str(run)
+
+    return make
+
+
+def test_seeds_are_averaged_and_other_options_told_apart(vary: Vary) -> None:
+    scores = (0.5, 0.6, 0.55)
+    runs = [vary(f"a{seed}", seed, accuracy=score) for seed, score in enumerate(scores)]
+    main(["report", *runs, vary("b", 0, dropout=0.2, accuracy=0.7)])
+    found = json.loads(Path("comparison/comparison.json").read_text())
+    assert found["options"] == {"model.dropout_rate": {"a0": 0.5, "a1": 0.5, "a2": 0.5, "b": 0.2}}
+    seeds, other = found["groups"]["test"]
+    assert seeds["runs"] == ["a0", "a1", "a2"]
+    assert seeds["mean_and_sd"]["accuracy"] == pytest.approx([mean(scores), stdev(scores)])
+    assert other["mean_and_sd"]["accuracy"] == [0.7, None]
+    page = Path("comparison/index.html").read_text()
+    assert f"{mean(scores):.4f} ± {stdev(scores):.4f}" in page
+    assert "mean ± sd of 3 seeds" in page
+    assert "--model.dropout_rate" in page
+
+
+def test_models_are_tested_against_each_other_on_the_same_images_only(vary: Vary) -> None:
+    first, second = vary("a", 0), vary("b", 1)
+    third = vary("c", 2)
+    predictions = Path(second) / "report/test/predictions.csv"
+    header, *rows = predictions.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    classes = header.split(",")[6:]
+    for row in cells:  # right everywhere
+        row[6:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
+    predictions.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
+    other = Path(third) / "report/test/predictions.csv"
+    other.write_text(other.read_text().replace("test/happy/00.png", "test/happy/99.png"))
+    main(["report", first, second, third, "--output", "out"])
+    (test,) = json.loads(Path("out/comparison.json").read_text())["mcnemar"]["test"]
+    assert (test["first"], test["second"], test["ours"]) == ("a", "b", 0)
+    assert test["theirs"] == sum(row[1] != row[2] for row in cells)
+
+
+def test_a_run_given_twice_is_refused(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "given twice" in fails(capsys, 2, "report", str(reported), str(reported))

@@ -1,0 +1,177 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from emotion_lightning.cli import main
+from emotion_lightning.evaluation.measurement import calibration, figures
+from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.report.baseline import Baseline
+from emotion_lightning.report.measured import FACES, write_faces, write_metrics, write_predictions
+from emotion_lightning.report.page import write_report
+from tests.test_cli import fails
+
+CHARTS = ("confusion", "confusion_normalised", "classes", "roc", "precision_recall", "reliability")
+
+
+class Page(HTMLParser):
+    """What a browser would fetch, and how often each element occurs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
+
+
+def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
+    text = (reported / "report/index.html").read_text()
+    page = Page(text)
+    assert all(target.startswith(("#", "data:image/")) for target in page.fetched)
+    assert "@import" not in text
+    assert "url(#" in text  # clip paths, which are its own
+    assert not re.findall(r"url\([^#]", text)
+    assert "link" not in page.tags
+    assert page.tags.count("svg") == 2 * len(CHARTS) + 8
+
+
+def test_pictures_and_figures_lie_beside_it(reported: Path) -> None:
+    for split in ("val", "test"):
+        for name in CHARTS:
+            assert min(Image.open(reported / f"report/{split}_{name}.png").size) > 500
+    summary = json.loads((reported / "report/report.json").read_text())
+    metrics = json.loads((reported / "metrics.json").read_text())
+    assert {name: summary["measured"]["test"][name] for name in metrics} == metrics
+    assert summary["baseline"]["accuracy"] == 0.25  # that of the fit, though the test was not told
+    assert summary["history"]["val/accuracy"].keys() == {"0", "1", "2"}
+    scores = summary["history"]["val/f1_macro"]
+    assert scores[str(summary["best_epoch"])] == max(scores.values())
+    assert [start["epoch"] for start in summary["starts"]] == [0]
+    assert summary["starts"][0]["versions"]["torch"] == version("torch")
+
+
+def test_the_figures_stand_on_the_page(reported: Path) -> None:
+    text = (reported / "report/index.html").read_text()
+    metrics = json.loads((reported / "metrics.json").read_text())
+    low, high = metrics["intervals"]["f1_macro"]
+    for figure in (metrics["accuracy"], metrics["f1_macro"], metrics["loss"], low, high, metrics["calibration"]["ece"]):
+        assert f"{figure:.4f}" in text
+    assert "train, mixed" in text
+    assert "+ layer4" in text  # phases are marked
+    assert "baseline 0.25" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_hovering_shows_the_value_at_its_place(reported: Path) -> None:
+    text = (reported / "report/index.html").read_text()
+    accuracy = re.search(r'aria-label="accuracy" data-points="([^"]*)"', text)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)" role="img" aria-label="accuracy"', text)
+    assert accuracy is not None
+    assert box is not None
+    points = json.loads(accuracy[1].replace("&quot;", '"'))
+    history = json.loads((reported / "report/report.json").read_text())["history"]["val/accuracy"]
+    for epoch, value in history.items():
+        at_epoch = [point for point in points if point[2].startswith(f"epoch {epoch}\n")]
+        assert all(f"validation {value:.4g}" in point[2] for point in at_epoch)
+    assert all(0 < x < float(box[1]) and 0 < y < float(box[2]) for x, y, _ in points)
+    assert len(points) == 6  # of both lines at three epochs
+    assert points[0][0] < points[2][0] < points[4][0]  # from left to right
+    best, worst = (pick(points[1::2], key=lambda point: float(point[2].split()[-1])) for pick in (max, min))
+    assert best[1] <= worst[1]  # a page counts from its top
+
+
+def test_what_flatters_comes_first(reported: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reported, run)
+    shutil.rmtree(run / "report/test")
+    metrics = json.loads((run / "report/val/metrics.json").read_text())
+    metrics["flattery"] = ["The checkpoint was selected on the test set: all of it."]
+    write_metrics(run / "report/val", metrics)
+    text = write_report(run, Baseline()).read_text()
+    first = re.search(r"<body>\s*<p class=\"warning\">(.*?)</p>", text)
+    assert first is not None
+    assert first[1] == "Validation split: The checkpoint was selected on the test set: all of it."
+
+
+def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    classes = [evil, 'b"&']
+    outputs = Outputs(
+        torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).double(), torch.tensor([0, 1, 1]), torch.arange(3)
+    )
+    folder = tmp_path / "run/report/test"
+    about = {
+        "split": "test",
+        "data": evil,
+        "flattery": [evil],
+        "leaked": 0,
+        "leak_free": None,
+        "tta": "none",
+        "seed": 1,
+    }
+    about |= {
+        "calibration": calibration(outputs, 1.5) | {"fitted_with_tta": "none"},
+        "checkpoint": evil,
+        "versions": {},
+    }
+    write_metrics(folder, about | figures(outputs, classes))
+    write_predictions(folder, outputs, [evil, "x", "y"], classes, None)
+    face = {"gallery": "mistakes", "filepath": evil, "label": 1, "predicted": 0, "probability": 0.7, "loss": 1.3}
+    write_faces(folder, [face | {"picture": "data:image/jpeg;base64,", "heat": None}])
+    page = Page(write_report(tmp_path / "run", Baseline(0.5, 0.5)).read_text())
+    assert page.tags.count("script") == 1  # its own
+
+
+def test_the_command_writes_the_report_anew(reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "moved"
+    shutil.copytree(reported, run)  # neither data nor checkpoint is needed
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "report/index.html").read_text()
+    (run / "report/index.html").unlink()
+    main(["report", str(run)])
+    assert (run / "report/index.html").read_text().count("data:image/jpeg") == before.count("data:image/jpeg") > 20
+    main(["report", str(run), "--report.baseline_f1", "0.99"])
+    assert "yes, worse" in (run / "report/index.html").read_text()
+    capsys.readouterr()
+    assert "no such folder" in fails(capsys, 2, "report", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "nothing was measured" in fails(capsys, 1, "report", "empty")
+    (run / "report/val/metrics.json").write_text("{")
+    assert "val: metrics.json or predictions.csv is damaged" in fails(capsys, 1, "report", str(run))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--report.baseline_accuracy", "81.58"), "--report.baseline_accuracy 81.58 is not in [0, 1], such as 0.8158"),
+        (("--report.baseline_predictions", "none.csv"), "--report.baseline_predictions none.csv: no such file"),
+    ],
+)
+def test_a_wrong_baseline_is_refused(
+    reported: Path, option: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in fails(capsys, 2, "report", str(reported), *option)
+
+
+def test_faces_are_those_of_the_predictions(reported: Path) -> None:
+    faces = json.loads((reported / "report/test" / FACES).read_text())
+    galleries = {face["gallery"].split()[0] for face in faces}
+    assert galleries >= {"losses", "looked"}
+    classes = list(json.loads((reported / "metrics.json").read_text())["per_class"])
+    for face in faces:
+        assert face["filepath"].split("/")[:2] == ["test", classes[face["label"]]]
+        assert (face["heat"] is not None) == face["gallery"].startswith("looked")
+    mistakes = [face for face in faces if face["gallery"] == "mistakes"]
+    assert all(face["label"] != face["predicted"] for face in mistakes)
+    assert mistakes == sorted(mistakes, key=lambda face: -face["probability"])
