@@ -30,9 +30,11 @@ from emotion_lightning.callbacks import (
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.output import CHECKPOINTS, make_writable
+from emotion_lightning.output import CHECKPOINTS, make_writable, run_folder
 from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
+from emotion_lightning.report.run import Run
+from emotion_lightning.report.summary import summary
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
 from emotion_lightning.tools import audit, report
@@ -149,6 +151,9 @@ class EmotionCLI(LightningCLI):
         self.trainer.loggers = []  # the curves have this epoch already
         self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
         best = _relative(checkpoint.best_model_path)
+        run = run_folder(self.trainer)
+        if self.trainer.is_global_zero:
+            rank_zero_info(f"\n{run}\n{summary(Run(run))}")
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
             f"\nCheckpoint: {best}"

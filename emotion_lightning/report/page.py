@@ -16,6 +16,7 @@ from emotion_lightning.report.charts import Chart
 from emotion_lightning.report.history import History
 from emotion_lightning.report.measured import FOLDER, Measured
 from emotion_lightning.report.run import Run
+from emotion_lightning.report.summary import duration
 from emotion_lightning.report.svg import png, svg
 
 PAGE = "index.html"
@@ -79,7 +80,7 @@ def environment() -> Environment:
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
     made.globals["titles"] = TITLES
-    made.filters |= {"figure": _figure, "duration": _duration}
+    made.filters |= {"figure": _figure, "duration": duration}
     return made
 
 
@@ -144,8 +145,3 @@ def _slug(title: str) -> str:
 
 def _figure(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,35 @@
+"""A run in a few lines, for the terminal."""
+
+from collections.abc import Iterator
+
+from emotion_lightning.report.run import Run
+
+TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
+
+
+def summary(run: Run) -> str:
+    """Say what a run did, how long it took, and what its best checkpoint scored on each split that was measured."""
+    rows = list(_rows(run))
+    width = max(len(title) for title, _ in rows)
+    return "\n".join(f"  {title:<{width}}  {text}" for title, text in rows)
+
+
+def duration(seconds: float) -> str:
+    """Say a time as ``1 h 5 min``, ``5 min 20 s`` or ``20 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _rows(run: Run) -> Iterator[tuple[str, str]]:
+    epochs = len(run.history.get("val/loss", {}))
+    if run.best_epoch is not None:
+        yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
+    seconds = {part: sum(run.history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
+    if seconds["train"]:
+        yield "time", f"{duration(seconds['train'])} of training, {duration(seconds['val'])} of validation"
+    for split, measured in run.measured.items():
+        for name, title in TITLES.items():
+            value, interval = measured.metrics[name], measured.metrics["intervals"].get(name)
+            between = f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+            yield f"{split} {title}", "-" if value is None else f"{value:.4f}{between}"
