@@ -31,7 +31,8 @@ class Backbone(nn.Module):
     def __init__(self, name: str, weights: Path | None = None):
         super().__init__()
         self.body = create_backbone(name, weights)
-        self.num_features = int(self.body.num_features)  # type: ignore[arg-type]
+        # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
+        self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -76,3 +76,10 @@ def test_stochastic_depth_is_off_in_a_frozen_stage() -> None:
 def test_unknown_model_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"resnet500.*did you mean resnet50"):
         Backbone("resnet500")
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "test_mambaout", "vgg11_bn", "test_vit", "resnet50"])
+def test_features_are_as_many_as_are_said(name: str) -> None:
+    backbone = Backbone(name).eval()
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, 160, 160)).shape == (1, backbone.num_features)
