@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,22 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for index in range(size):
                 draw_face(name, seed=1, index=100 * offset + index, size=32).save(folder / f"{index:02d}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def reported(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained and tested, with its report."""
+    from emotion_lightning.cli import main
+    from tests.test_cli import RUN, TINY
+
+    quiet = ["--trainer.enable_progress_bar", "false"]
+    folder = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["emotion_lightning"])
+        main(["fit", "--data.root", str(faces), *TINY, *quiet, "--report.baseline_accuracy", "0.25"])
+        main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *quiet])
+    return folder / RUN
 
 
 class Lab:
