@@ -1,7 +1,6 @@
 """Test-time augmentation: an image is classified in several views, and their probabilities are averaged."""
 
 from collections.abc import Callable, Iterator
-from math import log
 from typing import Literal
 
 import torch
@@ -27,7 +26,7 @@ def average_views(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA
     if tta == "none":
         return classify(images).float()
     seen = torch.stack([classify(view).float().log_softmax(dim=1) for view in _views(images, tta)])
-    return seen.logsumexp(dim=0) - log(len(seen))  # the logarithm of the mean probability
+    return seen.logsumexp(dim=0)  # the logarithm of the mean probability, up to a constant
 
 
 def _views(images: Tensor, tta: TTA) -> Iterator[Tensor]:

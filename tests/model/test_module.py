@@ -130,3 +130,22 @@ def test_clipping_bounds_the_step(lab: Lab) -> None:
     lab.trainer(max_epochs=1, gradient_clip_val=0.01, callbacks=[Norms()]).fit(lab.model(), lab.data())
     assert max(norms) > 0.1
     assert min(norms) == pytest.approx(0.01, rel=0.01)
+
+
+def test_the_gradient_norm_is_that_before_clipping_and_leaves_out_steps_that_overflowed(lab: Lab) -> None:
+    model = lab.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    weight = next(model.parameters())
+    for value in (3.0, float("inf"), 5.0, float("nan")):
+        weight.grad = torch.zeros_like(weight)
+        weight.grad.view(-1)[0] = value
+        model.configure_gradient_clipping(optimizer, 1.0, "norm")
+        if value == 3.0:
+            assert weight.grad.norm().item() == pytest.approx(1.0, abs=1e-5)
+    assert model.gradient_norm.compute().item() == pytest.approx(4.0)
+    weight.grad = torch.full_like(weight, 9.0)
+    model.configure_gradient_clipping(optimizer, 0.5, "value")
+    assert weight.grad.max().item() == 0.5
+    weight.grad = torch.full_like(weight, 9.0)
+    model.configure_gradient_clipping(optimizer)
+    assert weight.grad.max().item() == 9.0

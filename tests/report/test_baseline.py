@@ -49,6 +49,8 @@ def test_predictions_are_compared_image_by_image(tmp_path: Path) -> None:
     assert accuracy["p"] == pytest.approx(binomtest(25, 65).pvalue)
     assert accuracy["significant"] == (accuracy["p"] < 0.05)
     assert f1["interval"][0] < f1["difference"] < f1["interval"][1]
+    (worse, _) = Baseline(predictions=said(195, tmp_path / "d.csv")).compare(ours)  # wrong on the first 5
+    assert (worse["p"], worse["significant"]) == (pytest.approx(binomtest(5, 45).pvalue), True)
     (same, _) = Baseline(predictions=said(200, tmp_path / "c.csv")).compare(measured(200, tmp_path))
     assert (same["difference"], same["p"], same["significant"]) == (0, 1, False)
 
