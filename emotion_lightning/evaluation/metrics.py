@@ -43,6 +43,31 @@ class EpochScores(Metric):
         return confusion, self.loss_sum.item() / max(int(confusion.sum()), 1)
 
 
+class FiniteMean(Metric):
+    """Mean of the finite values among those given, without waiting for the device; 0 if there are none.
+
+    torchmetrics' own mean either looks at every value or, told not to, leaves its weights out of account.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor) -> None:
+        """Add a value ``()``."""
+        self.total += value.nan_to_num(0.0, 0.0, 0.0)
+        self.count += value.isfinite()
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return self.total / self.count.clamp(min=1)
+
+
 def accuracy_and_f1(confusion: Tensor) -> dict[str, float]:
     """Accuracy, macro F1 and weighted F1 of a confusion matrix; a class never seen nor predicted has F1 0."""
     return {name: value.item() for name, value in headline(confusion).items()}

@@ -10,11 +10,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.calibration import fit_temperature
-from emotion_lightning.evaluation.metrics import PADDING, EpochScores, logged_scores
+from emotion_lightning.evaluation.metrics import PADDING, EpochScores, FiniteMean, logged_scores
 from emotion_lightning.evaluation.outputs import EpochOutputs
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.head import EnhancedClassifier
@@ -88,7 +87,7 @@ class EmotionClassifier(LightningModule):
         self.val_scores = EpochScores(len(class_names))
         self.test_scores = EpochScores(len(class_names))
         self.val_outputs, self.test_outputs = EpochOutputs(), EpochOutputs()
-        self.gradient_norm = MeanMetric(nan_strategy="disable")
+        self.gradient_norm = FiniteMean()
         self.temperature = 1.0
         self.temperature_tta: str = tta
         self.logit_adjustment: Tensor
@@ -169,8 +168,7 @@ class EmotionClassifier(LightningModule):
         """
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        # a scaler leaves out steps whose gradients overflowed; so does the mean, without a look at the device
-        self.gradient_norm.update(norm.nan_to_num(0.0, 0.0, 0.0), norm.isfinite().float())
+        self.gradient_norm.update(norm)  # a step whose gradients overflowed is not taken, and does not count
         if gradient_clip_val and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         elif gradient_clip_val:
