@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from emotion_lightning.cli import COMMANDS, main
 from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.report.history import read_history
 from emotion_lightning.schedule import STAGES
 
 TINY = [
@@ -411,3 +412,31 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert meaning in " ".join(capsys.readouterr().out.split())
+
+
+def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--model.tta", "flip", *QUIET])
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    assert (metrics["tta"], metrics["calibration"]["fitted_with_tta"]) == ("flip", "none")
+    said = fails(capsys, 2, "fit", "--ckpt_path", str(trained / "last.ckpt"), "--model.tta", "flip", *QUIET)
+    assert "--model.tta flip contradicts the checkpoint" in said
+
+
+def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(faces: Path, trained: Path) -> None:
+    main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
+    assert [start["epoch"] for start in json.loads((RUN / "starts.json").read_text())] == [0, 1]
+    accuracy = read_history(RUN)["val/accuracy"]
+    assert list(accuracy) == [0, 1, 2]
+    events = EventAccumulator(str(RUN))
+    events.Reload()
+    assert len({event.step for event in events.Scalars("val/loss")}) == 3  # the best was measured, and not logged
+
+
+def test_a_validation_of_a_checkpoint_is_measured_like_a_test(trained: Path) -> None:
+    before = json.loads((RUN / "report/val/metrics.json").read_text())
+    shutil.rmtree(RUN / "report")
+    main(["validate", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    after = json.loads((RUN / "report/val/metrics.json").read_text())
+    assert {**before, "checkpoint": ""} == {**after, "checkpoint": ""}
