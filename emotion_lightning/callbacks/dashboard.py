@@ -34,10 +34,11 @@ SCORES = ("val/accuracy", MONITOR, "val/loss")
 class Dashboard(Callback):
     """Shows a run in TensorBoard, and changes nothing about it; without a TensorBoardLogger it does nothing.
 
-    At the start: the grouped charts, the configuration and the data audit. When stages are unfrozen or augmentation
-    changes: a batch as the network sees it, and mixed images with their labels. Every few epochs, at the end of each
-    such phase and of the run: confusion matrices, the most confident mistakes, Grad-CAM, precision-recall curves and
-    the classification report. At the end: the options with the scores of the best epoch.
+    At the start: the grouped charts, the configuration and the data audit. When a phase begins, as stages are unfrozen
+    or augmentation changes: a batch as the network sees it, and mixed images with their labels. Every few epochs, at
+    the end of each phase of several epochs and of the run: confusion matrices, the most confident mistakes, Grad-CAM,
+    precision-recall curves and the classification report. At the end: the options with the scores of the best epoch.
+    In a list of callbacks it belongs behind EMA.
 
     Args:
         every_n_epochs: Draw every so many epochs; 0 leaves out all pictures, curves and reports.
@@ -103,7 +104,7 @@ class Dashboard(Callback):
         scores = {f"score/{name}": value for name, value in self.best.items()}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(compared_options(trainer, pl_module), scores, trainer.global_step)
+                logger.log_hyperparams(compared_options(trainer, pl_module), scores, trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Save the scores of the best epoch."""
@@ -119,11 +120,10 @@ class Dashboard(Callback):
 
     def _is_due(self, trainer: Trainer) -> bool:
         epoch = trainer.current_epoch
-        return self.every_n_epochs > 0 and (
-            (epoch + 1) % self.every_n_epochs == 0
-            or epoch + 1 == trainer.max_epochs
-            or _phase(trainer, epoch) != _phase(trainer, epoch + 1)
-        )
+        if self.every_n_epochs == 0:
+            return False
+        ends_phase = _phase(trainer, epoch) != _phase(trainer, epoch + 1) and not self._begins_phase(trainer)
+        return (epoch + 1) % self.every_n_epochs == 0 or epoch + 1 == trainer.max_epochs or ends_phase
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._undrawn = False

@@ -10,7 +10,7 @@ from torch import Tensor
 Picture = NDArray[np.uint8]
 """RGB picture ``(height, width, 3)``."""
 
-SIDE, LINE, GAP = 144, 18, 8
+SIDE, LINE, GAP = 128, 20, 8
 """Side of an image, height of a line of its caption and what is left free between images, in pixels."""
 
 
@@ -18,7 +18,7 @@ def contact_sheet(images: Tensor, captions: Sequence[str], columns: int = 4) -> 
     """Put images in rows, each above its caption, on white.
 
     Args:
-        images: RGB ``(N, 3, H, W)`` uint8, H = W and N at least 1; each is shown with 144 pixels a side.
+        images: RGB ``(N, 3, H, W)`` uint8, H = W and N at least 1; each is shown with 128 pixels a side.
         captions: Text of each image, of one or several lines.
         columns: Images in a row.
     """

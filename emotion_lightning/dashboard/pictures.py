@@ -17,6 +17,9 @@ from emotion_lightning.report.charts import confusion_matrix
 SHOWN = 16
 """Most images on a sheet."""
 
+MIXED = 8
+"""Most mixed images on a sheet."""
+
 EXPLAINED = 2
 """Faces of each class with a heat map."""
 
@@ -33,9 +36,9 @@ def batch_as_seen(images: Tensor, labels: Tensor, class_names: Sequence[str]) ->
 
 def mixed_batch(images: Tensor, mixed: MixedLabels, class_names: Sequence[str]) -> Picture:
     """Show mixed, normalised images ``(B, 3, H, W)`` with both labels and their weights."""
-    pairs = zip(mixed.labels[:SHOWN].tolist(), mixed.partners[:SHOWN].tolist(), strict=True)
+    pairs = zip(mixed.labels[:MIXED].tolist(), mixed.partners[:MIXED].tolist(), strict=True)
     captions = [mixed_caption(class_names[first], class_names[second], mixed.weight) for first, second in pairs]
-    return contact_sheet(unnormalise(images[:SHOWN]), captions)
+    return contact_sheet(unnormalise(images[:MIXED]), captions)
 
 
 def mixed_caption(first: str, second: str, weight: float) -> str:
