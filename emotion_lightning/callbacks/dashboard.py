@@ -57,11 +57,10 @@ class Dashboard(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before training."""
+        file, step = output_folder(trainer) / "config.yaml", trainer.global_step  # asks all ranks
         for writer in _writers(trainer):
-            step = trainer.global_step
-            writer.add_custom_scalars(layout(pl_module.hparams["class_names"], pl_module.device.type == "cuda"))
-            options = compared_options(trainer, pl_module)
-            writer.add_text("config", text.configuration(output_folder(trainer) / "config.yaml", options), step)
+            writer.add_custom_scalars(layout(_names(pl_module), pl_module.device.type == "cuda"))
+            writer.add_text("config", text.configuration(file, compared_options(trainer, pl_module)), step)
             writer.add_text("data_audit", text.data_audit(getattr(trainer, "datamodule", None)), step)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -11,7 +11,8 @@ from emotion_lightning.callbacks.unfreeze import Unfreeze
 LEFT_OUT = (
     "model.class_names",  # too long for a table
     *("model.seed", "data.finetune_epoch"),  # these follow from other options
-    *("data.num_workers", "data.cache_gb"),  # and these change nothing that is learnt
+    # and these change nothing that is learnt
+    *("data.num_workers", "data.cache_gb", "data.format", "data.splits", "data.test_split", "data.unreadable"),
 )
 
 

@@ -1,5 +1,8 @@
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +24,50 @@ from emotion_lightning.run_config import KEY, checkpoint_config, refuse_contradi
 from tests.conftest import CLASSES, Lab
 from tests.test_resume import assert_equal
 
+SCRIPT = """
+import sys
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from emotion_lightning.callbacks import EMA, Checkpoint, Dashboard, EarlyStopping, Timing, Unfreeze
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.model.module import EmotionClassifier
+
+root, output = sys.argv[1:]
+torch.manual_seed(0)
+data = EmotionDataModule(root=root, image_size=32, batch_size=4, num_workers=0, finetune_epoch=1)
+model = EmotionClassifier(data.class_names, backbone="test_resnet", pretrained=False, hidden_features=16)
+trainer = Trainer(
+    accelerator="cpu", devices=2, strategy="ddp_find_unused_parameters_true", max_epochs=9, limit_val_batches=1,
+    logger=TensorBoardLogger(output, name="", version=""), enable_progress_bar=False, enable_model_summary=False,
+    callbacks=[Unfreeze({0: "classifier_only", 1: "all"}), EMA(0.9), EarlyStopping(1), Checkpoint(), Timing(),
+               Dashboard(2)],
+)
+trainer.fit(model, data)
+print("epochs", trainer.current_epoch)
+"""
 BATCHES = 6  # of an epoch
-SEED = 43  # both kinds of mixing occur in the first epoch of both phases
-SCHEDULE = {0: "classifier_only", 2: "all_layers"}
+SEED = 43  # both kinds of mixing occur in the first epoch of every phase
+SCHEDULE = {0: "classifier_only", 2: "layer4", 3: "all_layers"}  # phases of two epochs, one and the rest
 DRAWN = ("confusion/images", "confusion/share_of_true_class", "validation/confident_mistakes", "validation/grad_cam")
 
 
 def fit(lab: Lab, folder: str = "run", every_n_epochs: int | None = 5, **options: Any) -> Trainer:
     """Train a little; with ``every_n_epochs`` None, without a dashboard."""
-    callbacks = [Unfreeze(SCHEDULE), EMA(0.9), EarlyStopping(patience=options.pop("patience", 9)), Checkpoint(1)]
-    callbacks += [Timing()] + ([] if every_n_epochs is None else [Dashboard(every_n_epochs)])
+    callbacks = [
+        Unfreeze(SCHEDULE),
+        EMA(0.9),
+        EarlyStopping(patience=options.pop("patience", 9)),
+        Checkpoint(1),
+        Timing(),
+    ]
+    dashboard = [] if every_n_epochs is None else [Dashboard(every_n_epochs)]
+    callbacks = dashboard + callbacks if options.pop("in_front", False) else callbacks + dashboard
     ckpt_path = options.pop("ckpt_path", None)
     logger = TensorBoardLogger(lab.folder / folder, name="", version="", default_hp_metric=False)
-    trainer = lab.trainer(folder, **{"logger": logger, "callbacks": callbacks, "max_epochs": 7} | options)
+    trainer = lab.trainer(
+        folder, **{"logger": logger, "callbacks": callbacks, "max_epochs": 7, "log_every_n_steps": 1} | options
+    )
     trainer.fit(lab.model(mix_prob=0.9, seed=SEED), lab.data(finetune_epoch=2, seed=SEED), ckpt_path=ckpt_path)
     return trainer
 
@@ -62,7 +96,7 @@ def hparams(events: EventAccumulator) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def whole(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run of seven epochs in two phases."""
+    """Folder of a run of seven epochs."""
     lab = Lab(faces, tmp_path_factory.mktemp("whole"))
     fit(lab)
     return lab.folder / "run"
@@ -75,10 +109,9 @@ def test_each_thing_is_drawn_when_it_is_time(whole: Path) -> None:
     assert all(steps(events, f"pr/{name}") == ends for name in CLASSES)
     assert steps(events, "classification_report/text_summary") == ends
     assert {event.step for event in events.Scalars("val/loss")} > set(ends)
-    assert steps(events, "batch/as_seen") == [0, 2 * BATCHES]
+    assert steps(events, "batch/as_seen") == [0, 2 * BATCHES, 3 * BATCHES]
     for method in ("mixup", "cutmix"):
-        first, second = steps(events, f"batch/{method}")
-        assert 0 <= first < BATCHES <= 2 * BATCHES <= second < 3 * BATCHES
+        assert [step // BATCHES for step in steps(events, f"batch/{method}")] == [0, 2, 3]
 
 
 def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> None:
@@ -119,7 +152,7 @@ def test_the_table_of_runs_has_the_options_and_the_scores_of_the_best_epoch(whol
     assert options["data.batch_size"] == 8
     assert options["data.merge"] == "none"  # there, or the column would be lacking in a run that merges
     assert options["ema.decay"] == 0.9
-    assert options["unfreeze.schedule"] == "{0: 'classifier', 2: 'stem'}"
+    assert options["unfreeze.schedule"] == "{0: 'classifier', 2: 'layer4', 3: 'stem'}"
     assert options["trainer.max_epochs"] == 7
     assert options["trainer.precision"] == "32-true"
     assert "score/best_epoch" not in (whole / "hparams.yaml").read_text()
@@ -216,10 +249,17 @@ def test_heat_maps_are_those_of_the_averaged_weights(lab: Lab, monkeypatch: pyte
         explained.append({name: value.clone() for name, value in model.state_dict().items()})
 
     monkeypatch.setattr(pictures, "heat_maps", noted)
-    trainer = fit(lab, patience=patience, limit_val_batches=1)
+    trainer = fit(lab, patience=patience, limit_val_batches=1, in_front=patience == 9)
     last = torch.load(lab.folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert (trainer.current_epoch < 7) == (patience == 1)
     assert_equal(dict(last["state_dict"]), explained[-1])
+
+
+def test_validations_within_an_epoch_draw_nothing(lab: Lab) -> None:
+    fit(lab, every_n_epochs=1, max_epochs=1, val_check_interval=0.5)
+    events = read(lab.folder / "run")
+    assert len(events.Scalars("val/loss")) == 2
+    assert steps(events, "confusion/images") == [BATCHES - 1]
 
 
 def test_zero_epochs_leaves_out_pictures_and_keeps_the_table(lab: Lab) -> None:
@@ -241,6 +281,23 @@ def test_nothing_is_drawn_without_tensorboard(lab: Lab, monkeypatch: pytest.Monk
     options = {"fast_dev_run": True} if logger is None else {"logger": logger}
     fit(lab, every_n_epochs=1, max_epochs=1, **options)
     assert not list(lab.folder.rglob("events.*"))
+
+
+@pytest.mark.slow
+def test_two_processes_draw_once_and_wait_for_nobody(faces: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PL_", "LOCAL_RANK"))}
+    done = subprocess.run(
+        [sys.executable, str(script), str(faces), str(tmp_path)],
+        capture_output=True, text=True, timeout=300, check=False, env=environment | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    epochs = int(re.findall("epochs ([0-9]+)", done.stdout)[0])
+    assert epochs < 9  # stopped early
+    (file,) = tmp_path.glob("events.*")
+    ends = [6 * epoch - 1 for epoch in range(1, epochs + 1) if epoch % 2 == 0 or epoch == epochs]
+    assert {tag: steps(read(file), tag) for tag in DRAWN[:2]} == dict.fromkeys(DRAWN[:2], ends)
 
 
 def test_a_negative_number_of_epochs_is_refused() -> None:
