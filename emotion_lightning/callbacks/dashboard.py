@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.options import compared_options
@@ -136,7 +137,10 @@ class Dashboard(Callback):
             _show(trainer, tag, pictures.confusion(outputs, names, normalised), step)
         if faces := getattr(getattr(trainer, "datamodule", None), "faces", None):
             _show(trainer, "validation/confident_mistakes", pictures.mistakes(outputs, faces, names), step)
-            _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, faces, names), step)
+            try:
+                _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, faces, names), step)
+            except UsageError as error:  # of a backbone without stages; no reason to end a run
+                rank_zero_info(f"No heat maps: {error}")
         for writer in _writers(trainer):
             _write_curves(writer, outputs, names, step)
             report = classification_report(outputs.confusion, names)

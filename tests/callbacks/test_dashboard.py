@@ -255,6 +255,26 @@ def test_heat_maps_are_those_of_the_averaged_weights(lab: Lab, monkeypatch: pyte
     assert_equal(dict(last["state_dict"]), explained[-1])
 
 
+def test_a_backbone_that_grad_cam_cannot_explain_trains_all_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise UsageError("no stage")
+
+    monkeypatch.setattr(pictures, "heat_maps", refuse)
+    fit(lab, max_epochs=1)
+    events = read(lab.folder / "run")
+    assert steps(events, "validation/grad_cam") == []
+    assert steps(events, "classification_report/text_summary") == [BATCHES - 1]
+
+
+def test_a_run_whose_weights_are_no_longer_numbers_is_drawn(lab: Lab) -> None:
+    model = lab.model()
+    for parameter in model.classifier.parameters():
+        torch.nn.init.constant_(parameter, float("nan"))
+    logger = TensorBoardLogger(lab.folder / "run", name="", version="")
+    lab.trainer(logger=logger, callbacks=[Dashboard(1)], max_epochs=1).fit(model, lab.data())
+    assert steps(read(lab.folder / "run"), "validation/grad_cam") == [BATCHES - 1]
+
+
 def test_validations_within_an_epoch_draw_nothing(lab: Lab) -> None:
     fit(lab, every_n_epochs=1, max_epochs=1, val_check_interval=0.5)
     events = read(lab.folder / "run")
