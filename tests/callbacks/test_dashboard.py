@@ -162,6 +162,7 @@ def test_the_table_of_runs_has_the_options_and_the_scores_of_the_best_epoch(whol
 def test_texts_say_what_was_run_on_what_and_how_well(whole: Path) -> None:
     events = read(whole)
     assert "    model.backbone: test_resnet" in words(events, "config").splitlines()
+    assert steps(events, "config/text_summary") == [0]
     assert "nothing found" in words(events, "data_audit") or "copy in" in words(events, "data_audit")
     assert all(line.startswith("    ") for line in words(events, "classification_report").splitlines())
     assert "macro avg" in words(events, "classification_report")
