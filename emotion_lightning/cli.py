@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from emotion_lightning.callbacks import (
     EMA,
     Checkpoint,
+    Dashboard,
     EarlyStopping,
     EpochLine,
     Predictions,
@@ -81,6 +82,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(EMA, "ema")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
         parser.add_lightning_class_args(Predictions, "predictions")
         parser.add_lightning_class_args(Report, "report")
         parser.link_arguments("data.seed", "seed_everything")

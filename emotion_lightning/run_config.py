@@ -19,6 +19,8 @@ STARTS = "starts.json"
 """File that tells where a run comes from, with an entry for each time that it was started or resumed."""
 
 CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint")
+SHOWING = ("dashboard",)
+"""Option groups that a resume takes up as well, but may change."""
 
 # What must be as it was, for the numbers to be those of the checkpoint's run.
 MODEL = ("model",)
@@ -90,7 +92,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
             trainer.pop("default_root_dir", None)
         return {"model": model, "data": data, "trainer": trainer} | {
-            name: saved[name] for name in CALLBACKS if name in saved
+            name: saved[name] for name in (*CALLBACKS, *SHOWING) if name in saved
         }
     if subcommand == "predict":  # never the training images unless they are asked for
         data["root"] = data["splits"] = None

@@ -1,6 +1,7 @@
 """The recipe's callbacks; each works with a plain ``Trainer`` as well."""
 
 from emotion_lightning.callbacks.checkpoint import Checkpoint
+from emotion_lightning.callbacks.dashboard import Dashboard
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_line import EpochLine
@@ -10,4 +11,15 @@ from emotion_lightning.callbacks.results import Results
 from emotion_lightning.callbacks.timing import Timing
 from emotion_lightning.callbacks.unfreeze import Unfreeze
 
-__all__ = ["EMA", "Checkpoint", "EarlyStopping", "EpochLine", "Predictions", "Report", "Results", "Timing", "Unfreeze"]
+__all__ = [
+    "EMA",
+    "Checkpoint",
+    "Dashboard",
+    "EarlyStopping",
+    "EpochLine",
+    "Predictions",
+    "Report",
+    "Results",
+    "Timing",
+    "Unfreeze",
+]

@@ -95,6 +95,12 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
+def unnormalise(images: Tensor) -> Tensor:
+    """Turn normalised images ``(B, 3, H, W)`` into pictures to look at, uint8 of the same shape."""
+    mean, std = (_constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
 @lru_cache
 def _constant(values: tuple[float, ...] | tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)  # once per device: sending it anew would wait for the device

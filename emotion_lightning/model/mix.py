@@ -10,11 +10,15 @@ from torch import Tensor
 
 
 class MixedLabels(NamedTuple):
-    """Two labels for each image: ``labels`` with ``weight`` in [0, 1], ``partners`` with the rest."""
+    """Two labels for each image: ``labels`` with ``weight`` in [0, 1], ``partners`` with the rest.
+
+    ``method`` is mixup, cutmix or none.
+    """
 
     labels: Tensor
     partners: Tensor
     weight: float = 1.0
+    method: str = "none"
 
     @property
     def dominant(self) -> Tensor:
@@ -50,15 +54,16 @@ class Mixing:
         All is drawn on the host from ``seed``, so that nothing waits for the device.
         """
         rng = random.Random(seed)
-        methods = [method for method, alpha in ((_mixup, self.mixup_alpha), (_cutmix, self.cutmix_alpha)) if alpha > 0]
+        alphas = {"mixup": self.mixup_alpha, "cutmix": self.cutmix_alpha}
+        methods = [method for method, alpha in alphas.items() if alpha > 0]
         if not methods or rng.random() >= self.prob:
             return images, MixedLabels(labels, labels)
         method = rng.choice(methods)
-        alpha = self.mixup_alpha if method is _mixup else self.cutmix_alpha
+        mix, alpha = METHODS[method], alphas[method]
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
         order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
-        mixed, weight = method(images, images[order], rng.betavariate(alpha, alpha), rng)
-        return mixed, MixedLabels(labels, labels[order], weight)
+        mixed, weight = mix(images, images[order], rng.betavariate(alpha, alpha), rng)
+        return mixed, MixedLabels(labels, labels[order], weight, method)
 
 
 def _mixup(images: Tensor, partners: Tensor, weight: float, rng: random.Random) -> tuple[Tensor, float]:
@@ -79,3 +84,6 @@ def _cutmix(images: Tensor, partners: Tensor, weight: float, rng: random.Random)
 def _interval(rng: random.Random, length: int, fraction: float) -> tuple[int, int]:
     centre, half = rng.randrange(length), int(length * fraction) // 2
     return max(centre - half, 0), min(centre + half, length)
+
+
+METHODS = {"mixup": _mixup, "cutmix": _cutmix}

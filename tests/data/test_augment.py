@@ -4,7 +4,18 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 
-from emotion_lightning.data.augment import DRAWS, LUMA, PHASES, Phase, augment, draw, normalise, stored_size, uniforms
+from emotion_lightning.data.augment import (
+    DRAWS,
+    LUMA,
+    PHASES,
+    Phase,
+    augment,
+    draw,
+    normalise,
+    stored_size,
+    uniforms,
+    unnormalise,
+)
 
 STILL = Phase(resize=1.0, flip=0.0)
 MIDDLE = torch.full((1, len(DRAWS)), 0.5)
@@ -155,3 +166,9 @@ def test_draws_are_uniform_and_unrelated() -> None:
     assert related.fill_diagonal_(0).abs().max() < 0.035
     next_epoch = uniforms(torch.arange(20_000), seed=2**62 + 12346, count=20)
     assert torch.corrcoef(torch.stack([drawn.flatten(), next_epoch.flatten()]))[0, 1].abs() < 0.01
+
+
+def test_unnormalise_gives_back_the_pictures() -> None:
+    pictures = torch.arange(256, dtype=torch.uint8).expand(2, 3, 256)[..., None]
+    assert torch.equal(unnormalise(normalise(pictures.float() / 255)), pictures)
+    assert unnormalise(torch.full((1, 3, 2, 2), 99.0)).unique().tolist() == [255]

@@ -1,0 +1,1 @@
+"""What TensorBoard shows of a run besides its figures; the callback ``Dashboard`` says when."""
