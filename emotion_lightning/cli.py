@@ -130,7 +130,7 @@ class EmotionCLI(LightningCLI):
         given = self.config_init[self.subcommand].trainer
         kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
         if given.logger is None or given.logger is True:
-            logs = self.subcommand == "fit" and self.flag is None
+            logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
             kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
         single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
         if given.strategy in ("auto", "ddp") and not single:

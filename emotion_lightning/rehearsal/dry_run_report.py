@@ -77,8 +77,8 @@ def _summary(run: DryRun, hparams: Mapping[str, Any]) -> str:
             f"Validation: {plan.val_batches:,} batches in {duration(run.validation_seconds)}, {plan.validations} times",
             f"Expected time: {duration(run.seconds)}, of which {duration(training)} training and "
             f"{duration(run.seconds - training)} validation.",
-            "This is an estimate: the start, checkpoints and logging come on top, and early stopping may end the run "
-            "sooner.",
+            "This is an estimate: the start, checkpoints and logging come on top, and early stopping may",
+            "end the run sooner.",
         ]
     )
 

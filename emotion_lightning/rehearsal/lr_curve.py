@@ -49,7 +49,8 @@ def smooth(losses: Sequence[float], reference: Sequence[float]) -> NDArray[np.fl
 def suggest(rates: Sequence[float], losses: Sequence[float], reference: Sequence[float]) -> float | None:
     """Rate at which the smoothed loss falls most steeply over the logarithm of the rate.
 
-    ``None`` if it never falls clearly: by no more than 1 %, or than the losses scatter about it up to its lowest point.
+    ``None`` if it never falls clearly below what it is without learning: by 1 %, and by 1.5 times what the
+    losses scatter about it up to its lowest point.
     """
     smoothed = smooth(losses, reference)
     best = int(smoothed.argmin())
@@ -57,6 +58,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float], reference: Sequence
         return None
     descent = smoothed[: best + 1]
     scatter = np.std(np.subtract(losses, reference)[: best + 1] - descent)
-    if descent.max() - descent[best] <= max(scatter, 0.01 * descent.max()):
+    unlearned = np.mean(reference)
+    if unlearned - descent[best] <= max(1.5 * scatter, 0.01 * unlearned):
         return None
     return float(rates[int(np.gradient(descent, np.log(rates[: best + 1])).argmin())])

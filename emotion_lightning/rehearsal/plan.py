@@ -63,12 +63,12 @@ class Plan:
 
     @property
     def validations(self) -> int:
-        """Validations of the whole run."""
+        """Validations of the whole run; an epoch that ``--trainer.max_steps`` cuts short has none."""
         if self.val_batches == 0:
             return 0
         if self.validate_every is None:
             return self.steps * self.accumulated // self.val_check_batch
-        return self.epochs // self.validate_every * (self.batches // self.val_check_batch)
+        return self.steps // self.steps_per_epoch // self.validate_every * (self.batches // self.val_check_batch)
 
     def phases(self, schedule: Mapping[int, str]) -> list[Phase]:
         """Phases of a parsed ``schedule`` that the run reaches."""
