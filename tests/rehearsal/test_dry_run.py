@@ -1,11 +1,15 @@
 from collections.abc import Iterator
 
 import pytest
+from lightning.pytorch import LightningModule, Trainer
 
+from emotion_lightning.callbacks import EMA, Unfreeze
+from emotion_lightning.rehearsal import dry_run as dry_run_module
 from emotion_lightning.rehearsal import stopwatch
 from emotion_lightning.rehearsal.dry_run import DryRun, dry_run
 from emotion_lightning.rehearsal.dry_run_report import duration, report
 from emotion_lightning.rehearsal.stopwatch import Lap
+from emotion_lightning.schedule import augmentation_phase
 from tests.conftest import SCHEDULE, Lab
 
 
@@ -57,6 +61,26 @@ def test_the_expected_time_grows_with_the_epochs(lab: Lab, monkeypatch: pytest.M
         assert run.validation_seconds == 1.0
         assert run.seconds == pytest.approx(epochs * 6 / 4 + epochs)
         assert [cost.images_per_second for cost in run.costs] == pytest.approx([8 * 4] * 3)
+
+
+def test_each_phase_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[tuple[str, ...], int]] = []
+
+    class Watched(stopwatch.Stopwatch):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            super().on_train_epoch_end(trainer, pl_module)
+            assert [type(callback) for callback in trainer.callbacks] == [Unfreeze, EMA, Watched]
+            stages = pl_module.stage_parameters()
+            trains = tuple(stage for stage, parameters in stages.items() if parameters[0].requires_grad)
+            phase = augmentation_phase(trainer.current_epoch, trainer.datamodule.finetune_epoch)
+            trained.append((trains, phase))
+
+    monkeypatch.setattr(dry_run_module, "Stopwatch", Watched)
+    options = {"accelerator": "cpu", "max_epochs": 50, "gradient_clip_val": 1.0}
+    schedule = {0: "classifier_only", 7: "classifier", 20: "layer4", 30: "all", 60: "all"}
+    found = dry_run(lab.model(), lab.data(finetune_epoch=20), options, schedule, 0.9)
+    assert trained == [(cost.phase.stages, cost.augmentation) for cost in found.costs]
+    assert [augmentation for _, augmentation in trained] == [1, 1, 2, 2]
 
 
 def test_the_report_fits_a_terminal_and_says_it_is_an_estimate(lab: Lab) -> None:

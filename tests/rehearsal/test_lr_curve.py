@@ -55,6 +55,7 @@ def test_smoothing_does_not_lag_and_keeps_the_level() -> None:
     smoothed = smooth(list(reference + line), list(reference))
     assert smoothed[50] - reference.mean() == pytest.approx(line[50], abs=1e-6)
     assert smooth([3.0] * 5, [2.0] * 5) == pytest.approx([3.0] * 5)  # bias-corrected at both ends
+    assert smooth([3.0, 3.0, float("nan"), 3.0, float("inf")], [2.0] * 5) == pytest.approx([3.0] * 5)
 
 
 def test_a_loss_several_times_its_best_has_diverged_and_a_single_high_one_has_not() -> None:
