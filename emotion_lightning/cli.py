@@ -34,6 +34,10 @@ from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.output import CHECKPOINTS, make_writable, run_folder
 from emotion_lightning.parser import EmotionParser
 from emotion_lightning.precision import resolve_precision
+from emotion_lightning.rehearsal.dry_run import dry_run
+from emotion_lightning.rehearsal.dry_run_report import tables
+from emotion_lightning.rehearsal.flags import given_flag
+from emotion_lightning.rehearsal.lr_find import lr_find
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
 from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
@@ -100,6 +104,7 @@ class EmotionCLI(LightningCLI):
             raise UsageError(f"put {subcommand} first and its options behind it, not {args[0]}")
         if not 0 <= (seed := self.config[subcommand].data.seed) < 2**32:
             raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
+        self.flag = given_flag(self.config[subcommand])
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
             if quiet != args:
@@ -132,16 +137,33 @@ class EmotionCLI(LightningCLI):
         given = self.config_init[self.subcommand].trainer
         kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
         if given.logger is None or given.logger is True:
-            kwargs["logger"] = self._logger(given.default_root_dir) if self.subcommand == "fit" else False
+            logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
+            kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
         single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
         if given.strategy in ("auto", "ddp") and not single:
             kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
+        self.trainer_options = {**given, **kwargs}
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         """Look at the data before other processes are started, which would wait for it, and before a folder is made."""
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.datamodule.check("fit")
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, or by a flag only try the run out."""
+        if self.flag is None:
+            self.trainer.fit(**kwargs)
+            return
+        given = self.config[self.subcommand]
+        schedule, options = given.unfreeze.schedule, self.trainer_options
+        if self.flag == "lr_find":
+            text = lr_find(self.model, self.datamodule, options, schedule)
+        else:
+            run = dry_run(self.model, self.datamodule, options, schedule, given.ema.decay)
+            text = tables(run, self.model.hparams, options["precision"])
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(text)
 
     def after_fit(self) -> None:
         """Say what came of the run, and what to do next."""

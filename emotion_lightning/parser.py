@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from emotion_lightning.rehearsal.flags import add_flags
+
 LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
 
@@ -33,6 +35,8 @@ class EmotionParser(LightningArgumentParser):
             action.help = HELP.get(action.dest, action.help)
         if args[1:2] in (("validate",), ("test",)):
             self.set_defaults({"verbose": False})  # the classification report says it better
+        if args[1:2] == ("fit",):
+            add_flags(self)
         return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

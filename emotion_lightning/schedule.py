@@ -1,6 +1,8 @@
 """What trains when: pure functions of the epoch, so that neither a resume nor a worker can miss a change."""
 
 from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
 
 from emotion_lightning.errors import UsageError
 
@@ -58,3 +60,17 @@ def finetune_epoch(schedule: Mapping[int, str]) -> int | None:
 def augmentation_phase(epoch: int, finetune_epoch: int | None) -> int:
     """Phase 1 (conservative) until fine-tuning starts, phase 2 (aggressive) from then on."""
     return 2 if finetune_epoch is not None and epoch >= finetune_epoch else 1
+
+
+class Phase(NamedTuple):
+    """Epochs from ``start`` to before ``end`` in which ``stages`` train."""
+
+    start: int
+    end: int
+    stages: tuple[str, ...]
+
+
+def phases(schedule: Mapping[int, str], epochs: int) -> list[Phase]:
+    """Stretches between two entries of a parsed ``schedule``; those beyond a run of ``epochs`` are left out."""
+    starts = [epoch for epoch in schedule if epoch < epochs]
+    return [Phase(start, end, trainable_stages(schedule, start)) for start, end in pairwise([*starts, epochs])]

@@ -8,6 +8,7 @@ from emotion_lightning.schedule import (
     finetune_epoch,
     last_unfreezing,
     parse_schedule,
+    phases,
     trainable_stages,
 )
 
@@ -56,3 +57,11 @@ def test_finetuning_starts_with_the_first_stage_of_the_backbone(schedule: dict[i
 def test_phase_changes_at_finetuning_and_stays() -> None:
     assert [augmentation_phase(epoch, 2) for epoch in range(5)] == [1, 1, 2, 2, 2]
     assert {augmentation_phase(epoch, None) for epoch in range(100)} == {1}
+
+
+def test_phases_are_the_stretches_between_entries_that_the_run_reaches() -> None:
+    schedule = parse_schedule({0: "classifier", 3: "layer4", 5: "all"})
+    assert [phase[:2] for phase in phases(schedule, 9)] == [(0, 3), (3, 5), (5, 9)]
+    assert [phase[:2] for phase in phases(schedule, 5)] == [(0, 3), (3, 5)]
+    assert [phase.stages for phase in phases(schedule, 9)] == [trainable_stages(schedule, e) for e in (0, 3, 5)]
+    assert phases(schedule, 1) == [(0, 1, ("classifier",))]

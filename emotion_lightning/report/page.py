@@ -9,6 +9,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from emotion_lightning.duration import duration
 from emotion_lightning.output import write_json, written_whole
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
@@ -16,7 +17,6 @@ from emotion_lightning.report.charts import Chart
 from emotion_lightning.report.history import History
 from emotion_lightning.report.measured import FOLDER, Measured
 from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import duration
 from emotion_lightning.report.svg import png, svg
 
 PAGE = "index.html"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from emotion_lightning.duration import duration
 from emotion_lightning.report.run import Run
 
 TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
@@ -12,13 +13,6 @@ def summary(run: Run) -> str:
     rows = list(_rows(run))
     width = max(len(title) for title, _ in rows)
     return "\n".join(f"  {title:<{width}}  {text}" for title, text in rows)
-
-
-def duration(seconds: float) -> str:
-    """Say a time as ``1 h 5 min``, ``5 min 20 s`` or ``20 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _rows(run: Run) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import duration, summary
+from emotion_lightning.report.summary import summary
 
 
 def test_a_run_is_summed_up_by_its_own_figures(reported: Path) -> None:
@@ -15,11 +13,3 @@ def test_a_run_is_summed_up_by_its_own_figures(reported: Path) -> None:
     assert said.split() == ["test", "macro", "F1", f"{metrics['f1_macro']:.4f}", f"({low:.4f}", "to", f"{high:.4f})"]
     assert "of 3 epochs from 0" in lines[0]
     assert len({line.index(line.split("  ")[-1]) for line in lines[:2]}) == 1  # one column below the other
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.4, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3599.7, "1 h 0 min"), (9000, "2 h 30 min")],
-)
-def test_a_time_is_said_in_two_units(seconds: float, said: str) -> None:
-    assert duration(seconds) == said

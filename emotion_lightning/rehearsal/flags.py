@@ -1,0 +1,43 @@
+"""The flags of fit that try a run out instead of training."""
+
+from argparse import SUPPRESS
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from emotion_lightning.errors import UsageError
+
+FLAGS = {
+    "dry_run": "Measure some steps of every phase of the schedule, print what the run would do, how long it would take "
+    "and how much GPU memory it would need, and end without training or writing anything.",
+    "lr_find": "Try learning rates from 1e-6 to 1, print those at which the loss falls most steeply (Smith, 2017), "
+    "write the curve to lr_find/ and end without training.",
+}
+
+
+def add_flags(parser: LightningArgumentParser) -> None:
+    """Add the flags; they are part of a configuration only where they are given."""
+    for name, meaning in FLAGS.items():
+        parser.add_argument(f"--{name}", action="store_true", default=SUPPRESS, help=meaning)
+
+
+def given_flag(config: Mapping[str, Any]) -> str | None:
+    """Name of the flag that a command's ``config`` has, if any.
+
+    Raises:
+        UsageError: Both, or one with an option that it cannot go with.
+    """
+    given = [name for name in FLAGS if config.get(name)]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} are two commands: give one of them")
+    if config.get("ckpt_path") is not None:
+        raise UsageError(f"--{given[0]} is for a run from its start: leave out --ckpt_path")
+    trainer = config["trainer"]
+    if trainer["fast_dev_run"]:
+        raise UsageError(f"--{given[0]} is for a whole run: leave out --trainer.fast_dev_run")
+    if (trainer["max_epochs"] or 0) < 1:
+        raise UsageError(f"--trainer.max_epochs {trainer['max_epochs']}: --{given[0]} needs a run of known length")
+    return given[0]
