@@ -1,9 +1,11 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from lightning.pytorch import LightningModule, Trainer
 
 from emotion_lightning.callbacks import EMA, Unfreeze
+from emotion_lightning.data import faces
 from emotion_lightning.rehearsal import dry_run as dry_run_module
 from emotion_lightning.rehearsal import stopwatch
 from emotion_lightning.rehearsal.dry_run import DryRun, dry_run
@@ -81,6 +83,23 @@ def test_each_phase_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch:
     found = dry_run(lab.model(), lab.data(finetune_epoch=20), options, schedule, 0.9)
     assert trained == [(cost.phase.stages, cost.augmentation) for cost in found.costs]
     assert [augmentation for _, augmentation in trained] == [1, 1, 2, 2]
+
+
+def test_drawing_the_builtin_faces_is_not_measured(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emotion_lightning.data.builtin.SIZES", {"train": 24, "val": 8, "test": 8})
+    drawn: list[int] = []
+    rehearse = dry_run_module.rehearse
+
+    def watched(*args: Any, **changes: Any) -> None:
+        before = faces._remembered.cache_info().misses
+        rehearse(*args, **changes)
+        drawn.append(faces._remembered.cache_info().misses - before)
+
+    monkeypatch.setattr(dry_run_module, "rehearse", watched)
+    data = lab.data(root=None, seed=987)
+    options = {"accelerator": "cpu", "max_epochs": 3}
+    dry_run(lab.model(class_names=data.class_names, seed=987), data, options, SCHEDULE, 0.9)
+    assert drawn == [0, 0]
 
 
 def test_the_report_fits_a_terminal_and_says_it_is_an_estimate(lab: Lab) -> None:
