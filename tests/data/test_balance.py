@@ -45,9 +45,11 @@ def test_the_loss_is_adjusted_by_the_training_frequencies_and_evaluation_is_not(
     model.logit_adjustment.copy_(torch.tensor([0.0, -5.0, -9.0]))
     assert torch.equal(model(images), before)
     model.test_scores.reset()
-    step = model.test_step((images, labels, labels), 0)
-    expected = torch.nn.functional.cross_entropy(step["logits"], labels, reduction="none")
-    assert torch.allclose(step["losses"], expected)
+    model.test_outputs.reset()
+    model.test_step((images, labels, torch.arange(4)), 0)
+    outputs, (_, loss) = model.test_outputs.compute(), model.test_scores.compute()
+    assert torch.equal(outputs.logits, before.double())
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(before, labels).item())
 
 
 def test_training_loss_uses_the_adjustment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
