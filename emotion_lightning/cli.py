@@ -47,8 +47,8 @@ from emotion_lightning.tools import audit, report
 PROGRAM = "python -m emotion_lightning"
 COMMANDS = {
     "fit": "Train a classifier, or go on with a run by --ckpt_path.",
-    "validate": "Measure a checkpoint on the validation split and print the figures.",
-    "test": "Measure a checkpoint on the test split and write metrics.json.",
+    "validate": "Measure a checkpoint on the validation split and report.",
+    "test": "Measure a checkpoint on the test split, write metrics.json and report.",
     "predict": "Write what a checkpoint thinks of images to predictions.csv.",
     "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
@@ -171,16 +171,17 @@ class EmotionCLI(LightningCLI):
         if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
             return
         folder = self.trainer.log_dir if self.trainer.logger else None
-        rank_zero_info(f"\nMeasuring the best checkpoint, of epoch {checkpoint.best_epoch}, on the validation split")
-        self.trainer.loggers = []  # the curves have this epoch already
-        self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
         best = _relative(checkpoint.best_model_path)
-        run = run_folder(self.trainer)
-        if self.trainer.is_global_zero:
-            rank_zero_info(f"\n{run}\n{summary(Run(run))}")
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
-            f"\nCheckpoint: {best}"
+            f"\nCheckpoint: {best}, which is now measured on the validation split"
+        )
+        self.trainer.loggers = []  # the curves have this epoch already
+        self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
+        run = run_folder(self.trainer)
+        if self.trainer.is_global_zero:
+            rank_zero_info(f"\n{_relative(str(run))}\n{summary(Run(run), 'val')}")
+        rank_zero_info(
             f"\nNext:\n  {PROGRAM} test --ckpt_path {best}"
             + (f"\n  tensorboard --logdir {_relative(str(Path(folder).parent))}" if folder else "")
         )

@@ -32,8 +32,10 @@ def versions() -> dict[str, str | None]:
 
 
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
-    """Commit that ``folder`` was checked out from, marked if files have changed since; None outside of git."""
+    """Commit that ``folder`` was checked out from, marked if files have changed since; None if it was not."""
     try:
+        if not _git(folder, "ls-files", "."):
+            return None  # installed below somebody else's repository
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + (" (changed since)" if _git(folder, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):

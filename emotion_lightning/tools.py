@@ -66,10 +66,14 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; give that of a run, such as lightning_logs/version_0")
+    given = {name: value for name, value in config.report.as_dict().items() if value is not None}
     if len(folders) > 1:
+        if given:
+            raise UsageError(
+                f"--report.{min(given)} is for the report of one run; several are compared with one another"
+            )
         print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
         return
-    given = {name: value for name, value in config.report.as_dict().items() if value is not None}
     baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline  # of the run, if none is given
     print(f"Wrote {write_report(folders[0], baseline)}")
 

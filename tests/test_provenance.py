@@ -12,6 +12,7 @@ def git(folder: Path, *args: str) -> str:
 def test_the_commit_says_whether_the_code_is_still_that(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
     git(tmp_path, "init")
+    assert git_commit(tmp_path) is None  # of which git knows nothing
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "one")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emotion_lightning.callbacks.results import measured_outputs, measured_split
 from emotion_lightning.data.augment import normalise
+from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam, overlay
 from emotion_lightning.evaluation.outputs import Outputs
 from emotion_lightning.output import run_folder
@@ -59,12 +60,11 @@ class Report(Callback):
     def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.write:
             return
-        outputs = measured_outputs(trainer, pl_module)  # asks all ranks
+        outputs, folder = measured_outputs(trainer, pl_module), run_folder(trainer)  # both ask all ranks
         if not trainer.is_global_zero:
             return
         from emotion_lightning.report.page import write_report  # what draws is slow to import
 
-        folder = run_folder(trainer)
         data = getattr(trainer, "datamodule", None)
         faces = _faces(data, pl_module, outputs) if hasattr(data, "faces") else []
         write_faces(folder / FOLDER / measured_split(trainer), faces)
@@ -79,5 +79,9 @@ def _faces(data: Any, pl_module: LightningModule, outputs: Outputs) -> list[dict
 def _overlaid(pl_module: LightningModule, images: Tensor, classes: Tensor) -> Tensor:
     """Lay over images uint8 ``(n, 3, H, W)`` what speaks for ``classes`` ``(n,)``."""
     on_device = normalise(images.to(pl_module.device).float() / 255)
-    heat = gradcam(pl_module, on_device, classes.to(pl_module.device)).cpu()
+    try:
+        heat = gradcam(pl_module, on_device, classes.to(pl_module.device)).cpu()
+    except UsageError as error:  # the rest of the report is worth having
+        rank_zero_info(f"The report shows no heat: {error}")
+        return images
     return torch.stack([overlay(image, found) for image, found in zip(images, heat, strict=True)])

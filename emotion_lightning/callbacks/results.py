@@ -1,7 +1,9 @@
 """What a validation of a checkpoint or a test measured, in the folder of the run that the checkpoint belongs to."""
 
+import hashlib
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -11,7 +13,7 @@ from emotion_lightning.evaluation.measurement import calibration, figures
 from emotion_lightning.evaluation.outputs import EpochOutputs, Outputs
 from emotion_lightning.output import make_writable, run_folder
 from emotion_lightning.provenance import versions
-from emotion_lightning.report.measured import FOLDER, METRICS, write_metrics, write_predictions
+from emotion_lightning.report.measured import FACES, FOLDER, METRICS, write_metrics, write_predictions
 
 
 class Results(Callback):
@@ -47,11 +49,12 @@ class Results(Callback):
         leaked = _leaked(trainer, split, outputs)
         names = list(pl_module.hparams["class_names"])
         metrics = _metrics(trainer, pl_module, split, outputs, leaked)
+        run = run_folder(trainer)  # asks all ranks, too
         if not trainer.is_global_zero:
             return metrics
-        run = run_folder(trainer)
         folder = run / FOLDER / split
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
+        (folder / FACES).unlink(missing_ok=True)  # of what was measured before
         write_metrics(folder, metrics)
         write_predictions(folder, outputs, _file_names(trainer, outputs), names, leaked)
         if trainer.state.fn == "test":
@@ -64,7 +67,7 @@ class Results(Callback):
 def measured_outputs(trainer: Trainer, pl_module: LightningModule) -> Outputs:
     """What the model said of every image of the validation or test that is under way, from all ranks."""
     gathered = pl_module.test_outputs if trainer.state.fn == "test" else pl_module.val_outputs
-    return cast(EpochOutputs, gathered).compute()
+    return cast(EpochOutputs, gathered).outputs()
 
 
 def measured_split(trainer: Trainer) -> str:
@@ -82,7 +85,7 @@ def _metrics(
     return {
         "split": split,
         "data": str(getattr(data, "root", None) or "built-in"),
-        "flattery": data.flattery(split) if hasattr(data, "flattery") else [],
+        "flattery": _not_numbers(outputs) + (data.flattery(split) if hasattr(data, "flattery") else []),
         **figures(outputs, names),
         "leaked": None if leaked is None else int(leaked.sum()),
         "leak_free": figures(unseen, names) if unseen is not None and len(unseen.labels) else None,
@@ -92,8 +95,26 @@ def _metrics(
         "seed": pl_module.hparams["seed"],
         "audit": getattr(data, "state", None),
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "weights": _digest(pl_module),
+        "images": data.fingerprint(outputs.indices) if hasattr(data, "fingerprint") else None,
         "versions": versions(),
     }
+
+
+def _not_numbers(outputs: Outputs) -> list[str]:
+    broken = int((~outputs.logits.isfinite()).any(dim=1).sum())
+    if not broken:
+        return []
+    return [f"For {broken:,} of {len(outputs.labels):,} images the model gave no numbers: it has diverged."]
+
+
+def _digest(pl_module: LightningModule) -> str:
+    """SHA-256 over the weights, by which two measurements of the same model are known."""
+    digest = hashlib.sha256()
+    for name, value in sorted(pl_module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _leaked(trainer: Trainer, split: str, outputs: Outputs) -> Tensor | None:
@@ -111,7 +132,8 @@ def _file_names(trainer: Trainer, outputs: Outputs) -> list[str]:
 def _headline(metrics: dict[str, Any]) -> str:
     """Say the headline figures with their intervals, on all images and on those without a copy."""
     lines = list(metrics["flattery"])
-    for where, found in (("all", metrics), ("leak-free", metrics["leak_free"])):
+    unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
+    for where, found in (("all", metrics), (unseen, metrics["leak_free"])):
         if found and found["n"]:
             shown = (
                 f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
@@ -120,10 +142,10 @@ def _headline(metrics: dict[str, Any]) -> str:
             lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}")
     lines.append("In brackets: 95 % bootstrap intervals")
     found = metrics["calibration"]
-    lines.append(
-        f"Expected calibration error {found['ece']:.4f}, and {found['ece_scaled']:.4f} at the temperature of "
-        f"{found['temperature']:.3f} that was fitted to the validation split"
-    )
+    lines.append(f"Expected calibration error {found['ece']:.4f}")
+    if found["fitted_with_tta"]:
+        fitted = f"at the temperature of {found['temperature']:.3f} that was fitted to the validation split"
+        lines[-1] += f", and {found['ece_scaled']:.4f} {fitted}"
     return "\n".join(lines)
 
 

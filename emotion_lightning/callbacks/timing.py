@@ -15,7 +15,7 @@ class Timing(Callback):
     """
 
     def __init__(self) -> None:
-        self._start = self._end = self._validation_start = 0.0
+        self._start = self._end = self._validation_start = self._validation_end = 0.0
         self._images = self._validated = 0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,13 +49,14 @@ class Timing(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Count the batch."""
+        """Count the batch; only behind the last one wait for the device."""
         self._validated += len(batch[0]) * trainer.world_size
+        if pl_module.device.type == "cuda" and batch_idx + 1 == sum(trainer.num_val_batches):
+            torch.cuda.synchronize()
+        self._validation_end = time.perf_counter()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures of a validation."""
-        if pl_module.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - self._validation_start
+        """Log the figures of a validation, without what others do when it ends."""
+        seconds = self._validation_end - self._validation_start
         pl_module.log("val/epoch_seconds", seconds)
         pl_module.log("val/images_per_second", self._validated / seconds)

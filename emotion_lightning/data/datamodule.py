@@ -20,7 +20,7 @@ from emotion_lightning.data.augment import PHASES, augment, draw, normalise, sto
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.cache import Cache
 from emotion_lightning.data.dataset import FaceDataset, Sample
-from emotion_lightning.data.flattery import flattery
+from emotion_lightning.data.flattery import MEASURED, flattery
 from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
@@ -111,7 +111,9 @@ class EmotionDataModule(LightningDataModule):
         self.first_epoch = 0
         self._unpredictable: set[int] = set()
         self._trained_on: Tensor | None = None  # what a checkpoint says; without one, this data's
+        self._selected_on: Tensor | None = None
         self._origin_known = True
+        self._leaked: dict[Split, Tensor] = {}
         self._said = False
 
     @cached_property
@@ -144,7 +146,9 @@ class EmotionDataModule(LightningDataModule):
             return torch.zeros(len(self.manifest), dtype=torch.bool)
         if self.usage is None or not self._origin_known:
             return None
-        return self.usage.leaked(split, self._trained_on)
+        if split not in self._leaked:
+            self._leaked[split] = self.usage.leaked(split, self._trained_on, self._selected_on)
+        return self._leaked[split]
 
     @property
     def state(self) -> dict[str, Any]:
@@ -157,10 +161,17 @@ class EmotionDataModule(LightningDataModule):
 
     def flattery(self, split: Split) -> list[str]:
         """Say why figures of ``split`` flatter the model; nothing where it was trained on other data."""
-        known = self._origin_known and (self.usage is None or self.usage.is_training_data(self._trained_on))
-        if not known:
+        if self.root is None:
+            return MEASURED[split]
+        if self.usage is None or not self._origin_known:
             return []
-        return flattery(self.manifest, self.audit, split)
+        return flattery(self.usage, split, self._trained_on, self._selected_on)
+
+    def fingerprint(self, indices: Tensor) -> str | None:
+        """What the images at ``indices`` are known by again, whatever they are called; None if nobody has looked."""
+        if self.root is None:
+            return f"built-in faces of seed {self.seed}"
+        return None if self.usage is None else self.usage.fingerprint(indices)
 
     def faces(self, indices: Sequence[int]) -> Tensor:
         """Images at ``indices`` as evaluation sees them before they are normalised, uint8 ``(n, 3, size, size)``."""
@@ -207,7 +218,8 @@ class EmotionDataModule(LightningDataModule):
         self._share_audit()
         self.check(stage)
         if stage == "fit":
-            self.first_epoch, self._trained_on, self._origin_known = 0, None, True
+            self.first_epoch, self._trained_on, self._selected_on, self._origin_known = 0, None, None, True
+            self._leaked = {}
             self._check_batches()
 
     def check(self, stage: str) -> None:
@@ -279,6 +291,7 @@ class EmotionDataModule(LightningDataModule):
             "splits": _resolved(self.splits_file),
             "data": self._fingerprint,
             "trained_on": torch.empty(0, dtype=torch.int64) if self.usage is None else self.usage.trained_on(),
+            "selected_on": None if self.usage is None else self.usage.selected_on(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -294,6 +307,7 @@ class EmotionDataModule(LightningDataModule):
             self.first_epoch = state_dict["next_epoch"]
         else:
             self._trained_on, self._origin_known = state_dict.get("trained_on"), "trained_on" in state_dict
+            self._selected_on, self._leaked = state_dict.get("selected_on"), {}
         same_root = state_dict["root"] == _resolved(self.root)
         changed = self._fingerprint != state_dict["data"] and (
             doing == "fit" or (same_root and bool(self.manifest.cut))

@@ -1,5 +1,6 @@
 """Which images of a data set a run uses, and which of those that it measures it has seen in training."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +41,22 @@ class Usage:
         """What the training images are known by again, whatever their files are called, int64 ``(images,)``."""
         return self._content[self.used("train")]
 
-    def leaked(self, split: Split, trained_on: Tensor | None = None) -> Tensor:
+    def selected_on(self) -> Tensor:
+        """What the validation images, which choose a checkpoint, are known by again, int64 ``(images,)``."""
+        return self._content[self.used("val")]
+
+    def positions(self, content: Tensor | None) -> list[int]:
+        """Positions of the images with one of the given contents."""
+        if content is None:
+            return []
+        found: list[int] = torch.isin(self._content, content).nonzero().flatten().tolist()
+        return found
+
+    def fingerprint(self, indices: Tensor) -> str:
+        """SHA-256 over the content of the images at ``indices``, in their order."""
+        return hashlib.sha256(self._content[indices].numpy().tobytes()).hexdigest()
+
+    def leaked(self, split: Split, trained_on: Tensor | None = None, selected_on: Tensor | None = None) -> Tensor:
         """Which images of the data a model has seen, or a copy of them, bool ``(N,)``.
 
         Images of the validation split count as seen where test images are measured, because they chose the checkpoint.
@@ -48,13 +64,12 @@ class Usage:
         Args:
             split: The split that is measured; other images are not looked at.
             trained_on: Images that the model was trained on, by :func:`content_ids`; by default this data's.
+            selected_on: Images that chose the checkpoint, likewise.
         """
-        if trained_on is None:
-            known = self.used("train")
-        else:
-            known = torch.isin(self._content, trained_on).nonzero().flatten().tolist()
-        if split == "test" and self.is_training_data(trained_on):
-            known = known + self.used("val")
+        known = self.used("train") if trained_on is None else self.positions(trained_on)
+        if split == "test":
+            known = known + self.positions(selected_on)
+            known += self.used("val") if self.is_training_data(trained_on) else []
         seen = self.audit.seen(self.used(split), known)
         return torch.tensor([index in seen for index in range(len(self.audit.manifest))])
 

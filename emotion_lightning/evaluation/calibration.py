@@ -9,7 +9,7 @@ BINS = 15
 """Bins of the confidence, as in Guo et al. (2017)."""
 
 TEMPERATURES = (0.05, 20.0)
-"""Least and largest temperature that a fit may end with."""
+"""Least and largest temperature that is believed."""
 
 
 class Reliability(NamedTuple):
@@ -50,21 +50,25 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Find the temperature (Guo et al., 2017) whose division makes ``labels`` most likely.
 
     The loss has one minimum over the inverse temperature, so halving an interval finds it, the same on every device.
-    Where nothing but right or nothing but wrong answers are to be had, the minimum lies outside of ``TEMPERATURES``,
-    and its nearer end is taken.
+    Where it lies outside of ``TEMPERATURES``, as for answers that are all right or mean nothing, or where the logits
+    are not finite, there is nothing to go by: the temperature is 1.
 
     Args:
         logits: ``(N, classes)`` of images that the model was not trained on.
         labels: ``(N,)``.
     """
-    if len(labels) == 0:
-        return 1.0
     logits = logits.double().cpu()
     given = logits.gather(1, labels.cpu()[:, None]).squeeze(1)
+
+    def slope(inverse: float) -> float:
+        """Slope of the cross-entropy over the inverse temperature."""
+        expected = ((logits * inverse).softmax(dim=1) * logits).sum(dim=1)
+        return (expected - given).mean().item()
+
     least, most = (1 / temperature for temperature in reversed(TEMPERATURES))
+    if not slope(least) < 0 < slope(most):
+        return 1.0
     for _ in range(60):
         middle = (least + most) / 2
-        expected = ((logits * middle).softmax(dim=1) * logits).sum(dim=1)
-        slope = (expected - given).mean().item()  # of the cross-entropy over the inverse temperature
-        least, most = (middle, most) if slope < 0 else (least, middle)
+        least, most = (middle, most) if slope(middle) < 0 else (least, middle)
     return 2 / (least + most)

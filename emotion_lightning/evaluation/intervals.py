@@ -37,11 +37,16 @@ def paired_intervals(
         level: Share of resamples that lie inside, in (0, 1).
         seed: Seed of the resamples.
     """
-    cells = (
-        ((labels * classes + ours) * classes + theirs).bincount(minlength=classes**3).view(classes, classes, classes)
+    answers, counts = torch.unique(torch.stack([labels, ours, theirs], dim=1), dim=0, return_counts=True)
+    drawn = _resampled(counts, seed)
+    our_figures, their_figures = (
+        headline(
+            torch.zeros(RESAMPLES, classes**2, dtype=torch.long)
+            .index_add_(1, answers[:, 0] * classes + answers[:, model], drawn)
+            .view(RESAMPLES, classes, classes)
+        )
+        for model in (1, 2)
     )
-    both = _resampled(cells, seed)
-    our_figures, their_figures = headline(both.sum(dim=-1)), headline(both.sum(dim=-2))
     return _intervals({name: values - their_figures[name] for name, values in our_figures.items()}, level)
 
 

@@ -39,6 +39,6 @@ def calibration(outputs: Outputs, temperature: float) -> dict[str, float]:
     return {
         "temperature": temperature,
         "ece": reliability(outputs.logits, outputs.labels).ece,
-        "ece_scaled": reliability(scaled.logits, outputs.labels).ece,
+        "ece_scaled": reliability(outputs.logits, outputs.labels, temperature).ece,
         "loss_scaled": scaled.losses.mean().item(),
     }

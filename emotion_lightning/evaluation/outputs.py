@@ -67,3 +67,8 @@ class EpochOutputs(Metric):
         order = torch.argsort(indices)
         order = order[labels[order] != PADDING]
         return Outputs(logits[order].double(), labels[order], indices[order])
+
+    def outputs(self) -> Outputs:
+        """Return what ``compute`` does, and of a single image too, whose label torchmetrics makes a scalar."""
+        logits, labels, indices = self.compute()
+        return Outputs(logits, labels.view(-1), indices.view(-1))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.metrics import PADDING, EpochScores, FiniteMean, logged_scores
-from emotion_lightning.evaluation.outputs import EpochOutputs
+from emotion_lightning.evaluation.outputs import EpochOutputs, Outputs
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.mix import MixedLabels, Mixing
@@ -89,7 +89,7 @@ class EmotionClassifier(LightningModule):
         self.val_outputs, self.test_outputs = EpochOutputs(), EpochOutputs()
         self.gradient_norm = FiniteMean()
         self.temperature = 1.0
-        self.temperature_tta: str = tta
+        self.temperature_tta: str | None = None  # until one is fitted
         self.logit_adjustment: Tensor
         self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -225,7 +225,7 @@ class EmotionClassifier(LightningModule):
         """Log the validation figures; while training, fit the temperature to them."""
         self._log_evaluation(self.val_scores, "val")
         if self.trainer.state.fn == "fit":
-            outputs = self.val_outputs.compute()
+            outputs = self._never_seen(self.val_outputs.outputs())
             self.temperature, self.temperature_tta = (
                 fit_temperature(outputs.logits, outputs.labels),
                 self.hparams["tta"],
@@ -261,7 +261,15 @@ class EmotionClassifier(LightningModule):
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
-        self.temperature_tta = calibration.get("tta", "none")
+        self.temperature_tta = calibration.get("tta")
+
+    def _never_seen(self, outputs: Outputs) -> Outputs:
+        """Leave out validation images of which a copy is trained on: the model is surer of them than of new ones."""
+        data = getattr(self.trainer, "datamodule", None)
+        leaked = data.leaked("val") if data is not None and hasattr(data, "leaked") else None
+        if leaked is None or leaked[outputs.indices].all():
+            return outputs
+        return Outputs(*(values[~leaked[outputs.indices]] for values in outputs))
 
     def _evaluate(self, batch: Batch, scores: EpochScores, outputs: EpochOutputs) -> None:
         images, labels, indices = batch
@@ -288,6 +296,8 @@ def _check_ranges(hparams: Mapping[str, Any]) -> None:
             raise UsageError(f"--model.{name} {hparams[name]} must be above 0")
     if hparams["hidden_features"] < 1:
         raise UsageError(f"--model.hidden_features {hparams['hidden_features']} is below 1")
+    if hparams["tta"] not in get_args(TTA):
+        raise UsageError(f"--model.tta {hparams['tta']} is none of {', '.join(get_args(TTA))}")
     if not 0 <= hparams["mix_prob"] <= 1:
         raise UsageError(f"--model.mix_prob {hparams['mix_prob']} is not in [0, 1]")
     if not 0 < hparams["pct_start"] < 1:

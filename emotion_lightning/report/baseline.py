@@ -61,8 +61,10 @@ class Baseline:
         for figure, theirs in (("accuracy", self.accuracy), ("f1_macro", self.f1)):
             if theirs is not None and metrics["n"]:
                 interval = [edge - theirs for edge in metrics["intervals"][figure]]
+                chose = ", and these images chose our checkpoint" if metrics["split"] == "val" else ""
                 yield _row(figure, metrics[figure], theirs, interval) | {
                     "basis": "95 % interval of ours; how far the baseline's own figure could be off is not known"
+                    + chose
                 }
 
 
@@ -76,7 +78,8 @@ def predicted_classes(measured: Measured, path: Path) -> Tensor:
         rows = csv.DictReader(stream)
         if not {"filepath", "predicted"} <= set(rows.fieldnames or ()):
             raise DataError(f"{path}: needs the columns filepath and predicted, has {', '.join(rows.fieldnames or ())}")
-        said = {row["filepath"]: row["predicted"] for row in rows}
+        kept = list(rows)
+    said = {row["filepath"]: row["predicted"] for row in kept}
     missing = [name for name in measured.names if name not in said]
     if missing:
         split = measured.metrics["split"]
@@ -85,6 +88,11 @@ def predicted_classes(measured: Measured, path: Path) -> Tensor:
     unknown = {said[name] for name in measured.names} - set(labels)
     if unknown:
         raise DataError(f"{path}: predicts the class '{min(unknown)}'; the classes are {', '.join(labels)}")
+    given = {row["filepath"]: row["label"] for row in kept if row.get("label") is not None}
+    truth = dict(zip(measured.names, measured.outputs.labels.tolist(), strict=True))
+    other = [name for name, label in given.items() if name in truth and labels.get(label) != truth[name]]
+    if other:
+        raise DataError(f"{path}: has another label for {len(other):,} images, such as {other[0]}: it is of other data")
     return torch.tensor([labels[said[name]] for name in measured.names])
 
 

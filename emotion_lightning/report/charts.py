@@ -26,8 +26,12 @@ INK, SOFT, LINE = "#1d1f23", "#74787f", "#d4d7dc"
 HEAT, ON_HEAT = "#0b4a8f", "#fefefe"
 SERIES = ("#2f7fd6", "#e07b00", "#2a9d63", "#c6408b", "#7a62d8", "#b59500", "#12a0b5", "#d1495b")
 SIZE = (4.6, 3.2)
+READABLE = 25
+"""Most classes of which each cell of a confusion matrix is written out, and each line named."""
+
 STYLE: Any = {
     "font.size": 8,
+    "text.parse_math": False,  # the name of a class may hold a dollar sign
     "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -125,12 +129,14 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalised: 
     with _chart(title, "predicted", size=(size * 1.12, size), grid=False) as chart:
         axes = chart.axes
         axes.set_ylabel("true")
-        for row, column in ((r, c) for r in range(len(rows)) for c in range(len(rows))):
+        cells = [(r, c) for r in range(len(rows)) for c in range(len(rows))]
+        for row, column in cells if len(rows) <= READABLE else confusion.nonzero().tolist():
             share, count = rows[row, column].item(), int(confusion[row, column])
             axes.add_patch(_cell(column, row, share))
             text = f"{share:.2f}" if normalised else f"{count:,}"
             colour = ON_HEAT if share > 0.6 else INK if count else SOFT
-            axes.text(column, row, text, ha="center", va="center", color=colour, size=7)
+            if len(rows) <= READABLE:
+                axes.text(column, row, text, ha="center", va="center", color=colour, size=7)
             true = class_names[row]
             said = f"{true} taken for {class_names[column]}\n{count:,} images, {share:.1%} of {true}"
             chart.points.append(Point(column, row, said))
@@ -261,5 +267,5 @@ def _line(chart: Chart, x: Tensor, y: Tensor, label: str, colour: str, said: str
 
 def _legend(axes: "Axes", title: str = "") -> None:
     handles, labels = axes.get_legend_handles_labels()
-    if labels:
+    if labels and len(labels) <= READABLE:
         axes.legend(handles, labels, title=title or None, title_fontsize=7, loc="best")

@@ -14,13 +14,18 @@ from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
 from emotion_lightning.output import make_writable, write_json
 from emotion_lightning.report import charts
+from emotion_lightning.report.measured import Measured
 from emotion_lightning.report.page import PAGE, environment, write_page
 from emotion_lightning.report.run import MEASURED, Run
 from emotion_lightning.report.svg import svg
 
 FIGURES = ("accuracy", "f1_macro", "f1_weighted", "loss")
 SEED = ("data.seed", "seed_everything", "model.seed")
-ELSEWHERE = ("ckpt_path", "trainer.default_root_dir", "data.num_workers", "data.cache_gb", "report", "predictions")
+ELSEWHERE = (
+    *("ckpt_path", "data.num_workers", "data.cache_gb", "report", "predictions", "dashboard", "checkpoint"),
+    *(f"trainer.{name}" for name in ("default_root_dir", "logger", "log_every_n_steps")),
+    *(f"trainer.enable_{name}" for name in ("progress_bar", "model_summary", "checkpointing")),
+)
 """Options that say nothing about what was trained: where a run was kept and how quickly it read its data."""
 
 
@@ -55,9 +60,15 @@ class Comparison:
     def groups(self) -> list[list[str]]:
         """Names of runs that differ in nothing but the seed, together."""
         groups: dict[str, list[str]] = {}
-        for name in self.runs:
-            groups.setdefault(repr([values[name] for values in self.options.values()]), []).append(name)
+        for name, run in self.runs.items():
+            options = [values[name] for values in self.options.values()] if run.config else name  # who knows how it was
+            measured = [[run.measured[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
+            groups.setdefault(repr((options, measured)), []).append(name)
         return list(groups.values())
+
+    def seeds(self, names: Sequence[str], split: str) -> set[int]:
+        """Seeds of the runs ``names``."""
+        return {self.runs[name].measured[split].metrics["seed"] for name in names}
 
     def spread(self, names: Sequence[str], split: str) -> dict[str, tuple[float, float | None]]:
         """Mean and standard deviation of each figure over the runs ``names``; no deviation of a single one."""
@@ -73,11 +84,17 @@ class Comparison:
         """McNemar's exact test of each two runs that measured the same images with the same labels."""
         for first, second in combinations(self.runs, 2):
             ours, theirs = (self.runs[name].measured[split] for name in (first, second))
-            if (ours.names, ours.class_names) == (theirs.names, theirs.class_names) and bool(
-                (ours.outputs.labels == theirs.outputs.labels).all()
-            ):
+            if _same_images(ours, theirs):
                 right = [measured.outputs.predicted == measured.outputs.labels for measured in (ours, theirs)]
                 yield first, second, mcnemar(*right)
+
+
+def _same_images(ours: Measured, theirs: Measured) -> bool:
+    """Say whether two measurements are of the same images, known by their content, with the same labels."""
+    known = ours.metrics.get("images") is not None and ours.metrics["images"] == theirs.metrics.get("images")
+    if not known or (ours.names, ours.class_names) != (theirs.names, theirs.class_names):
+        return False
+    return bool((ours.outputs.labels == theirs.outputs.labels).all())
 
 
 def write_comparison(folders: Sequence[Path], target: Path) -> Path:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from emotion_lightning.duration import duration
+from emotion_lightning.errors import DataError
 from emotion_lightning.output import write_json, written_whole
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
@@ -44,7 +45,7 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
         DataError: Nothing was measured, a file is damaged, or the report cannot be written.
     """
     run = Run(folder)
-    comparisons = {split: baseline.compare(measured) for split, measured in run.measured.items()}
+    comparisons, problems = _compare(run, baseline)
     drawn = dict(_training_charts(run, baseline))
     for split, measured in run.measured.items():
         drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(measured)}
@@ -61,6 +62,7 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
             comparisons=comparisons,
             charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
             flattery=_flattery(run),
+            problems=problems,
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
             seconds=_seconds(run.history),
         )
@@ -84,6 +86,19 @@ def environment() -> Environment:
     return made
 
 
+def _compare(run: Run, baseline: Baseline) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """Compare each split with the baseline; if it goes with none, say why."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    problems = []
+    for split, measured in run.measured.items():
+        try:
+            rows[split] = baseline.compare(measured)
+        except DataError as error:  # predictions of one split are not those of another
+            rows[split] = []
+            problems.append(str(error))
+    return rows, [] if any(rows.values()) else problems
+
+
 def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": str(run.folder.resolve()),
@@ -102,7 +117,17 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
 def _flattery(run: Run) -> list[str]:
     """Why figures of the report flatter, what holds for the test split first."""
     found = [(split, text) for split, measured in run.measured.items() for text in measured.metrics["flattery"]]
-    return [f"{TITLES[split]} split: {text}" for split, text in found]
+    return [*_mixed(run), *(f"{TITLES[split]} split: {text}" for split, text in found)]
+
+
+def _mixed(run: Run) -> list[str]:
+    """Say if what was measured of one split is not of the model that was measured on another."""
+    models = {(measured.metrics.get("weights"), measured.metrics["tta"]) for measured in run.measured.values()}
+    if len(models) == 1:
+        return []
+    return [
+        "The splits were measured with different checkpoints or test-time augmentation: see the summary's last rows."
+    ]
 
 
 def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]]:

@@ -8,22 +8,22 @@ from emotion_lightning.report.run import Run
 TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
 
 
-def summary(run: Run) -> str:
-    """Say what a run did, how long it took, and what its best checkpoint scored on each split that was measured."""
-    rows = list(_rows(run))
+def summary(run: Run, split: str) -> str:
+    """Say what a run did, how long it took, and what was measured last of ``split``."""
+    rows = list(_rows(run, split))
     width = max(len(title) for title, _ in rows)
     return "\n".join(f"  {title:<{width}}  {text}" for title, text in rows)
 
 
-def _rows(run: Run) -> Iterator[tuple[str, str]]:
+def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
     epochs = len(run.history.get("val/loss", {}))
     if run.best_epoch is not None:
         yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
     seconds = {part: sum(run.history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
     if seconds["train"]:
         yield "time", f"{duration(seconds['train'])} of training, {duration(seconds['val'])} of validation"
-    for split, measured in run.measured.items():
-        for name, title in TITLES.items():
-            value, interval = measured.metrics[name], measured.metrics["intervals"].get(name)
-            between = f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
-            yield f"{split} {title}", "-" if value is None else f"{value:.4f}{between}"
+    metrics = run.measured[split].metrics
+    for name, title in TITLES.items():
+        value, interval = metrics[name], metrics["intervals"].get(name)
+        between = f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+        yield f"{split} {title}", "-" if value is None else f"{value:.4f}{between}"

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from html import escape
+from math import isfinite
 
 from emotion_lightning.report.charts import INK, LINE, SOFT, Chart, Point
 
@@ -39,7 +40,7 @@ def svg(chart: Chart, name: str) -> str:
     text = re.sub(r' id="[a-z]+_[0-9]+"', "", text)  # no chart refers to these, and every chart has them
     for colour, variable in THEME.items():
         text = text.replace(colour, variable)
-    points = escape(json.dumps(_points(chart), separators=(",", ":")), quote=True)
+    points = escape(json.dumps(_points(chart), separators=(",", ":"), allow_nan=False), quote=True)
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None
@@ -55,4 +56,4 @@ def _points(chart: Chart) -> list[tuple[float, float, str]]:
         x, y = chart.axes.transData.transform((point.x, point.y))
         return round(float(x) * scale, 1), round(height - float(y) * scale, 1), point.text
 
-    return [place(point) for point in chart.points]
+    return [place(point) for point in chart.points if isfinite(point.x) and isfinite(point.y)]

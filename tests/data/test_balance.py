@@ -47,7 +47,7 @@ def test_the_loss_is_adjusted_by_the_training_frequencies_and_evaluation_is_not(
     model.test_scores.reset()
     model.test_outputs.reset()
     model.test_step((images, labels, torch.arange(4)), 0)
-    outputs, (_, loss) = model.test_outputs.compute(), model.test_scores.compute()
+    outputs, (_, loss) = model.test_outputs.outputs(), model.test_scores.compute()
     assert torch.equal(outputs.logits, before.double())
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(before, labels).item())
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from emotion_lightning.evaluation.calibration import TEMPERATURES, fit_temperature, reliability
+from emotion_lightning.evaluation.calibration import fit_temperature, reliability
 
 
 def drawn(n: int, temperature: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,10 +38,11 @@ def test_the_temperature_is_where_the_loss_is_least() -> None:
     assert losses[1] == min(losses)
 
 
-def test_the_temperature_stays_finite_where_every_answer_is_right_or_wrong() -> None:
+def test_where_nothing_can_be_learnt_the_temperature_is_1() -> None:
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(TEMPERATURES[0])
-    assert fit_temperature(logits, torch.tensor([1, 0])) == pytest.approx(TEMPERATURES[1])
+    assert fit_temperature(logits, torch.tensor([0, 1])) == 1.0  # all right: no temperature is low enough
+    assert fit_temperature(logits, torch.tensor([1, 0])) == 1.0  # all wrong: none is high enough
+    assert fit_temperature(logits * float("nan"), torch.tensor([0, 1])) == 1.0
     assert fit_temperature(torch.empty(0, 3), torch.empty(0, dtype=torch.long)) == 1.0
 
 

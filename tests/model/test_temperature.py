@@ -1,5 +1,6 @@
 """The temperature is fitted to the validation split, belongs to a checkpoint, and makes predictions honest."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
 from emotion_lightning.evaluation.calibration import fit_temperature
+from emotion_lightning.evaluation.outputs import EpochOutputs
 from emotion_lightning.model.module import EmotionClassifier
 from tests.conftest import Lab
 
@@ -20,7 +22,7 @@ def test_a_checkpoint_has_the_temperature_of_its_own_weights(lab: Lab) -> None:
     for file in (lab.folder / "run/checkpoints").glob("*.ckpt"):
         restored = EmotionClassifier.load_from_checkpoint(file)
         lab.trainer(callbacks=[]).validate(restored, data, verbose=False)
-        outputs = restored.val_outputs.compute()
+        outputs = restored.val_outputs.outputs()
         assert restored.temperature == pytest.approx(fit_temperature(outputs.logits, outputs.labels), rel=1e-4)
         found.add(restored.temperature)
     assert len(found) > 1  # every epoch has its own
@@ -48,8 +50,29 @@ def test_predictions_are_divided_by_it(lab: Lab, tmp_path: Path) -> None:
 def test_outputs_are_in_the_order_of_the_data_without_padding(lab: Lab) -> None:
     model, data = lab.model(), lab.data()
     lab.trainer(callbacks=[]).test(model, data, verbose=False)
-    outputs = model.test_outputs.compute()
+    outputs = model.test_outputs.outputs()
     assert outputs.indices.tolist() == data.indices("test")
     assert [data.manifest.labels[index] for index in outputs.indices] == outputs.labels.tolist()
     model.test_outputs.update(torch.zeros(2, 3), torch.tensor([-1, 1]), torch.tensor([-1, 0]))
-    assert model.test_outputs.compute().indices.tolist() == [0, *data.indices("test")]
+    assert model.test_outputs.outputs().indices.tolist() == [0, *data.indices("test")]
+
+
+def test_a_single_image_can_be_measured() -> None:
+    gathered = EpochOutputs()
+    gathered.update(torch.zeros(1, 3), torch.tensor([2]), torch.tensor([0]))
+    assert gathered.outputs().losses.shape == (1,)
+
+
+def test_it_is_fitted_to_images_without_a_copy_in_train(lab: Lab, faces: Path, tmp_path: Path) -> None:
+    root = tmp_path / "leaky"
+    shutil.copytree(faces, root)
+    for image in sorted((faces / "val/happy").glob("*.png"))[:4]:
+        shutil.copy(image, root / "train/happy" / f"copy_{image.name}")
+    model, data = lab.model(mix_prob=0.0, dropout_rate=0.0), lab.data(root=str(root))
+    lab.trainer(max_epochs=6, callbacks=[Unfreeze({0: "all_layers"})]).fit(model, data)
+    outputs, leaked = model.val_outputs.outputs(), data.leaked("val")
+    assert leaked is not None
+    clean = ~leaked[outputs.indices]
+    assert clean.sum() == 14
+    assert model.temperature == fit_temperature(outputs.logits[clean], outputs.labels[clean])
+    assert model.temperature != fit_temperature(outputs.logits, outputs.labels)

@@ -43,7 +43,7 @@ def test_seeds_are_averaged_and_other_options_told_apart(vary: Vary) -> None:
     assert other["mean_and_sd"]["accuracy"] == [0.7, None]
     page = Path("comparison/index.html").read_text()
     assert f"{mean(scores):.4f} ± {stdev(scores):.4f}" in page
-    assert "mean ± sd of 3 seeds" in page
+    assert "mean ± sd of 3 runs, 3 seeds" in page
     assert "--model.dropout_rate" in page
 
 
@@ -67,3 +67,20 @@ def test_models_are_tested_against_each_other_on_the_same_images_only(vary: Vary
 
 def test_a_run_given_twice_is_refused(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "given twice" in fails(capsys, 2, "report", str(reported), str(reported))
+
+
+def test_images_are_known_by_their_content_not_by_their_names(vary: Vary) -> None:
+    first, second = vary("a", 0), vary("b", 1)
+    file = Path(second) / "report/test/metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images": "others of the same name"}))
+    main(["report", first, second, "--output", "out"])
+    assert json.loads(Path("out/comparison.json").read_text())["mcnemar"]["test"] == []
+
+
+def test_runs_of_which_no_options_are_known_stand_alone(vary: Vary) -> None:
+    runs = [vary("a", 0), vary("b", 1)]
+    for run in runs:
+        (Path(run) / "config.yaml").unlink()
+    main(["report", *runs, "--output", "out"])
+    groups = json.loads(Path("out/comparison.json").read_text())["groups"]["test"]
+    assert [group["runs"] for group in groups] == [["a"], ["b"]]

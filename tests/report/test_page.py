@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from emotion_lightning.cli import main
+from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.measurement import calibration, figures
 from emotion_lightning.evaluation.outputs import Outputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.measured import FACES, write_faces, write_metrics, write_predictions
 from emotion_lightning.report.page import write_report
-from tests.test_cli import fails
+from tests.test_cli import QUIET, fails
 
 CHARTS = ("confusion", "confusion_normalised", "classes", "roc", "precision_recall", "reliability")
 
@@ -146,6 +147,7 @@ def test_the_command_writes_the_report_anew(reported: Path, tmp_path: Path, caps
     capsys.readouterr()
     assert "no such folder" in fails(capsys, 2, "report", "nowhere")
     (tmp_path / "empty").mkdir()
+    assert "several are compared" in fails(capsys, 2, "report", str(run), str(reported), "--report.baseline_f1", "0.5")
     assert "nothing was measured" in fails(capsys, 1, "report", "empty")
     (run / "report/val/metrics.json").write_text("{")
     assert "val: metrics.json or predictions.csv is damaged" in fails(capsys, 1, "report", str(run))
@@ -175,3 +177,54 @@ def test_faces_are_those_of_the_predictions(reported: Path) -> None:
     mistakes = [face for face in faces if face["gallery"] == "mistakes"]
     assert all(face["label"] != face["predicted"] for face in mistakes)
     assert mistakes == sorted(mistakes, key=lambda face: -face["probability"])
+
+
+def test_predictions_of_one_split_are_compared_with_that_split(reported: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reported, run)
+    predictions = str(reported / "report/test/predictions.csv")
+    main(["report", str(run), "--report.baseline_predictions", predictions])
+    text = (run / "report/index.html").read_text()
+    assert "Against the baseline, test split" in text
+    assert "Against the baseline, validation split" not in text
+    assert "No comparison" not in text
+    shutil.rmtree(run / "report/test")
+    main(["report", str(run), "--report.baseline_predictions", predictions])  # as when a fit has just ended
+    assert "No comparison with the baseline" in (run / "report/index.html").read_text()
+
+
+def test_measurements_of_different_models_are_told_apart(reported: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reported, run)
+    told = "The splits were measured with different checkpoints"
+    assert told not in write_report(run, Baseline()).read_text()
+    main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.tta", "flip", *QUIET])
+    assert not (run / "report/test/faces.json").exists()  # those were of the other model
+    assert told in write_report(run, Baseline()).read_text()
+
+
+def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
+    logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
+    outputs = Outputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
+    folder = tmp_path / "run/report/test"
+    about = {"split": "test", "data": "x", "flattery": [], "leaked": 0, "leak_free": None, "tta": "none", "seed": 1}
+    about |= {"calibration": calibration(outputs, 1.0) | {"fitted_with_tta": None}, "checkpoint": "", "versions": {}}
+    write_metrics(folder, about | figures(outputs, ["$x_$", "_b"]))
+    write_predictions(folder, outputs, ["a", "b", "c"], ["$x_$", "_b"], None)
+    text = write_report(tmp_path / "run", Baseline()).read_text()
+    for points in re.findall(r'data-points="([^"]*)"', text):
+        json.loads(points.replace("&quot;", '"'), parse_constant=pytest.fail)
+    assert "$x_$" in text
+
+
+def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
+    reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> torch.Tensor:
+        raise UsageError("no stage to look at")
+
+    monkeypatch.setattr("emotion_lightning.callbacks.report.gradcam", refuse)
+    run = tmp_path / "run"
+    shutil.copytree(reported, run)
+    main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET[:-1], "true"])
+    assert (run / "report/index.html").stat().st_mtime > (reported / "report/index.html").stat().st_mtime
