@@ -1,0 +1,41 @@
+"""What all that we add costs where a step is short: average, metrics, callbacks and logging."""
+
+from dataclasses import replace
+
+from benchmarks.clock import Lap, alternate
+from benchmarks.figure import Figure
+from benchmarks.peers import Peer
+from benchmarks.peers.ceiling import Ceiling
+from benchmarks.peers.ours import Ours
+from benchmarks.setting import Setting
+
+SIZE = 64
+STEPS = 8  # a step at this size takes a fraction of a second
+
+
+def measure(setting: Setting) -> list[Figure]:
+    """Compare a run on random numbers, and one on images, with the bare loop, in the first and the last phase."""
+    small = replace(setting, image_size=min(SIZE, setting.image_size), steps=min(STEPS, _steps(setting)), warm_up=2)
+    peers: dict[str, Peer] = {
+        "ceiling": Ceiling(small),
+        "ours, random numbers": Ours(small, synthetic=True),
+        "ours": Ours(small),
+    }
+    figures = []
+    for phase in ("classifier only", "all"):
+
+        def turn(peer: Peer, phase: str = phase) -> float:
+            lap = Lap(small.warm_up, small.steps)
+            peer.measure(phase, lap)
+            return lap.seconds
+
+        seconds = alternate(
+            {name: lambda peer=peer: turn(peer) for name, peer in peers.items()}, small.rounds, f"overhead, {phase}"
+        )
+        figures += [Figure("overhead", phase, name, seconds[name], small.batch_size) for name in peers]
+    return figures
+
+
+def _steps(setting: Setting) -> int:
+    """Steps that an epoch has behind those of the warm-up."""
+    return len(setting.files()[0]) // setting.batch_size - 2
