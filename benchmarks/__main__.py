@@ -61,10 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    about = "; ".join(f"{name}: {section.about}" for name, section in SECTIONS.items())
-    parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", type=_section, help=f"what to measure, by default all ({about})"
-    )
+    about = "by default all: " + "; ".join(f"{name}, {section.about}" for name, section in SECTIONS.items())
+    parser.add_argument("sections", nargs="*", metavar="SECTION", type=_section, help=about)
     parser.add_argument("--root", type=Path, help="folder of images to train on; by default faces are drawn")
     parser.add_argument("--backbone", default="resnet50", help="name of a timm model")
     parser.add_argument("--image_size", type=int, default=224, help="side of the network's input in pixels")

@@ -39,6 +39,13 @@ class Lap:
         return False
 
 
+def timed_lap(measure: Callable[[Lap], None], lap: Lap) -> float:
+    """Seconds of a step, as ``measure`` takes them, from PyTorch's defaults, which the one before may have changed."""
+    torch.backends.cudnn.benchmark = False
+    measure(lap)
+    return lap.seconds
+
+
 def run_lap(lap: Lap, step: Callable[[], object]) -> None:
     """Take steps until the lap is over."""
     step()

@@ -137,7 +137,7 @@ GOALS: Sequence[Goal] = (
         **_ON_GPU,
     ),
     *(
-        Goal(f"{phase}: step over that of all", target, False, "x", _over_all(phase), **_ON_GPU)
+        Goal(f"{phase}: step over that of all", target, False, "x", _over_all(phase), device="", batch_size=0)
         for phase, target in (("classifier only", 0.4), ("+ layer4", 0.55), ("+ layer3", 0.75))
     ),
     Goal("the recipe's 80 epochs on FER2013, projected", 10, False, "minutes", recipe_minutes, **_ON_GPU),

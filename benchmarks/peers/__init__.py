@@ -10,7 +10,10 @@ from benchmarks.setting import Setting
 
 
 class Peer(Protocol):
-    """Somebody who trains the network; all measurements start from the same weights."""
+    """Somebody who trains the network.
+
+    All measurements start from the same weights, and with PyTorch's defaults; a peer may set others.
+    """
 
     def measure(self, phase: str, lap: Lap) -> None:
         """Train in ``phase``, with images of its own reading, until the lap is over."""

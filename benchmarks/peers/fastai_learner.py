@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import torch
 from fastai.vision.all import Callback as FastaiCallback
 from fastai.vision.all import (
     CancelFitException,
@@ -57,6 +58,7 @@ class FastaiLearner:
             wd=0.01,
             cbs=[MixUp(0.3), GradientClip(1.0)],
         )
+        torch.backends.cudnn.benchmark = True  # what importing fastai does to the process
         if self.setting.on_gpu:
             learner.to_fp16()
         learner.freeze_to(STAGES.index(stages_of(phase)[0]))
@@ -85,7 +87,7 @@ class FastaiLearner:
             seed=setting.seed,
             bs=setting.batch_size,
             num_workers=setting.workers,
-            device=setting.device,
+            device=torch.device(setting.device),
             item_tfms=Resize(side, method=ResizeMethod.Squish),
             batch_tfms=[*augmentation, Normalize.from_stats(*imagenet_stats), *erasing],
         )

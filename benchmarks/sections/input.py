@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -23,14 +24,8 @@ def measure(setting: Setting) -> list[Figure]:
     for phase in PHASES:
         contestants = {"ours": _ours(setting, ours, phase), "torchvision": _torchvision(setting, phase)}
         with one_core():
-            seconds = alternate(
-                {
-                    name: lambda batch=batch: repeated(batch, setting.least_seconds)
-                    for name, batch in contestants.items()
-                },
-                setting.rounds,
-                f"input, phase {phase}",
-            )
+            calls = {name: partial(repeated, batch, setting.least_seconds) for name, batch in contestants.items()}
+            seconds = alternate(calls, setting.rounds, f"input, phase {phase}")
         figures += [Figure("input", f"phase {phase}", name, seconds[name], setting.batch_size) for name in contestants]
     return figures
 

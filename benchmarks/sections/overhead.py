@@ -1,8 +1,9 @@
 """What all that we add costs where a step is short: average, metrics, callbacks and logging."""
 
 from dataclasses import replace
+from functools import partial
 
-from benchmarks.clock import Lap, alternate
+from benchmarks.clock import Lap, alternate, timed_lap
 from benchmarks.figure import Figure
 from benchmarks.peers import Peer
 from benchmarks.peers.ceiling import Ceiling
@@ -23,17 +24,14 @@ def measure(setting: Setting) -> list[Figure]:
     }
     figures = []
     for phase in ("classifier only", "all"):
-
-        def turn(peer: Peer, phase: str = phase) -> float:
-            lap = Lap(small.warm_up, small.steps)
-            peer.measure(phase, lap)
-            return lap.seconds
-
-        seconds = alternate(
-            {name: lambda peer=peer: turn(peer) for name, peer in peers.items()}, small.rounds, f"overhead, {phase}"
-        )
+        turns = {name: partial(_turn, small, peer, phase) for name, peer in peers.items()}
+        seconds = alternate(turns, small.rounds, f"overhead, {phase}")
         figures += [Figure("overhead", phase, name, seconds[name], small.batch_size) for name in peers]
     return figures
+
+
+def _turn(setting: Setting, peer: Peer, phase: str) -> float:
+    return timed_lap(partial(peer.measure, phase), Lap(setting.warm_up, setting.steps))
 
 
 def _steps(setting: Setting) -> int:

@@ -2,11 +2,12 @@
 
 import gc
 from collections import defaultdict
+from functools import partial
 
 import torch
 from tqdm import tqdm
 
-from benchmarks.clock import Lap
+from benchmarks.clock import Lap, timed_lap
 from benchmarks.figure import Figure
 from benchmarks.peers import PEERS, Peer, load_peers
 from benchmarks.setting import PHASES, Setting
@@ -19,8 +20,10 @@ def measure(setting: Setting) -> list[Figure]:
     present, missing = load_peers(setting)
     taken: dict[tuple[str, str], list[tuple[float, int | None]]] = defaultdict(list)
     turns = [(phase, name) for _ in range(setting.rounds) for phase in PHASES for name in present]
+    gc.freeze()  # so that collecting what a turn leaves is quick
     for phase, name in tqdm(turns, SECTION, unit=" turns", position=0):
         taken[phase, name].append(_turn(setting, present[name], phase))
+    gc.unfreeze()
     return [
         _figure(setting, phase, name, taken[phase, name], missing.get(name, "")) for phase in PHASES for name in PEERS
     ]
@@ -34,8 +37,8 @@ def _turn(setting: Setting, peer: Peer, phase: str) -> tuple[float, int | None]:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-    peer.measure(phase, lap)
-    return lap.seconds, torch.cuda.max_memory_allocated() - before if setting.on_gpu else None
+    seconds = timed_lap(partial(peer.measure, phase), lap)
+    return seconds, torch.cuda.max_memory_allocated() - before if setting.on_gpu else None
 
 
 def _figure(setting: Setting, phase: str, name: str, taken: list[tuple[float, int | None]], note: str) -> Figure:
