@@ -7,13 +7,15 @@ from copy import deepcopy
 
 import torch
 from torch import nn
+from torch.optim import AdamW
 
 from benchmarks.clock import Lap, run_lap
 from benchmarks.peers.network import build_network, require_gradients, stage_parameters
 from benchmarks.setting import Setting, stages_of
 from emotion_lightning.model.backbone import Backbone
-from emotion_lightning.model.optim import adamw, one_cycle
+from emotion_lightning.model.optim import one_cycle
 from emotion_lightning.precision import resolve_precision
+from emotion_lightning.schedule import STAGES
 
 DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32-true": torch.float32}
 STEPS = 100_000  # of OneCycle, which nobody reaches
@@ -39,7 +41,9 @@ class _Loop:
         self.device, self.dtype = setting.device, dtype
         self.network = network.to(self.device)
         _freeze(self.network, stages)
-        self.optimizer = adamw(stage_parameters(self.network), 1e-5, 1e-3, 0.01, 1e-8)
+        rates = {stage: 1e-3 if stage == "classifier" else 1e-5 for stage in STAGES}
+        groups = [{"params": values, "lr": rates[stage]} for stage, values in stage_parameters(self.network).items()]
+        self.optimizer = AdamW(groups, weight_decay=0.01, fused=True)
         self.scheduler = one_cycle(self.optimizer, STEPS, 0.1)
         self.scaler = torch.amp.GradScaler(self.device, enabled=dtype == torch.float16)
         self.trainable = [p for p in self.network.parameters() if p.requires_grad]

@@ -16,7 +16,9 @@ STEPS = 8  # a step at this size takes a fraction of a second
 
 def measure(setting: Setting) -> list[Figure]:
     """Compare a run on random numbers, and one on images, with the bare loop, in the first and the last phase."""
-    small = replace(setting, image_size=min(SIZE, setting.image_size), steps=min(STEPS, _steps(setting)), warm_up=2)
+    behind_first = len(setting.files()[0]) // setting.batch_size - 1
+    steps = min(STEPS, behind_first)
+    small = replace(setting, image_size=min(SIZE, setting.image_size), warm_up=1, steps=steps)
     peers: dict[str, Peer] = {
         "ceiling": Ceiling(small),
         "ours, random numbers": Ours(small, synthetic=True),
@@ -32,8 +34,3 @@ def measure(setting: Setting) -> list[Figure]:
 
 def _turn(setting: Setting, peer: Peer, phase: str) -> float:
     return timed_lap(partial(peer.measure, phase), Lap(setting.warm_up, setting.steps))
-
-
-def _steps(setting: Setting) -> int:
-    """Steps that an epoch has behind those of the warm-up."""
-    return len(setting.files()[0]) // setting.batch_size - 2
