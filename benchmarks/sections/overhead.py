@@ -1,0 +1,36 @@
+"""What all that we add costs where a step is short: average, metrics, callbacks and logging."""
+
+from dataclasses import replace
+from functools import partial
+
+from benchmarks.clock import Lap, alternate, timed_lap
+from benchmarks.figure import Figure
+from benchmarks.peers import Peer
+from benchmarks.peers.ceiling import Ceiling
+from benchmarks.peers.ours import Ours
+from benchmarks.setting import Setting
+
+SIZE = 64
+STEPS = 8  # a step at this size takes a fraction of a second
+
+
+def measure(setting: Setting) -> list[Figure]:
+    """Compare a run on random numbers, and one on images, with the bare loop, in the first and the last phase."""
+    behind_first = len(setting.files()[0]) // setting.batch_size - 1
+    steps = min(STEPS, behind_first)
+    small = replace(setting, image_size=min(SIZE, setting.image_size), warm_up=1, steps=steps)
+    peers: dict[str, Peer] = {
+        "ceiling": Ceiling(small),
+        "ours, random numbers": Ours(small, synthetic=True),
+        "ours": Ours(small),
+    }
+    figures = []
+    for phase in ("classifier only", "all"):
+        turns = {name: partial(_turn, small, peer, phase) for name, peer in peers.items()}
+        seconds = alternate(turns, small.rounds, f"overhead, {phase}")
+        figures += [Figure("overhead", phase, name, seconds[name], small.batch_size) for name in peers]
+    return figures
+
+
+def _turn(setting: Setting, peer: Peer, phase: str) -> float:
+    return timed_lap(partial(peer.measure, phase), Lap(setting.warm_up, setting.steps))
