@@ -13,6 +13,7 @@ from emotion_lightning.callbacks.results import measured_outputs
 from emotion_lightning.callbacks.unfreeze import Unfreeze
 from emotion_lightning.dashboard import pictures, text
 from emotion_lightning.dashboard.contact_sheet import Picture
+from emotion_lightning.dashboard.image_summary import image_summary
 from emotion_lightning.dashboard.layout import layout
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
@@ -72,8 +73,9 @@ class Dashboard(Callback):
             if self._to_mix:
                 _show(trainer, "batch/as_seen", pictures.batch_as_seen(images, labels, names), trainer.global_step)
         if self._to_mix and batch_idx < MIXED_WITHIN:
-            images, mixed = cast(Mix, pl_module.mixed)(images, labels, batch_idx)
-            if mixed.method in self._to_mix:
+            mix = cast(Mix, pl_module.mixed)
+            if mix(images[..., :1, :1], labels, batch_idx)[1].method in self._to_mix:  # a pixel tells, at no cost
+                images, mixed = mix(images, labels, batch_idx)
                 self._to_mix.remove(mixed.method)
                 picture = pictures.mixed_batch(images, mixed, names)
                 _show(trainer, f"batch/{mixed.method}", picture, trainer.global_step)
@@ -155,8 +157,10 @@ def _write_curves(writer: "SummaryWriter", outputs: Outputs, class_names: Sequen
 
 def _show(trainer: Trainer, tag: str, picture: Picture | None, step: int) -> None:
     if picture is not None:
+        summary = image_summary(tag, picture)
         for writer in _writers(trainer):
-            writer.add_image(tag, picture, step, dataformats="HWC")
+            assert writer.file_writer is not None  # it was made with the writer
+            writer.file_writer.add_summary(summary, step)
 
 
 def _writers(trainer: Trainer) -> "list[SummaryWriter]":

@@ -122,7 +122,7 @@ def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> Non
             assert 200 < picture.width < 800, tag
             assert 150 < picture.height < 900, tag
             assert picture.mode == "RGB", tag
-            assert picture.getpixel((0, 0)) == (255, 255, 255), tag
+            assert min(picture.getpixel((0, 0))) > 245, tag  # white, but for the encoding
 
 
 def test_every_line_of_the_charts_is_a_figure_of_the_run(whole: Path) -> None:
