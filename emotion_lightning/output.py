@@ -88,6 +88,13 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
         temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")  # names of files may be no text
 
 
+def write_page(path: Path, text: str) -> Path:
+    """Write an HTML page, whole or not at all, and return its path; raises as ``written_whole`` does."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+    return path
+
+
 def _without_nan(value: Any) -> Any:
     """Put None in the place of every number that JSON does not know."""
     if isinstance(value, dict):

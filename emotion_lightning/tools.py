@@ -12,7 +12,7 @@ from emotion_lightning.data.audit_page import page
 from emotion_lightning.data.audit_report import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
-from emotion_lightning.output import make_writable, write_json, written_whole
+from emotion_lightning.output import make_writable, write_json, write_page
 from emotion_lightning.parser import EmotionParser
 from emotion_lightning.report.run import Run
 
@@ -43,8 +43,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     found = EmotionDataModule(**config.data).audit
     assert found is not None  # there is a root
     write_json(folder / "audit.json", everything(found), indent=1)
-    with written_whole(folder / "audit.html") as temporary:
-        temporary.write_text(page(found), encoding="utf-8", errors="replace")  # names of files may be no text
+    write_page(folder / "audit.html", page(found))
     print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
     if config.strict and (found.leaks or found.conflicts or found.unreadable):
         sys.exit(1)

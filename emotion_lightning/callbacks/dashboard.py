@@ -67,17 +67,21 @@ class Dashboard(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Show the first batch of a phase, and its first mixed ones."""
-        images, labels, names = batch[0], batch[1], _names(pl_module)
         if batch_idx == 0:
             self._to_mix = {"mixup", "cutmix"} if self._begins_phase(trainer) and _writers(trainer) else set()
             if self._to_mix:
-                _show(trainer, "batch/as_seen", pictures.batch_as_seen(images, labels, names), trainer.global_step)
+                _show(
+                    trainer,
+                    "batch/as_seen",
+                    pictures.batch_as_seen(batch[0], batch[1], _names(pl_module)),
+                    trainer.global_step,
+                )
         if self._to_mix and batch_idx < MIXED_WITHIN:
-            mix = cast(Mix, pl_module.mixed)
+            (images, labels), mix = batch[:2], cast(Mix, pl_module.mixed)
             if mix(images[..., :1, :1], labels, batch_idx)[1].method in self._to_mix:  # a pixel tells, at no cost
                 images, mixed = mix(images, labels, batch_idx)
                 self._to_mix.remove(mixed.method)
-                picture = pictures.mixed_batch(images, mixed, names)
+                picture = pictures.mixed_batch(images, mixed, _names(pl_module))
                 _show(trainer, f"batch/{mixed.method}", picture, trainer.global_step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -150,9 +154,9 @@ class Dashboard(Callback):
 
 
 def _write_curves(writer: "SummaryWriter", outputs: Outputs, class_names: Sequence[str], step: int) -> None:
+    probabilities = outputs.probabilities.numpy()
     for label, name in enumerate(class_names):
-        scores = outputs.probabilities[:, label].numpy()
-        writer.add_pr_curve(f"pr/{name}", (outputs.labels == label).numpy(), scores, step)
+        writer.add_pr_curve(f"pr/{name}", (outputs.labels == label).numpy(), probabilities[:, label], step)
 
 
 def _show(trainer: Trainer, tag: str, picture: Picture | None, step: int) -> None:

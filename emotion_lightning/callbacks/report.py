@@ -1,6 +1,5 @@
 """The report, when a checkpoint has been validated or tested."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from emotion_lightning.callbacks.results import measured_outputs, measured_split
+from emotion_lightning.callbacks.results import file_names, measured_outputs, measured_split
 from emotion_lightning.data.augment import normalise
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam, overlay
@@ -72,8 +71,7 @@ class Report(Callback):
 
 
 def _faces(data: Any, pl_module: LightningModule, outputs: Outputs) -> list[dict[str, Any]]:
-    names: Sequence[str] = [data.manifest.names[index] for index in outputs.indices.tolist()]
-    return describe(choose(outputs), outputs, names, data.faces, partial(_overlaid, pl_module))
+    return describe(choose(outputs), outputs, file_names(data, outputs), data.faces, partial(_overlaid, pl_module))
 
 
 def _overlaid(pl_module: LightningModule, images: Tensor, classes: Tensor) -> Tensor:

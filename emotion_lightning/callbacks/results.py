@@ -56,7 +56,7 @@ class Results(Callback):
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
         (folder / FACES).unlink(missing_ok=True)  # of what was measured before
         write_metrics(folder, metrics)
-        write_predictions(folder, outputs, _file_names(trainer, outputs), names, leaked)
+        write_predictions(folder, outputs, file_names(_datamodule(trainer), outputs), names, leaked)
         if trainer.state.fn == "test":
             write_metrics(run, metrics)
         rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_headline(metrics)}")
@@ -124,8 +124,9 @@ def _leaked(trainer: Trainer, split: str, outputs: Outputs) -> Tensor | None:
     return None if leaked is None else leaked[outputs.indices]
 
 
-def _file_names(trainer: Trainer, outputs: Outputs) -> list[str]:
-    manifest = getattr(_datamodule(trainer), "manifest", None)
+def file_names(data: Any, outputs: Outputs) -> list[str]:
+    """Path of each image of ``outputs`` as the datamodule ``data`` names it, or else its position."""
+    manifest = getattr(data, "manifest", None)
     return [str(index) if manifest is None else manifest.names[index] for index in outputs.indices.tolist()]
 
 

@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
-from emotion_lightning.output import make_writable, write_json
+from emotion_lightning.output import make_writable, write_json, write_page
 from emotion_lightning.report import charts
 from emotion_lightning.report.measured import Measured
-from emotion_lightning.report.page import PAGE, environment, write_page
+from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.run import MEASURED, Run
 from emotion_lightning.report.svg import svg
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from emotion_lightning.duration import duration
 from emotion_lightning.errors import DataError
-from emotion_lightning.output import write_json, written_whole
+from emotion_lightning.output import write_json, write_page, written_whole
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.charts import Chart
@@ -64,17 +64,9 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
             flattery=_flattery(run),
             problems=problems,
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
-            seconds=_seconds(run.history),
         )
     )
     return write_page(target / PAGE, text)
-
-
-def write_page(path: Path, text: str) -> Path:
-    """Write a page whole; return its path."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
-    return path
 
 
 def environment() -> Environment:
@@ -158,10 +150,6 @@ def _lines(history: History, names: Mapping[str, str]) -> dict[str, dict[int, fl
 
 def _below(history: History, prefix: str) -> dict[str, str]:
     return {name.removeprefix(prefix): name for name in history if name.startswith(prefix)}
-
-
-def _seconds(history: History) -> dict[str, float]:
-    return {part: sum(history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
 
 
 def _slug(title: str) -> str:

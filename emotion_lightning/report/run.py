@@ -87,6 +87,11 @@ class Run:
         scores = self.history.get("val/f1_macro", {})
         return max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time of all epochs' training and of their validations."""
+        return {part: sum(self.history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
+
     def _json(self, name: str) -> Any:
         path = self.folder / name
         try:

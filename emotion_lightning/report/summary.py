@@ -19,9 +19,8 @@ def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
     epochs = len(run.history.get("val/loss", {}))
     if run.best_epoch is not None:
         yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
-    seconds = {part: sum(run.history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
-    if seconds["train"]:
-        yield "time", f"{duration(seconds['train'])} of training, {duration(seconds['val'])} of validation"
+    if run.seconds["train"]:
+        yield "time", f"{duration(run.seconds['train'])} of training, {duration(run.seconds['val'])} of validation"
     metrics = run.measured[split].metrics
     for name, title in TITLES.items():
         value, interval = metrics[name], metrics["intervals"].get(name)
