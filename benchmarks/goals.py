@@ -93,7 +93,7 @@ GOALS: Sequence[Goal] = (
     ),
     *(
         Goal(f"all: times as fast as {who}", 1.0, True, "x", _over("phases", who, "ours", "all"))
-        for who in ("timm", "fastai")
+        for who in ("timm", "fastai", "transformers")
     ),
     Goal(
         "64 px, all: step with all that we add over that of a bare loop",

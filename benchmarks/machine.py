@@ -10,7 +10,7 @@ import torch
 
 from emotion_lightning.provenance import provenance
 
-PEERS = ("fastai",)
+PEERS = ("fastai", "transformers")
 
 
 def machine() -> dict[str, Any]:

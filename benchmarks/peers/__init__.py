@@ -25,6 +25,7 @@ PEERS: Mapping[str, tuple[str, str, str]] = {
     "ceiling": ("benchmarks.peers.ceiling", "Ceiling", "emotion_lightning"),
     "timm": ("benchmarks.peers.timm_script", "TimmScript", "timm"),
     "fastai": ("benchmarks.peers.fastai_learner", "FastaiLearner", "fastai"),
+    "transformers": ("benchmarks.peers.transformers_trainer", "TransformersTrainer", "transformers"),
 }
 """Module and class of each, and the package that it needs."""
 

@@ -4,15 +4,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.results import file_names, measured_outputs, measured_split
-from emotion_lightning.data.augment import normalise
 from emotion_lightning.errors import UsageError
-from emotion_lightning.evaluation.gradcam import gradcam, overlay
+from emotion_lightning.evaluation.gradcam import explained
 from emotion_lightning.evaluation.outputs import Outputs
 from emotion_lightning.output import run_folder
 from emotion_lightning.report.baseline import Baseline
@@ -75,11 +73,8 @@ def _faces(data: Any, pl_module: LightningModule, outputs: Outputs) -> list[dict
 
 
 def _overlaid(pl_module: LightningModule, images: Tensor, classes: Tensor) -> Tensor:
-    """Lay over images uint8 ``(n, 3, H, W)`` what speaks for ``classes`` ``(n,)``."""
-    on_device = normalise(images.to(pl_module.device).float() / 255)
     try:
-        heat = gradcam(pl_module, on_device, classes.to(pl_module.device)).cpu()
+        return explained(pl_module, images, classes)
     except UsageError as error:  # the rest of the report is worth having
         rank_zero_info(f"The report shows no heat: {error}")
         return images
-    return torch.stack([overlay(image, found) for image, found in zip(images, heat, strict=True)])

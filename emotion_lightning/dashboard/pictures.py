@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from emotion_lightning.dashboard.contact_sheet import Picture, contact_sheet
-from emotion_lightning.data.augment import normalise, unnormalise
+from emotion_lightning.data.augment import unnormalise
 from emotion_lightning.evaluation.examples import answered, confident_mistakes
-from emotion_lightning.evaluation.gradcam import gradcam, overlay
+from emotion_lightning.evaluation.gradcam import explained
 from emotion_lightning.evaluation.outputs import Outputs
 from emotion_lightning.model.mix import MixedLabels
 from emotion_lightning.report.charts import confusion_matrix
@@ -76,13 +76,11 @@ def heat_maps(model: nn.Module, outputs: Outputs, faces: Faces, class_names: Seq
     if not rows:
         return None
     labels, images = outputs.labels[rows], faces(outputs.indices[rows].tolist())
-    device = next(model.parameters()).device
-    heats = gradcam(model, normalise(images.to(device).float() / 255), labels.to(device)).cpu()
-    pairs = [picture for image, heat in zip(images, heats, strict=True) for picture in (image, overlay(image, heat))]
+    pairs = torch.stack([images, explained(model, images, labels)], dim=1).flatten(0, 1)
     certain = outputs.probabilities[rows, labels].tolist()
     named = zip(labels.tolist(), certain, strict=True)
     captions = [text for label, p in named for text in (f"{class_names[label]} {p:.2f}", "")]
-    return contact_sheet(torch.stack(pairs), captions, columns=2 * EXPLAINED)
+    return contact_sheet(pairs, captions, columns=2 * EXPLAINED)
 
 
 def confusion(outputs: Outputs, class_names: Sequence[str], normalised: bool) -> Picture:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emotion_lightning.data.augment import normalise
 from emotion_lightning.errors import UsageError
 
 FINE = 7
@@ -60,6 +61,25 @@ def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     ]
     heat = F.interpolate(_deepest_fine(maps).relu()[:, None], images.shape[2:], mode="bilinear")[:, 0]
     return heat / heat.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
+
+
+def explained(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """Lay over pictures what in them speaks for a class.
+
+    Args:
+        model: What ``gradcam`` takes.
+        images: Pictures ``(B, 3, H, W)`` uint8, RGB.
+        classes: Label of the class to explain, for each picture ``(B,)``.
+
+    Returns:
+        Pictures ``(B, 3, H, W)`` uint8, RGB, on the CPU.
+
+    Raises:
+        UsageError: The backbone has no stage to look at.
+    """
+    device = next(model.parameters()).device
+    heats = gradcam(model, normalise(images.to(device).float() / 255), classes.to(device)).cpu()
+    return torch.stack([overlay(image, heat) for image, heat in zip(images.cpu(), heats, strict=True)])
 
 
 def overlay(image: Tensor, heat: Tensor) -> Tensor:

@@ -9,6 +9,9 @@ from emotion_lightning.evaluation.intervals import bootstrap_intervals
 from emotion_lightning.evaluation.metrics import accuracy_and_f1, per_class
 from emotion_lightning.evaluation.outputs import Outputs
 
+HEADLINES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
+"""The first figures that anybody looks at, and what they are called."""
+
 
 def figures(outputs: Outputs, class_names: Sequence[str]) -> dict[str, Any]:
     """Number of images, loss, accuracy, F1, their intervals, and the figures of each class.

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.intervals import paired_intervals
+from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.evaluation.metrics import accuracy_and_f1
 from emotion_lightning.evaluation.outputs import confusion_of
 from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.output import NAMES
 from emotion_lightning.report.measured import Measured
 
-TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1"}
+COMPARED = ("accuracy", "f1_macro")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _by_predictions(measured: Measured, path: Path) -> Iterator[dict[str, Any]]:
     figures = accuracy_and_f1(confusion_of(labels, theirs, outputs.logits.shape[1]))
     intervals = paired_intervals(labels, ours, theirs, outputs.logits.shape[1])
     test = mcnemar(ours == labels, theirs == labels)
-    for figure in TITLES:
+    for figure in COMPARED:
         row = _row(figure, measured.metrics[figure], figures[figure], list(intervals[figure]))
         if figure == "accuracy":
             row |= {
@@ -118,7 +119,7 @@ def _by_predictions(measured: Measured, path: Path) -> Iterator[dict[str, Any]]:
 
 def _row(figure: str, ours: float, theirs: float, interval: list[float]) -> dict[str, Any]:
     return {
-        "figure": TITLES[figure],
+        "figure": HEADLINES[figure],
         "ours": ours,
         "baseline": theirs,
         "difference": ours - theirs,

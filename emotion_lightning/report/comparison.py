@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from emotion_lightning.errors import UsageError
+from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
 from emotion_lightning.output import make_writable, write_json, write_page
 from emotion_lightning.report import charts
@@ -19,7 +20,6 @@ from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.run import MEASURED, Run
 from emotion_lightning.report.svg import svg
 
-FIGURES = ("accuracy", "f1_macro", "f1_weighted", "loss")
 SEED = ("data.seed", "seed_everything", "model.seed")
 ELSEWHERE = (
     *("ckpt_path", "data.num_workers", "data.cache_gb", "report", "predictions", "dashboard", "checkpoint"),
@@ -73,7 +73,7 @@ class Comparison:
     def spread(self, names: Sequence[str], split: str) -> dict[str, tuple[float, float | None]]:
         """Mean and standard deviation of each figure over the runs ``names``; no deviation of a single one."""
         measured = [self.runs[name].measured[split].metrics for name in names]
-        found = {figure: [metrics[figure] for metrics in measured] for figure in FIGURES}
+        found = {figure: [metrics[figure] for metrics in measured] for figure in HEADLINES}
         return {
             figure: (mean(values), stdev(values) if len(values) > 1 else None)
             for figure, values in found.items()
@@ -130,9 +130,7 @@ def write_comparison(folders: Sequence[Path], target: Path) -> Path:
     )
     template = environment().get_template("comparison.html")
     drawn = {name: Markup(svg(chart, name)) for name, chart in _curves(comparison.runs)}
-    return write_page(
-        target / PAGE, template.render(comparison=comparison, figures=FIGURES, rows=rows, tests=tests, charts=drawn)
-    )
+    return write_page(target / PAGE, template.render(comparison=comparison, rows=rows, tests=tests, charts=drawn))
 
 
 def _named(folders: Sequence[Path]) -> dict[str, Run]:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from emotion_lightning.duration import duration
 from emotion_lightning.errors import DataError
+from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.output import write_json, write_page, written_whole
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
@@ -73,7 +74,7 @@ def environment() -> Environment:
     """Templates of the pages: what they are given is escaped, and what they lack is an error."""
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
-    made.globals["titles"] = TITLES
+    made.globals.update(titles=TITLES, headlines=HEADLINES)
     made.filters |= {"figure": _figure, "duration": duration}
     return made
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from emotion_lightning.duration import duration
+from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.report.run import Run
-
-TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
 
 
 def summary(run: Run, split: str) -> str:
@@ -22,7 +21,7 @@ def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
     if run.seconds["train"]:
         yield "time", f"{duration(run.seconds['train'])} of training, {duration(run.seconds['val'])} of validation"
     metrics = run.measured[split].metrics
-    for name, title in TITLES.items():
+    for name, title in HEADLINES.items():
         value, interval = metrics[name], metrics["intervals"].get(name)
         between = f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
         yield f"{split} {title}", "-" if value is None else f"{value:.4f}{between}"

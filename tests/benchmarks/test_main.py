@@ -25,13 +25,14 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_command_measures_every_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(PEERS, "fastai", ("benchmarks.peers.fastai_learner", "FastaiLearner", "no_such_package"))
+    for name in ("fastai", "transformers"):
+        monkeypatch.setitem(PEERS, name, (*PEERS[name][:2], "no_such_package"))
     output = tmp_path / "out.json"
     main([*TINY, "--output", str(output)])
     saved = json.loads(output.read_text(encoding="utf-8"))
     assert {figure["section"] for figure in saved["figures"]} == set(SECTIONS)
     for figure in saved["figures"]:
-        missing = figure["who"] == "fastai"
+        missing = figure["who"] in ("fastai", "transformers")
         assert len(figure["seconds"]) == (0 if missing else 2), figure
         assert figure["note"].startswith("not installed") == missing
     who = {(figure["work"], figure["who"]) for figure in saved["figures"] if figure["section"] == "phases"}

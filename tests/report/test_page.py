@@ -223,7 +223,7 @@ def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
     def refuse(*args: object) -> torch.Tensor:
         raise UsageError("no stage to look at")
 
-    monkeypatch.setattr("emotion_lightning.callbacks.report.gradcam", refuse)
+    monkeypatch.setattr("emotion_lightning.callbacks.report.explained", refuse)
     run = tmp_path / "run"
     shutil.copytree(reported, run)
     main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET[:-1], "true"])
