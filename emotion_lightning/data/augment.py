@@ -81,6 +81,9 @@ DRAWS = (
 RGB_TO_YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 YIQ_TO_RGB = tuple(tuple(row) for row in torch.tensor(RGB_TO_YIQ, dtype=torch.float64).inverse().tolist())
 
+CACHED = 2
+"""Images that a CPU takes through all passes at a time for each thread: as many as its cache has room for."""
+
 Draws = dict[str, Tensor]
 
 
@@ -115,7 +118,7 @@ def augment(images: Tensor, drawn: Tensor, phase: Phase, image_size: int) -> Ten
     """Augment and normalise a batch.
 
     Args:
-        images: uint8 ``(B, 3, S, S)``, S by ``stored_size``.
+        images: uint8 ``(B, 3, S, S)``, S at most ``stored_size``; what is smaller is enlarged by the resampling.
         drawn: Uniform numbers in [0, 1) by ``draw``, ``(B, draws)``, on the images' device.
         phase: What to do.
         image_size: Side of the result in pixels.
@@ -124,9 +127,17 @@ def augment(images: Tensor, drawn: Tensor, phase: Phase, image_size: int) -> Ten
         Normalised float images ``(B, 3, image_size, image_size)``.
     """
     draws = dict(zip(DRAWS, drawn.unbind(dim=1), strict=True))
-    batch = _warp(images.float() / 255, _geometry(draws, phase), image_size)
-    batch = normalise(_recolour(batch, draws, phase).clamp(0, 1))
-    return _erase(batch, draws, phase) if phase.erase else batch
+    geometry, (colours, pulls) = _geometry(draws, phase), _colour(draws, phase)
+    rows, columns = _erased(draws, phase, image_size)
+    batch = torch.empty(len(images), 3, image_size, image_size, device=images.device)
+    step = CACHED * torch.get_num_threads() if images.device.type == "cpu" else len(images)
+    for start in range(0, len(images), step):
+        part = slice(start, start + step)
+        warped = _warp(images[part].float(), geometry[part], image_size)
+        _recolour(warped, colours[part], pulls[part], batch[part])
+        if phase.erase:
+            batch[part] *= 1 - (rows[part, :, None] * columns[part, None, :])[:, None]
+    return batch
 
 
 def uniforms(indices: Tensor, seed: int, count: int) -> Tensor:
@@ -168,7 +179,8 @@ def _geometry(draws: Draws, phase: Phase) -> Tensor:
     linear = torch.stack([width, height], dim=1)[..., None] * turn
     limit = 2 * phase.translate  # the image spans 2 units
     shift = torch.stack([_between(draws[axis], -limit, limit) for axis in ("shift_x", "shift_y")], dim=1)
-    offset = torch.stack([centre_x, centre_y], dim=1) - (linear @ shift[..., None])[..., 0]
+    moved = (linear * shift[:, None]).sum(dim=2)  # no matrix product, which a GPU may round to TF32
+    offset = torch.stack([centre_x, centre_y], dim=1) - moved
     return torch.cat([linear, offset[..., None]], dim=2)
 
 
@@ -193,28 +205,47 @@ def _turn(draws: Draws, phase: Phase) -> Tensor:
 
 
 def _warp(images: Tensor, matrices: Tensor, size: int) -> Tensor:
-    grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    """Resample ``(B, 3, S, S)`` to ``(B, 3, size, size)``; what lies outside is black.
+
+    The image is continued by a pixel all around, so that it does not fade towards its own border, which in a small
+    image is wide.
+    """
+    inside = images.shape[-1] / (images.shape[-1] + 2)  # share of the padded side
+    centres = (2 * torch.arange(size, device=images.device) + 1) / size - 1
+    across, down, offset = (matrices * inside).unbind(dim=2)
+    columns, rows = (centres[:, None] * step[:, None] for step in (across, down))
+    grid = columns[:, None] + (rows + offset[:, None])[:, :, None]
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    return F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _recolour(images: Tensor, draws: Draws, phase: Phase) -> Tensor:
-    """Brightness, contrast, saturation, hue and grey as one affine map of colour per image.
+def _colour(draws: Draws, phase: Phase) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation, hue and grey as one affine map of colours in [0, 255] to [0, 1] per image.
 
     Hue turns the chroma plane of YIQ, which is linear, where HSV is not; a grey pixel stays as it is in both.
+
+    Returns:
+        Matrices ``(B, 3, 3)``, and factors ``(B,)`` of the mean grey that is added.
     """
     brightness, contrast, saturation = (
         _between(draws[name], 1 - phase.jitter, 1 + phase.jitter) for name in ("brightness", "contrast", "saturation")
     )
-    luma = _constant(LUMA, images.device)
-    to_grey, identity = luma.expand(3, 3), torch.eye(3, device=images.device)
+    device = brightness.device
+    to_grey, identity = _constant(LUMA, device).expand(3, 3), torch.eye(3, device=device)
     chroma = torch.lerp(to_grey, identity, saturation[:, None, None])
     matrix = _hue(draws["hue"], phase) @ chroma
     matrix = torch.where((draws["grey"] < phase.grey)[:, None, None], to_grey, matrix)
-    matrix = matrix * (contrast * brightness)[:, None, None]
+    matrix = matrix * (contrast * brightness / 255)[:, None, None]
     # contrast pulls towards the mean grey, which the colour maps above leave as it is
-    mean = images.mean(dim=(2, 3)) @ luma
-    bias = ((1 - contrast) * brightness * mean)[:, None, None]
-    return torch.baddbmm(bias, matrix, images.flatten(2)).view_as(images)
+    return matrix, (1 - contrast) * brightness / 255
+
+
+def _recolour(images: Tensor, matrices: Tensor, pulls: Tensor, out: Tensor) -> None:
+    """Map the colours of ``images`` ``(B, 3, H, W)``, cut them at [0, 1] and normalise them into ``out``."""
+    luma, mean, std = (_constant(values, images.device) for values in (LUMA, IMAGENET_MEAN, IMAGENET_STD))
+    grey = (images.mean(dim=(2, 3)) * luma).sum(dim=1)
+    torch.baddbmm((pulls * grey)[:, None, None], matrices, images.flatten(2), out=out.flatten(2))
+    out.clamp_(0, 1).sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
 
 
 def _hue(uniform: Tensor, phase: Phase) -> Tensor:
@@ -225,14 +256,16 @@ def _hue(uniform: Tensor, phase: Phase) -> Tensor:
     return to_rgb @ turn @ to_yiq
 
 
-def _erase(images: Tensor, draws: Draws, phase: Phase) -> Tensor:
-    """Set a rectangle to 0, the mean colour, in some images (random erasing, Zhong et al., 2020)."""
+def _erased(draws: Draws, phase: Phase, size: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns ``(B, size)``, 1 or 0, of the rectangle that is erased (random erasing, Zhong et al., 2020).
+
+    What is erased becomes 0, the mean colour.
+    """
     area, ratio = _between(draws["erase_area"], *phase.erase_area), _log_between(draws["erase_ratio"], *ERASE_RATIO)
     height, width = (area * ratio).sqrt(), (area / ratio).sqrt()
     top, left = draws["erase_top"] * (1 - height), draws["erase_left"] * (1 - width)
-    inside = _inside(images.shape[2], top, height)[:, :, None] & _inside(images.shape[3], left, width)[:, None, :]
-    inside &= (draws["erase"] < phase.erase)[:, None, None]
-    return images.masked_fill(inside[:, None], 0.0)
+    rows = _inside(size, top, height) & (draws["erase"] < phase.erase)[:, None]
+    return rows.float(), _inside(size, left, width).float()
 
 
 def _inside(length: int, start: Tensor, extent: Tensor) -> Tensor:

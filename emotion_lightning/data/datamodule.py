@@ -248,7 +248,7 @@ class EmotionDataModule(LightningDataModule):
         sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
         if self.balance == "sampler":
             sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, labels)
-        dataset = FaceDataset(self._read, labels, stored_size(self.image_size))
+        dataset = FaceDataset(self._read, labels, self._side(indices))
         return self._loader(dataset, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -319,6 +319,14 @@ class EmotionDataModule(LightningDataModule):
                 f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
                 "give --data.splits the splits.csv of its run, or start a new run"
             )
+
+    def _side(self, indices: Sequence[int]) -> int:
+        """Side at which training images go to the device: what augmentation needs, or less if all are smaller."""
+        side = stored_size(self.image_size)
+        if self.audit is None:  # drawn faces
+            return side
+        found = self.audit.scan
+        return min(side, int(np.maximum(found.widths, found.heights)[indices].max()))
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)

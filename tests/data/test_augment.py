@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tv
 
 from emotion_lightning.data.augment import (
@@ -39,13 +40,31 @@ def set_to(**values: float) -> torch.Tensor:
 
 
 def test_nothing_to_do_gives_the_normalised_image() -> None:
-    torch.testing.assert_close(augment(image(), MIDDLE, STILL, 32), normalise(image().float() / 255), atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment(image(), MIDDLE, STILL, 32), normalise(image().float() / 255), atol=2e-5, rtol=0)
 
 
 def test_flip_mirrors_left_and_right() -> None:
     phase = dataclasses.replace(STILL, flip=0.6)
     expected = normalise(image().flip(-1).float() / 255)
-    torch.testing.assert_close(augment(image(), MIDDLE, phase, 32), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment(image(), MIDDLE, phase, 32), expected, atol=2e-5, rtol=0)
+
+
+def test_a_small_image_is_enlarged_without_a_dark_rim() -> None:
+    enlarged = F.interpolate(image(12).float() / 255, size=(32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(augment(image(12), MIDDLE, STILL, 32), normalise(enlarged), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_image_is_augmented_alike_wherever_it_stands_in_a_batch(threads: int) -> None:
+    images = torch.randint(0, 256, (9, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    drawn, before = draw(torch.arange(9), seed=3), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = augment(images, drawn, PHASES[2], 32)
+        alone = [augment(images[[i]], drawn[[i]], PHASES[2], 32) for i in range(9)]
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,21 @@ def test_evaluation_only_resizes_and_normalises(lab: Lab, faces: Path) -> None:
     assert len(seen.images[0]) == 16  # twice the training batch
 
 
+@pytest.mark.parametrize(("largest", "side"), [((20, 28), 28), ((33, 20), 33), ((200, 90), 41)])
+def test_images_go_to_the_device_as_small_as_all_of_them_are(
+    lab: Lab, faces: Path, tmp_path: Path, largest: tuple[int, int], side: int
+) -> None:
+    root = shutil.copytree(faces, tmp_path / "small")
+    for path in root.rglob("*.png"):
+        Image.open(path).resize((20, 20)).save(path)
+    first = next((root / "train").rglob("*.png"))
+    Image.open(first).resize(largest).save(first)
+    data = lab.data(root=str(root), leaks="keep", conflicts="keep", image_size=32)  # for which phase 2 needs 41 pixels
+    data.setup("fit")
+    assert next(iter(data.train_dataloader()))[0].shape[2:] == (side, side)
+    assert next(iter(data.val_dataloader()))[0].shape[2:] == (32, 32)
+
+
 def test_the_last_incomplete_training_batch_is_dropped(lab: Lab) -> None:
     data = lab.data(batch_size=9)
     assert [len(labels) for _, labels, _ in data.train_dataloader()] == [9] * 5
