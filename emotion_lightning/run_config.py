@@ -27,15 +27,15 @@ MODEL = ("model",)
 RESUME = (
     *MODEL,
     *CALLBACKS,
-    *(f"data.{name}" for name in ("image_size", "batch_size", "seed", "class_names", "merge", "drop")),
-    *(f"data.{name}" for name in ("leaks", "conflicts", "balance")),
+    *(f"data.{name}" for name in ("image_size", "size_schedule", "batch_size", "seed", "class_names")),
+    *(f"data.{name}" for name in ("merge", "drop", "leaks", "conflicts", "balance")),
     *(f"trainer.{name}" for name in ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")),
 )
 
 MEASURING = ("model.tta",)
 """Options of the model that change how it is measured, and nothing about how it was trained."""
 
-WHOLE = ("unfreeze.schedule", "data.merge")
+WHOLE = ("unfreeze.schedule", "data.size_schedule", "data.merge")
 """Options that are mappings, and so compared as one."""
 
 

@@ -1,10 +1,13 @@
 """What trains when: pure functions of the epoch, so that neither a resume nor a worker can miss a change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
 from emotion_lightning.errors import UsageError
+
+LEAST_SIDE = 16
+"""Smallest side in pixels of an image that a network is given."""
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "classifier")
 """Stages of every network from input to output; each is one optimizer group."""
@@ -62,6 +65,34 @@ def augmentation_phase(epoch: int, finetune_epoch: int | None) -> int:
     return 2 if finetune_epoch is not None and epoch >= finetune_epoch else 1
 
 
+def parse_sizes(schedule: Mapping[int, int] | None, image_size: int) -> dict[int, int]:
+    """Check a schedule of the training images' sides and return it sorted.
+
+    Args:
+        schedule: Epoch (from 0) to the side in pixels from then on; ``None`` for ``image_size`` throughout.
+        image_size: Side in pixels at which the network is evaluated.
+
+    Raises:
+        UsageError: No entry for epoch 0, a negative epoch, or a side that is not in [16, ``image_size``].
+    """
+    if schedule is None:
+        return {0: image_size}
+    if not schedule or min(schedule) != 0:
+        raise UsageError(f"--data.size_schedule {dict(schedule)} must begin with epoch 0, such as {{0: {image_size}}}")
+    for epoch, side in schedule.items():
+        if not LEAST_SIDE <= side <= image_size:
+            raise UsageError(
+                f"--data.size_schedule has images of {side} pixels at epoch {epoch}; a side is at least {LEAST_SIDE} "
+                f"and at most --data.image_size {image_size}"
+            )
+    return dict(sorted(schedule.items()))
+
+
+def training_side(sizes: Mapping[int, int], epoch: int) -> int:
+    """Side in pixels of the training images in ``epoch`` under parsed ``sizes``."""
+    return sizes[max(start for start in sizes if start <= epoch)]
+
+
 class Phase(NamedTuple):
     """Epochs from ``start`` to before ``end`` in which ``stages`` train."""
 
@@ -70,7 +101,7 @@ class Phase(NamedTuple):
     stages: tuple[str, ...]
 
 
-def phases(schedule: Mapping[int, str], epochs: int) -> list[Phase]:
-    """Stretches between two entries of a parsed ``schedule``; those beyond a run of ``epochs`` are left out."""
-    starts = [epoch for epoch in schedule if epoch < epochs]
+def phases(schedule: Mapping[int, str], epochs: int, sizes: Iterable[int] = ()) -> list[Phase]:
+    """Stretches between two entries of a parsed ``schedule`` or of ``sizes``; those beyond ``epochs`` are left out."""
+    starts = sorted(epoch for epoch in {*schedule, *sizes} if epoch < epochs)
     return [Phase(start, end, trainable_stages(schedule, start)) for start, end in pairwise([*starts, epochs])]

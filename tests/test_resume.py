@@ -77,6 +77,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
                 assert_equal(expected[key], found[key], f"{name}:{key}")
 
 
+def test_a_resumed_run_equals_an_uninterrupted_one_when_its_images_grow(lab: Lab, tmp_path: Path) -> None:
+    def fit(folder: str, ckpt_path: Path | None = None) -> dict[str, Any]:
+        data = lab.data(size_schedule={0: 16, 1: 24, 2: 32})
+        lab.trainer(folder, max_epochs=4).fit(lab.model(), data, ckpt_path=ckpt_path)
+        state: dict[str, Any] = torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)
+        return state
+
+    whole = fit("whole")
+    for epoch in (0, 1):
+        resumed = fit(f"from_{epoch}", tmp_path / "whole" / "checkpoints" / f"epoch_{epoch:03d}.ckpt")
+        for key in ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers"):
+            assert_equal(whole[key], resumed[key], key)
+
+
 def test_workers_do_not_change_the_weights(lab: Lab) -> None:
     states = []
     for workers in (0, 2):

@@ -8,8 +8,10 @@ from emotion_lightning.schedule import (
     finetune_epoch,
     last_unfreezing,
     parse_schedule,
+    parse_sizes,
     phases,
     trainable_stages,
+    training_side,
 )
 
 
@@ -65,3 +67,37 @@ def test_phases_are_the_stretches_between_entries_that_the_run_reaches() -> None
     assert [phase[:2] for phase in phases(schedule, 5)] == [(0, 3), (3, 5)]
     assert [phase.stages for phase in phases(schedule, 9)] == [trainable_stages(schedule, e) for e in (0, 3, 5)]
     assert phases(schedule, 1) == [(0, 1, ("classifier",))]
+
+
+def test_another_size_begins_a_stretch_too() -> None:
+    schedule = parse_schedule({0: "classifier", 3: "all"})
+    assert phases(schedule, 9, {0: 32, 3: 48, 5: 64, 9: 96}) == [
+        (0, 3, ("classifier",)),
+        (3, 5, STAGES),
+        (5, 9, STAGES),
+    ]
+
+
+def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
+    sizes = parse_sizes({60: 224, 0: 128, 30: 160}, 224)
+    assert list(sizes) == [0, 30, 60]
+    assert [training_side(sizes, epoch) for epoch in (0, 29, 30, 59, 60, 500)] == [128, 128, 160, 160, 224, 224]
+    assert training_side(parse_sizes(None, 96), 7) == 96
+    assert training_side(parse_sizes({0: 224, 5: 128}, 224), 5) == 128  # nothing says that images must grow
+
+
+@pytest.mark.parametrize(
+    ("schedule", "named"),
+    [
+        ({0: 128, 5: 225}, "225 pixels at epoch 5.*at most --data.image_size 224"),
+        ({0: 0}, "0 pixels at epoch 0"),
+        ({0: -64}, "-64 pixels at epoch 0"),
+        ({0: 15}, "15 pixels at epoch 0; a side is at least 16"),
+        ({1: 128}, "must begin with epoch 0"),
+        ({-1: 128, 0: 224}, "must begin with epoch 0"),
+        ({}, "must begin with epoch 0"),
+    ],
+)
+def test_wrong_sizes_are_refused(schedule: dict[int, int], named: str) -> None:
+    with pytest.raises(UsageError, match=f"--data.size_schedule.*{named}"):
+        parse_sizes(schedule, 224)

@@ -8,7 +8,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
 from emotion_lightning.errors import UsageError
-from emotion_lightning.schedule import RECIPE_SCHEDULE, augmentation_phase, parse_schedule, trainable_stages
+from emotion_lightning.schedule import (
+    RECIPE_SCHEDULE,
+    augmentation_phase,
+    parse_schedule,
+    trainable_stages,
+    training_side,
+)
 
 
 class Staged(Protocol):
@@ -67,6 +73,8 @@ class Unfreeze(Callback):
         if datamodule is not None and hasattr(datamodule, "finetune_epoch"):
             phase = augmentation_phase(trainer.current_epoch, datamodule.finetune_epoch)
             pl_module.log("schedule/augmentation_phase", float(phase))
+        if sizes := getattr(datamodule, "sizes", None):
+            pl_module.log("schedule/image_side", float(training_side(sizes, trainer.current_epoch)))
         if trainer.current_epoch in self.schedule:
             sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
             trainable, total = (sum(n for n, trains in sizes if trains or every) / 1e6 for every in (False, True))

@@ -109,6 +109,18 @@ def _constant(values: tuple[float, ...] | tuple[tuple[float, ...], ...], device:
     return torch.tensor(values, device=device)  # once per device: sending it anew would wait for the device
 
 
+def shrink(images: Tensor, image_size: int) -> Tensor:
+    """Shrink images ``(B, 3, S, S)`` with antialiasing to what ``image_size`` is augmented from, if they are larger.
+
+    Returns:
+        Images in [0, 255] of a side of at most ``stored_size(image_size)``; float32 where they were shrunk.
+    """
+    side = stored_size(image_size)
+    if images.shape[-1] <= side:
+        return images
+    return F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+
+
 def draw(indices: Tensor, seed: int) -> Tensor:
     """Draw all that the augmentation of images ``indices`` ``(B,)`` needs under an epoch's ``seed``, ``(B, draws)``."""
     return uniforms(indices, seed, len(DRAWS))
@@ -118,7 +130,8 @@ def augment(images: Tensor, drawn: Tensor, phase: Phase, image_size: int) -> Ten
     """Augment and normalise a batch.
 
     Args:
-        images: uint8 ``(B, 3, S, S)``, S at most ``stored_size``; what is smaller is enlarged by the resampling.
+        images: ``(B, 3, S, S)``, values 0 to 255, S at most ``stored_size``; what is smaller is enlarged by the
+            resampling.
         drawn: Uniform numbers in [0, 1) by ``draw``, ``(B, draws)``, on the images' device.
         phase: What to do.
         image_size: Side of the result in pixels.

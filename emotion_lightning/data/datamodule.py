@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit import Audit
 from emotion_lightning.data.audit_report import everything
-from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
+from emotion_lightning.data.augment import PHASES, augment, draw, normalise, shrink, stored_size
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.cache import Cache
 from emotion_lightning.data.dataset import FaceDataset, Sample
@@ -33,7 +33,7 @@ from emotion_lightning.data.usage import Usage
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import PADDING
 from emotion_lightning.output import output_folder, write_json
-from emotion_lightning.schedule import augmentation_phase
+from emotion_lightning.schedule import LEAST_SIDE, augmentation_phase, parse_sizes, training_side
 from emotion_lightning.seeding import derive_seed
 
 
@@ -43,6 +43,9 @@ class EmotionDataModule(LightningDataModule):
     Args:
         root: Folder of the images, or a fer2013.csv file; by default faces are drawn and nothing is read.
         image_size: Side of the network's square input in pixels.
+        size_schedule: Epoch (from 0) to the side in pixels that training images have from then on, up to image_size, at
+            which the network is evaluated throughout (progressive resizing; Touvron et al., 2019, FixRes); by default
+            all have image_size.
         batch_size: Training images per step and device; evaluation takes twice as many.
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
@@ -73,6 +76,7 @@ class EmotionDataModule(LightningDataModule):
         self,
         root: str | None = None,
         image_size: int = 224,
+        size_schedule: dict[int, int] | None = None,
         batch_size: int = 16,
         num_workers: int | None = None,
         seed: int = 42,
@@ -92,7 +96,7 @@ class EmotionDataModule(LightningDataModule):
     ):
         super().__init__()
         for name, value, least in (
-            ("image_size", image_size, 16),
+            ("image_size", image_size, LEAST_SIDE),
             ("batch_size", batch_size, 2),  # batch norm needs two
             ("num_workers", num_workers or 0, 0),
             ("cache_gb", cache_gb, 0),
@@ -103,6 +107,7 @@ class EmotionDataModule(LightningDataModule):
         self._given_names = None if class_names is None else list(class_names)
         self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
+        self.sizes = parse_sizes(size_schedule, image_size)
         self.num_workers = num_workers
         self.test_split, self.finetune_epoch = test_split, finetune_epoch
         self.policies, self.balance, self.cache_gb = Policies(unreadable, leaks, conflicts), balance, cache_gb
@@ -220,6 +225,7 @@ class EmotionDataModule(LightningDataModule):
         if stage == "fit":
             self.first_epoch, self._trained_on, self._selected_on, self._origin_known = 0, None, None, True
             self._leaked = {}
+            self._check_sizes()
             self._check_batches()
 
     def check(self, stage: str) -> None:
@@ -275,13 +281,14 @@ class EmotionDataModule(LightningDataModule):
         return images, labels, indices, draw(indices, seed)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment a training batch by the epoch's phase, only normalise any other; all on the device."""
+        """Augment a training batch by the epoch's phase and side, only normalise any other; all on the device."""
         if not self._training():
             images, labels, indices = batch
             return normalise(images.float() / 255), labels, indices
         images, labels, indices, drawn = batch
         phase = PHASES[augmentation_phase(self._epoch(), self.finetune_epoch)]
-        return augment(images, drawn, phase, self.image_size), labels, indices
+        side = training_side(self.sizes, self._epoch())
+        return augment(shrink(images, side), drawn, phase, side), labels, indices
 
     def state_dict(self) -> dict[str, Any]:
         """Save the epoch that comes next, which the shuffling needs, and what the data was."""
@@ -419,6 +426,15 @@ class EmotionDataModule(LightningDataModule):
         for index in self.indices("train"):
             counts[self.class_names[self.manifest.labels[index]]] += 1
         return counts
+
+    def _check_sizes(self) -> None:
+        epochs = None if self.trainer is None else self.trainer.max_epochs
+        late = [epoch for epoch in self.sizes if epochs and 0 < epochs <= epoch]
+        if late and not self.trainer.fast_dev_run:  # type: ignore[union-attr]
+            rank_zero_warn(
+                f"--data.size_schedule has entries at epochs {late}, which a run of --trainer.max_epochs {epochs} "
+                "never reaches"
+            )
 
     def _check_batches(self) -> None:
         counts = self._train_counts()

@@ -11,7 +11,7 @@ from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.rehearsal.plan import Plan, Planner, learning_rates
 from emotion_lightning.rehearsal.stopwatch import Stopwatch
 from emotion_lightning.rehearsal.trainer import UNLIMITED, rehearse
-from emotion_lightning.schedule import Phase, augmentation_phase, finetune_epoch, parse_schedule
+from emotion_lightning.schedule import Phase, augmentation_phase, finetune_epoch, parse_schedule, training_side
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class PhaseCost:
         steps: Its optimizer steps.
         parameters: Parameters that train.
         augmentation: 1 (conservative) or 2 (aggressive).
+        side: Side of its training images in pixels.
         first_rates: Learning rates of the classifier and of the backbone in the first step.
         last_rates: The same in the last step.
         step_seconds: Measured time of an optimizer step.
@@ -34,6 +35,7 @@ class PhaseCost:
     steps: int
     parameters: int
     augmentation: int
+    side: int
     first_rates: tuple[float, float]
     last_rates: tuple[float, float]
     step_seconds: float
@@ -72,7 +74,7 @@ def dry_run(
 
     Args:
         model: The model; some steps change its weights.
-        data: The data; augmentation follows the short run's epochs.
+        data: The data; augmentation and the images' sides follow the short run's epochs.
         options: The trainer's options. Callbacks among them are left out.
         schedule: Epoch to the lowest stage that trains, as ``Unfreeze`` takes it.
         ema_decay: As ``EMA`` takes it.
@@ -82,18 +84,21 @@ def dry_run(
     """
     schedule = parse_schedule(schedule)
     plan = _plan(model, data, options, schedule)
-    phases = plan.phases(schedule)
-    watch = _measure(model, data, options, {i: phase.stages[0] for i, phase in enumerate(phases)}, ema_decay, plan)
+    phases = plan.phases(schedule, data.sizes)
+    sides = [training_side(data.sizes, phase.start) for phase in phases]
+    lowest = {i: phase.stages[0] for i, phase in enumerate(phases)}
+    watch = _measure(model, data, options, lowest, dict(enumerate(sides)), ema_decay, plan)
     parameters = {group.name: group.parameters for group in plan.groups}
     first_fine_tuned = finetune_epoch(schedule)
     costs = []
-    for phase, seconds, memory in zip(phases, watch.seconds, watch.peak_memory_gb, strict=True):
+    for phase, side, seconds, memory in zip(phases, sides, watch.seconds, watch.peak_memory_gb, strict=True):
         steps = plan.steps_of(phase)
         cost = PhaseCost(
             phase=phase,
             steps=len(steps),
             parameters=sum(parameters[stage] for stage in phase.stages),
             augmentation=augmentation_phase(phase.start, first_fine_tuned),
+            side=side,
             first_rates=learning_rates(model.hparams, plan.steps, steps[0]),
             last_rates=learning_rates(model.hparams, plan.steps, steps[-1]),
             step_seconds=seconds * plan.batches / plan.steps_per_epoch,
@@ -123,10 +128,11 @@ def _measure(
     data: EmotionDataModule,
     options: Mapping[str, Any],
     schedule: Mapping[int, str],
+    sizes: dict[int, int],
     ema_decay: float,
     plan: Plan,
 ) -> Stopwatch:
-    """Train each entry of ``schedule`` for some batches, and validate some at the end.
+    """Train each entry of ``schedule`` for some batches with images of ``sizes``, and validate some at the end.
 
     More workers read further ahead: as many batches are left out, and twice as many measured, so that data which
     come too slowly show.
@@ -135,7 +141,7 @@ def _measure(
         for index in [*data.indices("train"), *data.indices("val")]:
             data.manifest.read(index)
     watch = Stopwatch(warm_up=2 + plan.workers)
-    data.finetune_epoch = finetune_epoch(schedule)
+    data.finetune_epoch, data.sizes = finetune_epoch(schedule), sizes
     changes = UNLIMITED | {
         "max_epochs": len(schedule),
         "limit_train_batches": min(7 + 3 * plan.workers, plan.batches),

@@ -42,10 +42,11 @@ def _schedule(run: DryRun) -> str:
 
 
 def _costs(run: DryRun) -> str:
-    head = ["epochs", "steps", "ms per step", "images per s", "expected time", "peak GPU memory"]
+    head = ["epochs", "image size", "steps", "ms per step", "images per s", "expected time", "peak GPU memory"]
     rows = [
         [
             _epochs(cost),
+            f"{cost.side} px",
             f"{cost.steps:,}",
             f"{cost.step_seconds * 1e3:.1f}",
             f"{cost.images_per_second:,.0f}",

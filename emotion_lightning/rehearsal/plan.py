@@ -70,9 +70,9 @@ class Plan:
             return self.steps * self.accumulated // self.val_check_batch
         return self.steps // self.steps_per_epoch // self.validate_every * (self.batches // self.val_check_batch)
 
-    def phases(self, schedule: Mapping[int, str]) -> list[Phase]:
-        """Phases of a parsed ``schedule`` that the run reaches."""
-        return phases(schedule, self.epochs)
+    def phases(self, schedule: Mapping[int, str], sizes: Mapping[int, int]) -> list[Phase]:
+        """Phases of a parsed ``schedule``, and of parsed ``sizes``, that the run reaches."""
+        return phases(schedule, self.epochs, sizes)
 
     def steps_of(self, phase: Phase) -> range:
         """Optimizer steps of ``phase``, counted from 0 over the whole run."""

@@ -13,6 +13,7 @@ from emotion_lightning.data.augment import (
     augment,
     draw,
     normalise,
+    shrink,
     stored_size,
     uniforms,
     unnormalise,
@@ -185,6 +186,22 @@ def test_draws_are_uniform_and_unrelated() -> None:
     assert related.fill_diagonal_(0).abs().max() < 0.035
     next_epoch = uniforms(torch.arange(20_000), seed=2**62 + 12346, count=20)
     assert torch.corrcoef(torch.stack([drawn.flatten(), next_epoch.flatten()]))[0, 1].abs() < 0.01
+
+
+def test_shrinking_does_not_alias() -> None:
+    pixels = torch.arange(stored_size(64))
+    board = ((pixels[:, None] + pixels) % 2 * 255).to(torch.uint8).expand(2, 3, -1, -1).contiguous()
+    small = shrink(board, 32)
+    assert tuple(small.shape) == (2, 3, stored_size(32), stored_size(32))
+    torch.testing.assert_close(small, torch.full_like(small, 127.5), atol=20, rtol=0)
+
+
+def test_small_training_images_show_what_large_ones_do() -> None:
+    source, drawn = smooth(stored_size(64)), draw(torch.tensor([3]), seed=1)
+    for phase in PHASES.values():
+        large, small = augment(source, drawn, phase, 64), augment(shrink(source, 32), drawn, phase, 32)
+        inner = F.avg_pool2d(large, 2)[..., 4:-4, 4:-4]
+        assert (small[..., 4:-4, 4:-4] - inner).abs().mean() < 0.05
 
 
 def test_unnormalise_gives_back_the_pictures() -> None:

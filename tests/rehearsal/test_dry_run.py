@@ -85,6 +85,27 @@ def test_each_phase_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch:
     assert [augmentation for _, augmentation in trained] == [1, 1, 2, 2]
 
 
+def test_each_size_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, int]] = []
+
+    class Watched(stopwatch.Stopwatch):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+            trained.append((trainer.current_epoch, batch[0].shape[-1]))
+
+    monkeypatch.setattr(dry_run_module, "Stopwatch", Watched)
+    options = {"accelerator": "cpu", "max_epochs": 50, "gradient_clip_val": 1.0}
+    data = lab.data(size_schedule={0: 16, 20: 24, 35: 32})
+    found = dry_run(lab.model(), data, options, {0: "classifier_only", 20: "layer4", 30: "all"}, 0.9)
+    assert [(cost.phase.start, cost.phase.end, cost.side) for cost in found.costs] == [
+        *((0, 20, 16), (20, 30, 24), (30, 35, 24), (35, 50, 32))
+    ]
+    assert sorted(set(trained)) == [(0, 16), (1, 24), (2, 24), (3, 32)]
+    text = tables(found, lab.model().hparams, "32-true")
+    assert [line.split()[:3] for line in text.splitlines() if " px " in line] == [
+        *(["0-19", "16", "px"], ["20-29", "24", "px"], ["30-34", "24", "px"], ["35-49", "32", "px"])
+    ]
+
+
 def test_drawing_the_builtin_faces_is_not_measured(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emotion_lightning.data.builtin.SIZES", {"train": 24, "val": 8, "test": 8})
     drawn: list[int] = []
