@@ -209,7 +209,7 @@ def test_each_image_is_decoded_once_in_its_life_though_its_split_is_not_known_be
     decoded: list[Path] = []
     real = images.decode
     for module in (images, scan):
-        monkeypatch.setattr(module, "decode", lambda path: decoded.append(path) or real(path))
+        monkeypatch.setattr(module, "decode", lambda path, side=0: decoded.append(path) or real(path, side))
 
     def batches(gigabytes: float) -> list[torch.Tensor]:
         data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, cache_gb=gigabytes)

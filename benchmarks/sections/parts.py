@@ -58,7 +58,7 @@ def _decoding(setting: Setting, folder: Path) -> Parts:
     order = setting.manifest.indices("train")
     return {
         "decode an image": (lambda: open_image(paths[0]), 1),
-        f"decode a photograph of {PHOTOGRAPH} px": (lambda: to_tensor(open_image(photograph), side), 1),
+        f"decode a photograph of {PHOTOGRAPH} px": (lambda: to_tensor(open_image(photograph, side), side), 1),
         "check and cache an image": (fill, len(few)),
         "read and resize an image from cache": (lambda: cached[order[next(numbers) % len(order)]], 1),
     }

@@ -38,8 +38,8 @@ class Cache:
     """Decoded pixels and records of a data set's images, in one file that audit, training and evaluation share.
 
     An image is kept as it is if it has at most ``limit`` x ``limit`` pixels, else resized to that square as
-    ``images.to_tensor`` does. So what is read and resized to ``limit`` is, to the bit, what decoding the file gives;
-    at another size it need not be.
+    ``images.to_tensor`` does. So what is read and resized to ``limit`` is, to the bit, what decoding the file for that
+    side gives (``images.open_image``); at another size it need not be.
 
     A file of the same path, size and time of its last change is taken to be unchanged. While the cache is written, its
     last version stands beside it.
@@ -107,7 +107,7 @@ class Cache:
         limits = np.broadcast_to(np.asarray(self.limits, np.int32), len(names))
         _recall(contents, names, limits, records)
         file = self.file if self._memory is None else None
-        return Cached(tuple(paths), records["offset"].copy(), pixel_shapes(records), contents, file)
+        return Cached(tuple(paths), limits, records["offset"].copy(), pixel_shapes(records), contents, file)
 
     def _contents(self) -> Contents:
         if self._memory is not None or not self.room:

@@ -42,7 +42,7 @@ Results = Iterator[tuple[int, Pixels | None]]
 SMALL = 64_000_000
 """Bytes of pixels up to which they are read into memory at once; more are mapped, and read as they are needed."""
 
-_MAGIC = b"EMOTION1"  # raise the number when the layout, a record's meaning or the way of decoding changes
+_MAGIC = b"EMOTION2"  # raise the number when the layout, a record's meaning or the way of decoding changes
 FORMAT = f"{_MAGIC!r} {RECORD.descr} Pillow {PIL.__version__}"
 """What files must have in common to be used in place of one another."""
 

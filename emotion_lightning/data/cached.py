@@ -20,24 +20,25 @@ class Cached:
     def __init__(
         self,
         paths: tuple[Path, ...],
+        limits: npt.NDArray[np.int32],
         offsets: npt.NDArray[np.int64],
         shapes: npt.NDArray[np.int64],
         contents: Contents,
         file: Path | None,
     ) -> None:
-        self.paths, self._offsets, self._shapes = paths, offsets, shapes
+        self.paths, self._limits, self._offsets, self._shapes = paths, limits, offsets, shapes
         self._digest, self._file = contents.digest, file
         self._pixels: Pixels | None = contents.pixels
 
     def __call__(self, index: int) -> Image.Image:
-        """Return the RGB image, in the size that it is kept in.
+        """Return the RGB image, in the size that it is kept in, or is decoded to for its limit.
 
         Raises:
             UnreadableImage: It had to be decoded, and cannot be.
         """
         offset, pixels = self._offsets[index], self._opened()
         if offset < 0 or pixels is None:
-            return open_image(self.paths[index])
+            return open_image(self.paths[index], int(self._limits[index]))
         height, width, channels = self._shapes[index].tolist()
         block = pixels[offset : offset + height * width * channels]
         image = Image.frombytes("L" if channels == 1 else "RGB", (width, height), block)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +181,7 @@ class EmotionDataModule(LightningDataModule):
 
     def faces(self, indices: Sequence[int]) -> Tensor:
         """Images at ``indices`` as evaluation sees them before they are normalised, uint8 ``(n, 3, size, size)``."""
-        dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)
+        dataset = self._dataset(self.image_size)
         return torch.stack([dataset[index][0] for index in indices])
 
     @cached_property
@@ -250,12 +251,11 @@ class EmotionDataModule(LightningDataModule):
         """Shuffled batches of the training split; the last incomplete one is dropped."""
         self._save_findings()  # not before a resume has found the data to be what it was
         rank, world_size = self._ranks()
-        indices, labels = self.indices("train"), self.manifest.labels
+        indices = self.indices("train")
         sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
         if self.balance == "sampler":
-            sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, labels)
-        dataset = FaceDataset(self._read, labels, self._side(indices))
-        return self._loader(dataset, sampler, self.batch_size, drop_last=True)
+            sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
+        return self._loader(self._dataset(self._side(indices)), sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation split in order."""
@@ -268,7 +268,7 @@ class EmotionDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Every readable image under ``root`` in order, labelled as padding."""
         paths = self.predicted.paths
-        dataset = FaceDataset(self.predicted, [PADDING] * len(paths), self.image_size)
+        dataset = FaceDataset(Files(paths, self.image_size), [PADDING] * len(paths), self.image_size)
         indices = [index for index in range(len(paths)) if index not in self._unpredictable]
         return self._loader(dataset, SequentialSampler(indices, *self._ranks()), 2 * self.batch_size)
 
@@ -336,8 +336,11 @@ class EmotionDataModule(LightningDataModule):
         return min(side, int(np.maximum(found.widths, found.heights)[indices].max()))
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = FaceDataset(self._read, self.manifest.labels, self.image_size)
-        return self._loader(dataset, SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
+        return self._loader(self._dataset(self.image_size), SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
+
+    def _dataset(self, size: int) -> FaceDataset:
+        read = self._read
+        return FaceDataset(replace(read, side=size) if isinstance(read, Files) else read, self.manifest.labels, size)
 
     def _loader(
         self,

@@ -18,8 +18,8 @@ from emotion_lightning.output import written_whole
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-"""To be raised with every change of ``duplicates`` that finds other pairs: older findings are then not taken up."""
+VERSION = 2
+"""To be raised with every change that finds other pairs, or gives other thumbnails: older findings are left alone."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

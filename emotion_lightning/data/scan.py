@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from tqdm import tqdm
 
 from emotion_lightning.data.cache import Cache, new_records
 from emotion_lightning.data.cache_file import RECORD, Pixels, Records, Results
-from emotion_lightning.data.duplicates import thumbnail
+from emotion_lightning.data.duplicates import THUMBNAIL, thumbnail
 from emotion_lightning.data.images import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode, square
 
 SMALL_FILE = 8_000
@@ -37,14 +36,16 @@ class Scan:
     Attributes:
         reasons: Why the image cannot be read; None where it can.
         digests: SHA-256, in hexadecimal, of the size and the pixels of the upright RGB image, the same for identical
-            images however they are encoded; of the file's bytes where the image is unreadable, and of its path where
-            the file is unreadable, too, or larger than ``images.MAX_BYTES``.
+            images however they are encoded; of the file's bytes where the image is unreadable, or a JPEG file of more
+            than ``images.LARGE`` pixels, which need not be decoded whole; and of its path where the file is
+            unreadable, too, or larger than ``images.MAX_BYTES``.
         widths: Pixels of the upright image, int32; 0 where unreadable, as all that follows.
         heights: Pixels of the upright image, int32.
         frames: Number of frames, int32; above 1 for an animation.
         modes: Pillow's name of the pixels in the file, such as "L" or "CMYK"; "" where unreadable.
         formats: Pillow's name of the file's format, such as "JPEG"; "" where unreadable or not from a file.
-        thumbnails: Grey thumbnails by ``duplicates.thumbnail``, uint8 of shape ``(N, T, T)``.
+        thumbnails: Grey thumbnails by ``duplicates.thumbnail``, uint8 of shape ``(N, T, T)``; those of images decoded at
+            a reduced size are a grey level or so off.
         sizes: Bytes of the file, int64; 0 where there is none.
     """
 
@@ -103,7 +104,8 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
 def _scan_rows(source: PixelRows, progress: bool) -> Scan:
     count = len(source.pixels)
     records = np.zeros(count, RECORD)
-    looks = (_look(Decoded(source(index), "L", "", 1), 0)[0] for index in range(count))
+    height, width = source.pixels.shape[1:]
+    looks = (_look(Decoded(source(index), width, height, "L", "", 1), 0)[0] for index in range(count))
     for record, facts in zip(records, _shown(looks, count, count, progress), strict=True):
         _fill_in(record, facts)
     return _as_scan(records, [None] * count)
@@ -130,22 +132,26 @@ def _try_file(job: tuple[Path, int, int]) -> Look | str:
     """Decode a file and look at it; the reason where it is unreadable."""
     path, limit, second = job
     try:
-        return _look(decode(path), limit, second)
+        return _look(decode(path, limit or THUMBNAIL), limit, second, path)
     except UnreadableImage as error:
         return error.reason
 
 
-def _look(decoded: Decoded, limit: int, second: int = 0) -> Look:
+def _look(decoded: Decoded, limit: int, second: int = 0, path: Path | None = None) -> Look:
     """Return the fields of the image's record, and its pixels as they are to be kept."""
     image, rgb = decoded.image, np.asarray(decoded.image)
-    kept, side = _kept(image, rgb, limit, second)
+    kept, side = _kept(decoded, rgb, limit, second, path)
+    if path is None or not decoded.reducible:
+        digest = _digest(f"{image.width} x {image.height}".encode(), rgb.data)
+    else:  # what its pixels are depends on the limit
+        digest = _file_digest(path)
     facts = {
-        "width": image.width,
-        "height": image.height,
+        "width": decoded.width,
+        "height": decoded.height,
         "frames": min(decoded.frames, np.iinfo(np.int32).max),
         "mode": decoded.mode,
         "format": decoded.format,
-        "digest": _digest(f"{image.width} x {image.height}".encode(), rgb.data),
+        "digest": digest,
         "thumbnail": thumbnail(image),
         "side": side,
         "second": second if side else 0,
@@ -155,16 +161,20 @@ def _look(decoded: Decoded, limit: int, second: int = 0) -> Look:
     return facts, blocks[0] if len(blocks) == 1 else np.concatenate([block.ravel() for block in blocks])
 
 
-def _kept(image: Image.Image, rgb: Pixels, limit: int, second: int) -> tuple[list[Pixels], int]:
+def _kept(decoded: Decoded, rgb: Pixels, limit: int, second: int, path: Path | None) -> tuple[list[Pixels], int]:
     """Return the RGB pixels to keep, of two sizes if need be, and the side of the first; 0 where not resized.
 
-    With a limit of 0 nothing is kept.
+    With a limit of 0 nothing is kept. A second square comes from what the file is decoded to for its own side.
     """
     if limit == 0:
         return [np.zeros((0, 0, 3), np.uint8)], 0
-    if image.width * image.height <= limit * limit:
+    if decoded.width * decoded.height <= limit * limit:
         return [rgb], 0
-    return [np.asarray(square(image, side)) for side in (limit, second) if side], limit
+    squares = [square(decoded.image, limit)]
+    if second:
+        again = path is not None and decoded.reduction(second) != decoded.reduction(limit)
+        squares.append(square(decode(path, second).image if again else decoded.image, second))
+    return [np.asarray(image) for image in squares], limit
 
 
 def _is_grey(pixels: Pixels) -> bool:

@@ -49,7 +49,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that scans decode from now on."""
     names: list[str] = []
     real = scan_module.decode
-    monkeypatch.setattr(scan_module, "decode", lambda path: (names.append(path.name), real(path))[1])
+    monkeypatch.setattr(scan_module, "decode", lambda path, side: (names.append(path.name), real(path, side))[1])
     return names
 
 
@@ -180,6 +180,30 @@ def test_every_image_has_a_limit_of_its_own_and_a_file_twice_the_larger(tmp_path
         assert torch.equal(to_tensor(read(index), limit), to_tensor(open_image(paths[index]), limit))
 
 
+def photograph(path: Path) -> Path:
+    """A JPEG file large enough to be decoded at a reduced size."""
+    path.parent.mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 256, (25, 30, 3), np.uint8)
+    Image.fromarray(noise).resize((1200, 1000), Image.Resampling.BICUBIC).save(path, quality=95)
+    return path
+
+
+def test_a_large_photograph_is_kept_as_decoding_it_for_its_side_gives_it(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "faces" / "large.jpg")
+    assert {side: open_image(path, side).size for side in (144, 112)} == {144: (600, 500), 112: (300, 250)}
+    both = Cache(tmp_path / "faces", 144, 1.0, tmp_path / "cache", second=112)
+    scan(Files((path,)), both, progress=False)
+    for side in (144, 112):
+        read = without_files(cache(tmp_path, side).reader([path]))
+        assert read(0).size == (side, side)
+        assert torch.equal(to_tensor(read(0), side), to_tensor(open_image(path, side), side))
+
+
+def test_what_the_cache_lacks_is_decoded_at_the_size_that_it_would_have_been(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "faces" / "large.jpg")
+    assert cache(tmp_path, 112).reader([path])(0).size == (300, 250)
+
+
 def test_unreadable_files_are_tried_again_and_never_kept(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,11 +284,11 @@ from emotion_lightning.data.images import Files
 root = Path(sys.argv[1])
 if len(sys.argv) > 2:  # dies at the sixth image
     real, seen = module.decode, []
-    def decode(path):
+    def decode(path, side):
         seen.append(path)
         if len(seen) == 6:
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(path)
+        return real(path, side)
     module.decode = decode
 paths = tuple(sorted((root / "faces").iterdir()))
 cache = Cache(root / "faces", 32, 1.0, root / "cache")

@@ -141,6 +141,21 @@ def test_images_go_to_the_device_as_small_as_all_of_them_are(
     assert next(iter(data.val_dataloader()))[0].shape[2:] == (32, 32)
 
 
+@pytest.mark.parametrize("options", [{}, {"cache_gb": 0.0}, {"test_split": "train"}], ids=str)
+def test_large_photographs_are_the_same_however_they_come(lab: Lab, tmp_path: Path, options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0)
+    for name in ("train/angry/0", "train/happy/0", "val/angry/1", "val/happy/1"):
+        path = tmp_path / "photographs" / f"{name}.jpg"
+        path.parent.mkdir(parents=True)
+        blobs = Image.fromarray(noise.integers(0, 256, (30, 40, 3), np.uint8))
+        blobs.resize((1200, 1000), Image.Resampling.BICUBIC).save(path)
+    data = lab.data(root=str(tmp_path / "photographs"), image_size=112, batch_size=2, **options)
+    for loader, side in ((data.train_dataloader(), 144), (data.val_dataloader(), 112)):  # halved, and quartered
+        images, _, indices = next(iter(loader))
+        paths = [data.manifest.paths[index] for index in indices]  # type: ignore[index]
+        assert torch.equal(images, torch.stack([to_tensor(open_image(path, side), side) for path in paths]))
+
+
 def test_the_last_incomplete_training_batch_is_dropped(lab: Lab) -> None:
     data = lab.data(batch_size=9)
     assert [len(labels) for _, labels, _ in data.train_dataloader()] == [9] * 5

@@ -234,6 +234,102 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
         open_image(tmp_path / "pipe.png")
 
 
+def photograph(path: Path, width: int, height: int, **options: object) -> Path:
+    """A picture with smooth shapes and texture."""
+    rng = np.random.default_rng(1)
+    layers = [rng.normal(0, strength, (max(1, height // step), max(1, width // step), 3)) for step, strength in LAYERS]
+    grown = [
+        np.stack([_grow(layer[..., channel], width, height) for channel in range(3)], axis=-1) for layer in layers
+    ]
+    Image.fromarray((128 + sum(grown)).clip(0, 255).astype(np.uint8)).save(path, **{"quality": 90} | options)
+    return path
+
+
+LAYERS = ((200, 40), (40, 20), (8, 10), (2, 5))
+"""Sides of details in pixels, and how strong they are in grey levels."""
+
+
+def _grow(layer: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(layer.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side", "divisor"),
+    [
+        (1600, 1200, 75, 8),
+        (1600, 1200, 76, 4),
+        (1200, 1600, 150, 4),
+        (1601, 1203, 150, 4),
+        (1600, 1200, 300, 2),
+        (1600, 1200, 301, 1),
+        (1600, 1200, 0, 1),
+        (1000, 1000, 32, 1),  # no more than a megapixel
+        (1001, 1000, 32, 8),
+        (8000, 200, 24, 4),
+    ],
+)
+def test_a_large_jpeg_is_decoded_no_smaller_than_twice_the_side(
+    tmp_path: Path, width: int, height: int, side: int, divisor: int
+) -> None:
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (width, height), "red").save(path)
+    found = decode(path, side)
+    assert found.image.size == (-(-width // divisor), -(-height // divisor))
+    assert divisor == 1 or min(found.image.size) >= 2 * side
+    assert (found.width, found.height) == (width, height)
+    assert found.reduction(side) == divisor
+    assert found.reducible == (width * height > 1_000_000)
+    assert Files((path,), side)(0).size == open_image(path, side).size == found.image.size
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp"])
+def test_other_formats_are_decoded_whole(tmp_path: Path, suffix: str) -> None:
+    Image.new("RGB", (1300, 1000), "red").save(tmp_path / f"large.{suffix}")
+    found = decode(tmp_path / f"large.{suffix}", 32)
+    assert (found.image.size, found.reducible) == ((1300, 1000), False)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 50}], ids=str)
+def test_a_reduced_photograph_looks_like_the_whole_one(tmp_path: Path, options: dict[str, object]) -> None:
+    path = photograph(tmp_path / "large.jpg", 1500, 1100, **options)
+    for side in (68, 130, 275):  # by 8, 4 and 2
+        reduced, whole = (to_tensor(image, side).int() for image in (open_image(path, side), open_image(path)))
+        gap = (reduced - whole).abs()
+        assert gap.float().mean() < 0.6
+        assert gap.max() <= 8
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_cmyk_photographs_are_reduced_too(tmp_path: Path, mode: str) -> None:
+    photograph(tmp_path / "rgb.png", 1500, 1100)
+    Image.open(tmp_path / "rgb.png").convert(mode).save(tmp_path / "large.jpg", quality=95)
+    found = decode(tmp_path / "large.jpg", 100)
+    assert (found.image.size, found.image.mode, found.mode) == ((375, 275), "RGB", mode)
+    gap = to_tensor(found.image, 100).int() - to_tensor(open_image(tmp_path / "large.jpg"), 100).int()
+    assert gap.abs().max() <= 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_photograph_is_upright(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = photograph(tmp_path / "turned.jpg", 1203, 1001, exif=exif)
+    found, whole = decode(path, 60), decode(path)
+    assert found.image.size == ((126, 151) if orientation > 4 else (151, 126))
+    assert (found.width, found.height) == whole.image.size == (whole.width, whole.height)
+    assert (to_tensor(found.image, 60).int() - to_tensor(whole.image, 60).int()).abs().max() <= 8
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.995])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_photograph_is_unreadable_at_any_size(tmp_path: Path, share: float, progressive: bool) -> None:
+    path = photograph(tmp_path / "cut.jpg", 1500, 1100, progressive=progressive)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    for side in (0, 32, 100, 250):
+        with pytest.raises(UnreadableImage, match=r"cut\.jpg: .*truncated"):
+            open_image(path, side)
+
+
 @pytest.mark.parametrize(("height", "width", "size"), [(48, 48, 224), (300, 170, 64), (33, 90, 48), (64, 64, 64)])
 def test_tensor_equals_torchvisions_resize(height: int, width: int, size: int) -> None:
     image = Image.fromarray(noise(height, width))

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_every_image_is_described(tmp_path: Path) -> None:
         assert np.array_equal(found.thumbnails[index], thumbnail(open_image(path)))
 
 
+def test_a_photograph_decoded_at_a_reduced_size_is_described_as_it_is(tmp_path: Path) -> None:
+    path, exif = tmp_path / "large.jpg", Image.Exif()
+    exif[0x0112] = 8
+    blobs = Image.fromarray(noise(10, 12)).resize((1201, 999), Image.Resampling.BICUBIC)
+    blobs.save(path, quality=90, exif=exif)
+    paths = (path, Path(shutil.copy(path, tmp_path / "copy.jpg")))
+    scans = [scan(Files(paths), None, progress=False)]
+    for limit in (40, 200, 600):
+        cache = Cache(tmp_path, limit, folder=tmp_path / f"cache {limit}")
+        scans.append(scan(Files(paths), cache, progress=False))
+    whole = thumbnail(open_image(path)).astype(int)
+    for found in scans:
+        assert (found.widths.tolist(), found.heights.tolist()) == ([999, 999], [1201, 1201])
+        assert set(found.digests) == {hashlib.sha256(path.read_bytes()).hexdigest()}
+        assert np.abs(found.thumbnails[0] - whole).max() <= 2
+
+
 def test_unreadable_files_have_a_reason_and_the_digest_of_their_bytes(tmp_path: Path) -> None:
     paths = tuple(tmp_path / name for name in ("a.png", "b.png", "c.png", "gone.png", "gone2.png", "pipe.png"))
     paths[0].write_bytes(b"no image")
@@ -80,7 +98,7 @@ def test_a_file_named_twice_is_decoded_once(tmp_path: Path, monkeypatch: pytest.
         Image.fromarray(noise(4, 4, index)).save(paths[index])
     seen = []
     real = scan_module.decode
-    monkeypatch.setattr(scan_module, "decode", lambda path: (seen.append(path), real(path))[1])
+    monkeypatch.setattr(scan_module, "decode", lambda path, side: (seen.append(path), real(path, side))[1])
     found = scan(Files(paths), None, progress=False)
     assert len(seen) == 2
     assert found.digests[0] == found.digests[2] != found.digests[1]
@@ -95,7 +113,7 @@ def test_large_files_are_decoded_by_threads_in_order(tmp_path: Path, monkeypatch
         Image.fromarray(noise(4, 4 + index, index)).save(path)
     paths[20].write_bytes(b"no image")
     real, threads = scan_module.decode, set()
-    monkeypatch.setattr(scan_module, "decode", lambda path: (threads.add(threading.get_ident()), real(path))[1])
+    monkeypatch.setattr(scan_module, "decode", lambda path, side: (threads.add(threading.get_ident()), real(path, side))[1])
     found = scan(Files(paths), None, progress=False)
     assert threading.get_ident() not in threads
     assert [index for index, reason in enumerate(found.reasons) if reason] == [20]
