@@ -44,6 +44,8 @@ class RunConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
+        if stage == "fit" and self.config.data.batch_size == "auto":
+            self.config.data.batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]  # as was found
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others

@@ -17,7 +17,7 @@ from emotion_lightning.parser import EmotionParser
 from emotion_lightning.report.run import Run
 
 WITHOUT_EFFECT = {
-    *("size_schedule", "batch_size", "num_workers", "test_split", "finetune_epoch", "class_names"),
+    *("size_schedule", "batch_size", "eval_batch_size", "num_workers", "test_split", "finetune_epoch", "class_names"),
     *("unreadable", "leaks", "conflicts", "balance"),
 }
 """Options of the data that change nothing about what is found."""

@@ -12,7 +12,15 @@ LEFT_OUT = (
     "model.class_names",  # too long for a table
     *("model.seed", "data.finetune_epoch"),  # these follow from other options
     # and these change nothing that is learnt
-    *("data.num_workers", "data.cache_gb", "data.format", "data.splits", "data.test_split", "data.unreadable"),
+    *(
+        "data.eval_batch_size",
+        "data.num_workers",
+        "data.cache_gb",
+        "data.format",
+        "data.splits",
+        "data.test_split",
+        "data.unreadable",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from emotion_lightning.batch_size import RECIPE_BATCH, batch_line, evaluation_batch, training_batch
 from emotion_lightning.data.audit import Audit
 from emotion_lightning.data.audit_report import everything
 from emotion_lightning.data.augment import PHASES, augment, draw, normalise, shrink, stored_size
@@ -47,7 +48,10 @@ class EmotionDataModule(LightningDataModule):
         size_schedule: Epoch (from 0) to the side in pixels that training images have from then on, up to image_size, at
             which the network is evaluated throughout (progressive resizing; Touvron et al., 2019, FixRes); by default
             all have image_size.
-        batch_size: Training images per step and device; evaluation takes twice as many.
+        batch_size: Training images per batch and device; auto takes the largest power of two whose training step fits
+            into 85 % of a GPU's free memory, at most 1024 and an eighth of its images; without a GPU it takes 16.
+        eval_batch_size: Images per batch and device in evaluation, on which no result depends; auto takes twice the
+            training batch, and on a GPU up to 256 if they fit into its memory.
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
@@ -78,7 +82,8 @@ class EmotionDataModule(LightningDataModule):
         root: str | None = None,
         image_size: int = 224,
         size_schedule: dict[int, int] | None = None,
-        batch_size: int = 16,
+        batch_size: int | Literal["auto"] = 16,
+        eval_batch_size: int | Literal["auto"] = "auto",
         num_workers: int | None = None,
         seed: int = 42,
         unreadable: Literal["error", "skip"] = "error",
@@ -98,7 +103,8 @@ class EmotionDataModule(LightningDataModule):
         super().__init__()
         for name, value, least in (
             ("image_size", image_size, LEAST_SIDE),
-            ("batch_size", batch_size, 2),  # batch norm needs two
+            ("batch_size", 2 if batch_size == "auto" else batch_size, 2),  # batch norm needs two
+            ("eval_batch_size", 1 if eval_batch_size == "auto" else eval_batch_size, 1),
             ("num_workers", num_workers or 0, 0),
             ("cache_gb", cache_gb, 0),
         ):
@@ -107,7 +113,8 @@ class EmotionDataModule(LightningDataModule):
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
         self._given_names = None if class_names is None else list(class_names)
         self.root = None if root is None else Path(root).expanduser()
-        self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
+        self.image_size, self.seed = image_size, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.sizes = parse_sizes(size_schedule, image_size)
         self.num_workers = num_workers
         self.test_split, self.finetune_epoch = test_split, finetune_epoch
@@ -227,7 +234,7 @@ class EmotionDataModule(LightningDataModule):
             self.first_epoch, self._trained_on, self._selected_on, self._origin_known = 0, None, None, True
             self._leaked = {}
             self._check_sizes()
-            self._check_batches()
+            self._settle_batches()
 
     def check(self, stage: str) -> None:
         """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.
@@ -255,7 +262,7 @@ class EmotionDataModule(LightningDataModule):
         sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
         if self.balance == "sampler":
             sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
-        return self._loader(self._dataset(self._side(indices)), sampler, self.batch_size, drop_last=True)
+        return self._loader(self._dataset(self._side(indices)), sampler, self._training_batch, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation split in order."""
@@ -270,7 +277,7 @@ class EmotionDataModule(LightningDataModule):
         paths = self.predicted.paths
         dataset = FaceDataset(Files(paths, self.image_size), [PADDING] * len(paths), self.image_size)
         indices = [index for index in range(len(paths)) if index not in self._unpredictable]
-        return self._loader(dataset, SequentialSampler(indices, *self._ranks()), 2 * self.batch_size)
+        return self._loader(dataset, SequentialSampler(indices, *self._ranks()), self._evaluation_batch)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Draw the augmentation of a training batch on the host."""
@@ -335,8 +342,22 @@ class EmotionDataModule(LightningDataModule):
         found = self.audit.scan
         return min(side, int(np.maximum(found.widths, found.heights)[indices].max()))
 
+    @property
+    def _training_batch(self) -> int:
+        return RECIPE_BATCH if self.batch_size == "auto" else self.batch_size  # auto until a fit has found it
+
+    @property
+    def _evaluation_batch(self) -> int:
+        if self.eval_batch_size != "auto":
+            return self.eval_batch_size
+        return evaluation_batch(self.trainer, self.image_size, self._training_batch)
+
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        return self._loader(self._dataset(self.image_size), SequentialSampler(self.indices(split), *self._ranks()), 2 * self.batch_size)
+        return self._loader(
+            self._dataset(self.image_size),
+            SequentialSampler(self.indices(split), *self._ranks()),
+            self._evaluation_batch,
+        )
 
     def _dataset(self, size: int) -> FaceDataset:
         read = self._read
@@ -439,18 +460,27 @@ class EmotionDataModule(LightningDataModule):
                 "never reaches"
             )
 
-    def _check_batches(self) -> None:
+    def _settle_batches(self) -> None:
+        """Find the size of the training batches if it is auto, and say what it means; a resume keeps what was found."""
+        self._check_classes()
+        found, per_rank = self.batch_size == "auto", len(self.indices("train")) // self._ranks()[1]
+        if found and self.trainer is not None:
+            self.batch_size = training_batch(self.trainer, max(self.sizes.values()), per_rank)
+            self.save_hyperparameters({"batch_size": self.batch_size})
+        if per_rank < self._training_batch:
+            raise UsageError(
+                f"--data.batch_size {self._training_batch} is more than the {per_rank} training images per device"
+            )
+        if self.trainer is not None and (line := batch_line(self.trainer, self._training_batch, found)):
+            rank_zero_info(f"Batches: {line}")
+
+    def _check_classes(self) -> None:
         counts = self._train_counts()
         empty = [name for name, count in counts.items() if count == 0]
         if empty:
             raise DataError(
                 f"class '{empty[0]}' has no training image under {self.root} that can be used: add some or remove it, "
                 "or let --data.leaks, --data.conflicts and --data.unreadable leave out less"
-            )
-        per_rank = sum(counts.values()) // self._ranks()[1]
-        if per_rank < self.batch_size:
-            raise UsageError(
-                f"--data.batch_size {self.batch_size} is more than the {per_rank} training images per device"
             )
 
     def _save_findings(self) -> None:

@@ -28,7 +28,10 @@ MAX_BYTES = 100_000_000
 """Largest file that is opened, in bytes."""
 
 LARGE = 1_000_000
-"""Pixels above which a JPEG file is decoded at a reduced size where that suffices; less takes milliseconds to decode."""
+"""Pixels above which a JPEG file is decoded at a reduced size where that suffices; fewer take milliseconds."""
+
+TURNED = (5, 6, 7, 8)
+"""EXIF's orientations in which rows stand for columns."""
 
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # Pillow alone inflates 64 MB of comments before it gives up
 
@@ -45,11 +48,16 @@ class UnreadableImage(DataError):
         return f"{self.path}: {self.reason}" if self.reason else str(self.path)
 
 
+Box = tuple[float, float, float, float]
+
+
 class Decoded(NamedTuple):
     """An image as every reader gets it, and what its file says of it.
 
     Attributes:
-        image: Upright, RGB; smaller than the file's where it was decoded at a reduced size.
+        image: Upright, RGB; where it was decoded at a reduced size, smaller than the file's.
+        box: Part of ``image`` that the file's pixels take: left, top, right and bottom. At a reduced size the last row
+            and column may stand for less than others do.
         width: Pixels of the whole upright image.
         height: Pixels of the whole upright image.
         mode: Pillow's name of the pixels in the file, such as "L" or "CMYK".
@@ -58,6 +66,7 @@ class Decoded(NamedTuple):
     """
 
     image: Image.Image
+    box: Box
     width: int
     height: int
     mode: str
@@ -73,13 +82,17 @@ class Decoded(NamedTuple):
         """What the file's sides are divided by when it is decoded for a square of ``side`` pixels: 1, 2, 4 or 8."""
         return _reduction(self.format, self.width, self.height, side)
 
+    def square(self, size: int) -> Image.Image:
+        """Resize to ``size`` x ``size`` pixels as :func:`square` does."""
+        return square(self.image, size, self.box)
+
 
 def open_image(path: Path, side: int = 0) -> Image.Image:
     """Decode a file into an upright RGB image; of an animation the first frame.
 
     A JPEG file of more than ``LARGE`` pixels is decoded at the smallest size that the format offers whose sides are
-    both at least twice ``side``. What the image is after it has been resized to ``side`` differs little from what the
-    whole one would have become, and depends on nothing but the file and ``side``.
+    both at least twice ``side``, and comes as the square of that side. It differs little from what the whole image
+    would have become, and depends on nothing but the file and ``side``. Any other image comes as it is.
 
     Args:
         path: The file.
@@ -89,25 +102,28 @@ def open_image(path: Path, side: int = 0) -> Image.Image:
         UnreadableImage: The file is missing, damaged, truncated, of a format that is not allowed, larger than
             ``MAX_BYTES`` (checked before opening), or has more than ``MAX_PIXELS`` pixels (checked before decoding).
     """
-    return decode(path, side).image
+    decoded = decode(path, side)
+    return decoded.square(side) if decoded.reduction(side) > 1 else decoded.image
 
 
 def decode(path: Path, side: int = 0) -> Decoded:
-    """Decode as :func:`open_image` does, and keep what the file says of itself; raises the same."""
+    """Decode as :func:`open_image` does, but resize nothing, and keep what the file says of itself; raises the same."""
     try:
         _check_file(path)
         with Image.open(path, formats=ALLOWED_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
-            facts = image.mode, image.format or "", int(getattr(image, "n_frames", 1))
-            divisor = _reduction(facts[1], width, height, side)
+            format = image.format or ""
+            divisor = _reduction(format, width, height, side)
             if divisor > 1:
                 image.draft(None, (width // divisor, height // divisor))
             image.load()
-            upright = _upright(image)
-            whole = (height, width) if _is_turned(image, upright) else (width, height)
-            return Decoded(_to_rgb(upright), *whole, *facts)
+            mode, frames = image.mode, int(getattr(image, "n_frames", 1))
+            upright, orientation = _upright(image)
+            box = _upright_box(orientation, image.size, (width / divisor, height / divisor))
+            width, height = (height, width) if orientation in TURNED else (width, height)
+            return Decoded(_to_rgb(upright), box, width, height, mode, format, frames)
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -140,16 +156,21 @@ def _reduction(format: str, width: int, height: int, side: int) -> int:
     return next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(room, 1))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """Return the upright image, and the orientation that the file says it has."""
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image), image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF names no orientation, and the pixels, already decoded, are sound
-        return image
+        return image, 1
 
 
-def _is_turned(image: Image.Image, upright: Image.Image) -> bool:
-    """Whether ``upright`` lies across what the file has; where EXIF is damaged, it is the very ``image``."""
-    return upright is not image and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+def _upright_box(orientation: int, size: tuple[int, int], extent: tuple[float, float]) -> Box:
+    """Where the upper left ``extent`` of pixels of this ``size`` lies in the upright image."""
+    (width, height), (across, down) = size, extent
+    left = width - across if orientation in (2, 3, 7, 8) else 0.0
+    top = height - down if orientation in (3, 4, 6, 7) else 0.0
+    box = left, top, left + across, top + down
+    return (box[1], box[0], box[3], box[2]) if orientation in TURNED else box
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -161,9 +182,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def square(image: Image.Image, size: int) -> Image.Image:
-    """Resize straight to a square of ``size`` x ``size`` pixels with antialiased bilinear filtering."""
-    return image.resize((size, size), Image.Resampling.BILINEAR)
+def square(image: Image.Image, size: int, box: Box | None = None) -> Image.Image:
+    """Resize straight to a square of ``size`` x ``size`` pixels with antialiased bilinear filtering.
+
+    Args:
+        image: Any image.
+        size: Side of the square in pixels.
+        box: Left, top, right and bottom of the part to take; by default all.
+    """
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
 def to_tensor(image: Image.Image, size: int) -> Tensor:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from emotion_lightning.data.cache import Cache, new_records
 from emotion_lightning.data.cache_file import RECORD, Pixels, Records, Results
 from emotion_lightning.data.duplicates import THUMBNAIL, thumbnail
-from emotion_lightning.data.images import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode, square
+from emotion_lightning.data.images import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
 
 SMALL_FILE = 8_000
 """Mean size in bytes up to which one thread decodes faster than several, which would wait for the interpreter."""
@@ -44,8 +44,8 @@ class Scan:
         frames: Number of frames, int32; above 1 for an animation.
         modes: Pillow's name of the pixels in the file, such as "L" or "CMYK"; "" where unreadable.
         formats: Pillow's name of the file's format, such as "JPEG"; "" where unreadable or not from a file.
-        thumbnails: Grey thumbnails by ``duplicates.thumbnail``, uint8 of shape ``(N, T, T)``; those of images decoded at
-            a reduced size are a grey level or so off.
+        thumbnails: Grey thumbnails by ``duplicates.thumbnail``, uint8 of shape ``(N, T, T)``; those of images that were
+            decoded at a reduced size are a grey level or so off.
         sizes: Bytes of the file, int64; 0 where there is none.
     """
 
@@ -105,7 +105,9 @@ def _scan_rows(source: PixelRows, progress: bool) -> Scan:
     count = len(source.pixels)
     records = np.zeros(count, RECORD)
     height, width = source.pixels.shape[1:]
-    looks = (_look(Decoded(source(index), width, height, "L", "", 1), 0)[0] for index in range(count))
+    looks = (
+        _look(Decoded(source(index), (0, 0, width, height), width, height, "L", "", 1), 0)[0] for index in range(count)
+    )
     for record, facts in zip(records, _shown(looks, count, count, progress), strict=True):
         _fill_in(record, facts)
     return _as_scan(records, [None] * count)
@@ -152,7 +154,7 @@ def _look(decoded: Decoded, limit: int, second: int = 0, path: Path | None = Non
         "mode": decoded.mode,
         "format": decoded.format,
         "digest": digest,
-        "thumbnail": thumbnail(image),
+        "thumbnail": thumbnail(image, decoded.box),
         "side": side,
         "second": second if side else 0,
         "channels": 1 if all(map(_is_grey, kept)) else 3,
@@ -170,10 +172,11 @@ def _kept(decoded: Decoded, rgb: Pixels, limit: int, second: int, path: Path | N
         return [np.zeros((0, 0, 3), np.uint8)], 0
     if decoded.width * decoded.height <= limit * limit:
         return [rgb], 0
-    squares = [square(decoded.image, limit)]
+    squares = [decoded.square(limit)]
     if second:
-        again = path is not None and decoded.reduction(second) != decoded.reduction(limit)
-        squares.append(square(decode(path, second).image if again else decoded.image, second))
+        if path is not None and decoded.reduction(second) != decoded.reduction(limit):
+            decoded = decode(path, second)
+        squares.append(decoded.square(second))
     return [np.asarray(image) for image in squares], limit
 
 

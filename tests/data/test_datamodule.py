@@ -237,10 +237,25 @@ def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: P
         lab.trainer().test(lab.model(), lab.data(root=str(root)), verbose=False)
 
 
-@pytest.mark.parametrize(("name", "value"), [("image_size", 4), ("batch_size", 1), ("num_workers", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("image_size", 4), ("batch_size", 1), ("eval_batch_size", 0), ("num_workers", -1)]
+)
 def test_numbers_outside_their_range_are_refused(lab: Lab, name: str, value: int) -> None:
     with pytest.raises(UsageError, match=f"--data.{name} {value}"):
         lab.data(**{name: value})
+
+
+def test_evaluation_batches_change_no_figure(lab: Lab) -> None:
+    confusions = []
+    for size in (1, 7, "auto"):
+        model, data = lab.model(), lab.data(eval_batch_size=size)
+        lab.trainer(f"of_{size}").validate(model, data, verbose=False)
+        confusions.append(model.val_scores.compute()[0])
+        assert data.val_dataloader().batch_size == data.test_dataloader().batch_size == (16 if size == "auto" else size)
+        assert data.predict_dataloader().batch_size == data.val_dataloader().batch_size
+        assert data.train_dataloader().batch_size == 8
+    assert torch.equal(confusions[0], confusions[1])
+    assert torch.equal(confusions[0], confusions[2])
 
 
 def test_a_batch_larger_than_the_data_is_refused(lab: Lab) -> None:

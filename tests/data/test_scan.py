@@ -113,7 +113,9 @@ def test_large_files_are_decoded_by_threads_in_order(tmp_path: Path, monkeypatch
         Image.fromarray(noise(4, 4 + index, index)).save(path)
     paths[20].write_bytes(b"no image")
     real, threads = scan_module.decode, set()
-    monkeypatch.setattr(scan_module, "decode", lambda path, side: (threads.add(threading.get_ident()), real(path, side))[1])
+    monkeypatch.setattr(
+        scan_module, "decode", lambda path, side: (threads.add(threading.get_ident()), real(path, side))[1]
+    )
     found = scan(Files(paths), None, progress=False)
     assert threading.get_ident() not in threads
     assert [index for index, reason in enumerate(found.reasons) if reason] == [20]

@@ -51,9 +51,9 @@ class Pair(NamedTuple):
     kind: Kind
 
 
-def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
-    """Squeeze an image to a grey square, uint8 ``(THUMBNAIL, THUMBNAIL)``, with antialiasing."""
-    return np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
+def thumbnail(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> NDArray[np.uint8]:
+    """Squeeze an image, or the ``box`` in it, to a grey square, uint8 ``(THUMBNAIL, THUMBNAIL)``, with antialiasing."""
+    return np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box))
 
 
 def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: bool = True) -> list[Pair]:
