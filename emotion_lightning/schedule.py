@@ -6,8 +6,12 @@ from typing import NamedTuple
 
 from emotion_lightning.errors import UsageError
 
-LEAST_SIDE = 16
-"""Smallest side in pixels of an image that a network is given."""
+LEAST_SIDE = 24
+"""Smallest side in pixels of an image that a network is given.
+
+Of 16 pixels, four halvings leave one, and for a fifth convolution over one pixel oneDNN in bf16 leaves part of the
+gradient unset (seen in PyTorch 2.15).
+"""
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "classifier")
 """Stages of every network from input to output; each is one optimizer group."""
@@ -73,7 +77,7 @@ def parse_sizes(schedule: Mapping[int, int] | None, image_size: int) -> dict[int
         image_size: Side in pixels at which the network is evaluated.
 
     Raises:
-        UsageError: No entry for epoch 0, a negative epoch, or a side that is not in [16, ``image_size``].
+        UsageError: No entry for epoch 0, a negative epoch, or a side that is not in [24, ``image_size``].
     """
     if schedule is None:
         return {0: image_size}

@@ -90,7 +90,7 @@ def test_what_auto_found_is_a_number_from_then_on(
     sides: list[int] = []
     monkeypatch.setattr(batch_size, "training_capacity", lambda trainer, side: sides.append(side) or 100)
     recipe = ["--model.lr_backbone", "1e-5", "--model.lr_classifier", "1e-3"]
-    auto = ["--data.batch_size", "auto", "--data.size_schedule", "{0: 32, 1: 24}"]
+    auto = ["--data.batch_size", "auto", "--data.size_schedule", "{0: 24, 1: 32}"]
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(faces), *TINY, *recipe, *auto, "--checkpoint.every_n_epochs", "1", *QUIET])
     [line] = [line for line in caplog.messages if "Batches: " in line]

@@ -166,7 +166,7 @@ def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.
         ("fit", ("--ema.decay", "0.5"), "--ema.decay 0.5 contradicts"),
         ("fit", ("--unfreeze.schedule", "{0: all}"), "--unfreeze.schedule {0: 'all'} contradicts"),
         ("fit", ("--data.seed", "1"), "--data.seed 1 contradicts"),
-        ("fit", ("--data.size_schedule", "{0: 16, 1: 32}"), "--data.size_schedule {0: 16, 1: 32} contradicts"),
+        ("fit", ("--data.size_schedule", "{0: 24, 1: 32}"), "--data.size_schedule {0: 24, 1: 32} contradicts"),
     ],
 )
 def test_options_that_contradict_the_checkpoint_are_refused(
@@ -204,17 +204,18 @@ def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[s
 
 
 def test_a_schedule_of_sizes_is_part_of_a_runs_configuration(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--data.size_schedule", "{0: 16, 2: 32}"]
+    sizes = ["--data.size_schedule", "{0: 24, 2: 32}"]
     main(["fit", "--data.root", str(faces), *TINY, *sizes, *QUIET])
-    assert yaml.safe_load((RUN / "config.yaml").read_text())["data"]["size_schedule"] == {0: 16, 2: 32}
+    written = yaml.safe_load((RUN / "config.yaml").read_text())["data"]["size_schedule"]
+    assert {int(epoch): side for epoch, side in written.items()} == {0: 24, 2: 32}
     last = str(RUN / "checkpoints" / "last.ckpt")
-    for other in ("{0: 16, 1: 32}", "null"):
+    for other in ("{0: 24, 1: 32}", "null"):
         said = fails(capsys, 2, "fit", "--ckpt_path", last, "--data.size_schedule", other)
-        assert "contradicts the checkpoint, whose run has {0: 16, 2: 32}" in said
+        assert "contradicts the checkpoint, whose run has {0: 24, 2: 32}" in said
     main(["fit", "--ckpt_path", last, *sizes, *QUIET])
     events = EventAccumulator(str(RUN))
     events.Reload()
-    assert [point.value for point in events.Scalars("schedule/image_side")] == [16, 16, 32]
+    assert [point.value for point in events.Scalars("schedule/image_side")] == [24, 24, 32]
 
 
 def test_a_run_without_logger_ends_well(faces: Path) -> None:

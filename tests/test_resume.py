@@ -79,7 +79,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
 
 def test_a_resumed_run_equals_an_uninterrupted_one_when_its_images_grow(lab: Lab, tmp_path: Path) -> None:
     def fit(folder: str, ckpt_path: Path | None = None) -> dict[str, Any]:
-        data = lab.data(size_schedule={0: 16, 1: 24, 2: 32})
+        data = lab.data(size_schedule={0: 24, 1: 28, 2: 32})
         lab.trainer(folder, max_epochs=4).fit(lab.model(), data, ckpt_path=ckpt_path)
         state: dict[str, Any] = torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)
         return state

@@ -92,7 +92,7 @@ def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
         ({0: 128, 5: 225}, "225 pixels at epoch 5.*at most --data.image_size 224"),
         ({0: 0}, "0 pixels at epoch 0"),
         ({0: -64}, "-64 pixels at epoch 0"),
-        ({0: 15}, "15 pixels at epoch 0; a side is at least 16"),
+        ({0: 23}, "23 pixels at epoch 0; a side is at least 24"),
         ({1: 128}, "must begin with epoch 0"),
         ({-1: 128, 0: 224}, "must begin with epoch 0"),
         ({}, "must begin with epoch 0"),

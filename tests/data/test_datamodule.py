@@ -82,23 +82,23 @@ def test_training_images_have_the_side_of_the_epoch_and_validation_ones_never(
         ) -> None:
             self.seen.setdefault(("val", trainer.current_epoch), set()).add(tuple(batch[0].shape[1:]))
 
-    schedule, sides = {0: 16, 2: 24, 3: 32}, Sides()
+    schedule, sides = {0: 24, 2: 28, 3: 32}, Sides()
     data = {"size_schedule": schedule, "num_workers": 2 * resumed}
     lab.trainer(max_epochs=4).fit(lab.model(), lab.data(**data))
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_000.ckpt" if resumed else None
     lab.trainer("again", max_epochs=4, callbacks=[sides]).fit(lab.model(), lab.data(**data), ckpt_path=checkpoint)
-    expected = {0: 16, 1: 16, 2: 24, 3: 32}
+    expected = {0: 24, 1: 24, 2: 28, 3: 32}
     for epoch in range(1 if resumed else 0, 4):
         assert sides.seen["train", epoch] == {(8, 3, expected[epoch], expected[epoch])}
         assert sides.seen["val", epoch] == {(3, 32, 32)}
 
 
 def test_smaller_training_images_are_made_of_the_same_draws(lab: Lab) -> None:
-    large = batches(lab, "large")
-    small = batches(lab, "small", size_schedule={0: 16, 1: 32})
+    large = batches(lab, "large", image_size=48)
+    small = batches(lab, "small", image_size=48, size_schedule={0: 24, 1: 48})
     assert small.indices == large.indices
     for big, little in zip(large.images[:6], small.images[:6], strict=True):
-        assert tuple(little.shape[2:]) == (16, 16)
+        assert tuple(little.shape[2:]) == (24, 24)
         halved = F.avg_pool2d(big, 2)
         assert (little - halved).abs().mean() < 0.3 * (halved - halved.roll(1, 0)).abs().mean()
     assert all(torch.equal(a, b) for a, b in zip(large.images[6:], small.images[6:], strict=True))
@@ -106,7 +106,7 @@ def test_smaller_training_images_are_made_of_the_same_draws(lab: Lab) -> None:
 
 def test_sizes_that_the_run_never_reaches_are_named(lab: Lab) -> None:
     with pytest.warns(UserWarning, match=r"--data\.size_schedule has entries at epochs \[3\].*max_epochs 1"):
-        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(size_schedule={0: 16, 3: 32}))
+        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(size_schedule={0: 24, 3: 32}))
 
 
 def test_evaluation_only_resizes_and_normalises(lab: Lab, faces: Path) -> None:

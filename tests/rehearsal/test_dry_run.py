@@ -94,15 +94,15 @@ def test_each_size_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch: 
 
     monkeypatch.setattr(dry_run_module, "Stopwatch", Watched)
     options = {"accelerator": "cpu", "max_epochs": 50, "gradient_clip_val": 1.0}
-    data = lab.data(size_schedule={0: 16, 20: 24, 35: 32})
+    data = lab.data(size_schedule={0: 24, 20: 28, 35: 32})
     found = dry_run(lab.model(), data, options, {0: "classifier_only", 20: "layer4", 30: "all"}, 0.9)
     assert [(cost.phase.start, cost.phase.end, cost.side) for cost in found.costs] == [
-        *((0, 20, 16), (20, 30, 24), (30, 35, 24), (35, 50, 32))
+        *((0, 20, 24), (20, 30, 28), (30, 35, 28), (35, 50, 32))
     ]
-    assert sorted(set(trained)) == [(0, 16), (1, 24), (2, 24), (3, 32)]
+    assert sorted(set(trained)) == [(0, 24), (1, 28), (2, 28), (3, 32)]
     text = tables(found, lab.model().hparams, "32-true")
     assert [line.split()[:3] for line in text.splitlines() if " px " in line] == [
-        *(["0-19", "16", "px"], ["20-29", "24", "px"], ["30-34", "24", "px"], ["35-49", "32", "px"])
+        *(["0-19", "24", "px"], ["20-29", "28", "px"], ["30-34", "28", "px"], ["35-49", "32", "px"])
     ]
 
 
