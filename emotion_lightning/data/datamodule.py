@@ -22,7 +22,6 @@ from emotion_lightning.data.augment import PHASES, augment, draw, normalise, shr
 from emotion_lightning.data.builtin import builtin_manifest
 from emotion_lightning.data.cache import Cache
 from emotion_lightning.data.dataset import FaceDataset, Sample
-from emotion_lightning.data.flattery import MEASURED, flattery
 from emotion_lightning.data.images import Files, PixelRows
 from emotion_lightning.data.inspection import inspect
 from emotion_lightning.data.layouts import Format
@@ -30,6 +29,7 @@ from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manife
 from emotion_lightning.data.policy import Policies, Policy, refuse, said, unreadable_message
 from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
 from emotion_lightning.data.scan import scan
+from emotion_lightning.data.seen import Seen
 from emotion_lightning.data.unlabelled import find_images, other_files
 from emotion_lightning.data.usage import Usage
 from emotion_lightning.errors import DataError, UsageError
@@ -123,10 +123,6 @@ class EmotionDataModule(LightningDataModule):
         self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
         self.first_epoch = 0
         self._unpredictable: set[int] = set()
-        self._trained_on: Tensor | None = None  # what a checkpoint says; without one, this data's
-        self._selected_on: Tensor | None = None
-        self._origin_known = True
-        self._leaked: dict[Split, Tensor] = {}
         self._said = False
 
     @cached_property
@@ -153,32 +149,23 @@ class EmotionDataModule(LightningDataModule):
         """What the audit means for a run: which images are left out, and which leak."""
         return None if self.audit is None else Usage(self.audit, self.policies)
 
+    @cached_property
+    def seen(self) -> Seen:
+        """What the model has seen of the images: those of a checkpoint once one is loaded, else this data's."""
+        return Seen(self.usage, len(self.manifest))
+
     def leaked(self, split: Split) -> Tensor | None:
         """Which images of ``split`` the model has seen, or a copy of them, bool ``(N,)``; None if unknown."""
-        if self.root is None:  # every built-in face is drawn anew
-            return torch.zeros(len(self.manifest), dtype=torch.bool)
-        if self.usage is None or not self._origin_known:
-            return None
-        if split not in self._leaked:
-            self._leaked[split] = self.usage.leaked(split, self._trained_on, self._selected_on)
-        return self._leaked[split]
+        return self.seen.leaked(split)
 
     @property
     def state(self) -> dict[str, Any]:
         """What goes with every measurement: what is wrong with the data, and what was done about it."""
-        if self.usage is None:
-            return {"compared": "nothing, as every built-in face is drawn anew"}
-        if not self._origin_known:
-            return {"compared": "nothing, as the checkpoint does not say which images it was trained on"}
-        return self.usage.state(self._trained_on)
+        return self.seen.state()
 
     def flattery(self, split: Split) -> list[str]:
         """Say why figures of ``split`` flatter the model; nothing where it was trained on other data."""
-        if self.root is None:
-            return MEASURED[split]
-        if self.usage is None or not self._origin_known:
-            return []
-        return flattery(self.usage, split, self._trained_on, self._selected_on)
+        return self.seen.flattery(split)
 
     def fingerprint(self, indices: Tensor) -> str | None:
         """What the images at ``indices`` are known by again, whatever they are called; None if nobody has looked."""
@@ -231,8 +218,7 @@ class EmotionDataModule(LightningDataModule):
         self._share_audit()
         self.check(stage)
         if stage == "fit":
-            self.first_epoch, self._trained_on, self._selected_on, self._origin_known = 0, None, None, True
-            self._leaked = {}
+            self.first_epoch, self.seen = 0, Seen(self.usage, len(self.manifest))
             self._check_sizes()
             self._settle_batches()
 
@@ -320,8 +306,7 @@ class EmotionDataModule(LightningDataModule):
         if doing == "fit":
             self.first_epoch = state_dict["next_epoch"]
         else:
-            self._trained_on, self._origin_known = state_dict.get("trained_on"), "trained_on" in state_dict
-            self._selected_on, self._leaked = state_dict.get("selected_on"), {}
+            self.seen = Seen(self.usage, len(self.manifest), state_dict)
         same_root = state_dict["root"] == _resolved(self.root)
         changed = self._fingerprint != state_dict["data"] and (
             doing == "fit" or (same_root and bool(self.manifest.cut))
