@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch.callbacks as lightning_callbacks
 import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -23,42 +24,37 @@ from emotion_lightning.callbacks import (
     EarlyStopping,
     EpochLine,
     Predictions,
+    ProgressBar,
     Report,
     Results,
+    StepLoss,
     Timing,
     Unfreeze,
 )
+from emotion_lightning.commands import COMMANDS, PROGRAM, asks_for_overview, overview
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.output import CHECKPOINTS, make_writable, run_folder
 from emotion_lightning.parser import EmotionParser
-from emotion_lightning.precision import resolve_precision
+from emotion_lightning.precision import allow_tf32, resolve_precision
 from emotion_lightning.rehearsal.dry_run import dry_run
 from emotion_lightning.rehearsal.dry_run_report import tables
 from emotion_lightning.rehearsal.flags import given_flag
 from emotion_lightning.rehearsal.lr_find import lr_find
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
-from emotion_lightning.run_config import RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.run_config import PRECISION, RunConfig, checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.schedule import finetune_epoch
 from emotion_lightning.tools import audit, report
 
-PROGRAM = "python -m emotion_lightning"
-COMMANDS = {
-    "fit": "Train a classifier, or go on with a run by --ckpt_path.",
-    "validate": "Measure a checkpoint on the validation split and report.",
-    "test": "Measure a checkpoint on the test split, write metrics.json and report.",
-    "predict": "Write what a checkpoint thinks of images to predictions.csv.",
-    "report": "Write the report of a run anew, or compare several runs on one page.",
-    "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
-}
 RUNS = "lightning_logs"
 RECIPE_TRAINER = {
     "max_epochs": 80,
     "precision": "16-mixed",
     "gradient_clip_val": 1.0,
     "log_every_n_steps": 10,
+    "benchmark": True,  # every batch of a kind has the same shape
     "enable_model_summary": False,  # it would count stages as trainable before they are frozen; Unfreeze says it right
 }
 
@@ -67,11 +63,12 @@ class EmotionCLI(LightningCLI):
     """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
 
     def __init__(self, args: Sequence[str]):
+        self._command = args[0]
         super().__init__(
             EmotionClassifier,
             EmotionDataModule,
             save_config_callback=RunConfig,
-            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine()]},
+            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Timing(), Results(), EpochLine(), StepLoss()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
             parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
@@ -79,6 +76,11 @@ class EmotionCLI(LightningCLI):
             load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
             args=list(args),
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Know the given command alone, if it is one: to put together the options of each takes a second."""
+        every = LightningCLI.subcommands()
+        return {name: skipped for name, skipped in every.items() if name == self._command} or every
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks, and tie together what is one fact."""
@@ -97,6 +99,7 @@ class EmotionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run take the place of the defaults."""
         self.checkpoint_path: str | None = None
+        self.precision: str | None = None  # in which a checkpoint's run computed
         quiet = [arg for arg in args if not arg.startswith("--print_config")]  # not before the checkpoint is known
         self.config = parser.parse_args(quiet)
         subcommand = self.config.subcommand
@@ -113,7 +116,9 @@ class EmotionCLI(LightningCLI):
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
-        saved = checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand)
+        checkpoint = load_checkpoint(self.checkpoint_path)
+        self.precision = checkpoint.get(PRECISION)
+        saved = checkpoint_config(checkpoint, subcommand)
         base = [subcommand, "--config", yaml.safe_dump(saved)]
         self.config = parser.parse_args([*base, *args[1:]])
         before = parser.parse_args(base)
@@ -135,10 +140,15 @@ class EmotionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the precision, logger and strategy that suit this machine and command."""
         given = self.config_init[self.subcommand].trainer
-        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
+        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model, self.precision)
         if given.logger is None or given.logger is True:
             logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
             kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
+        if given.deterministic:
+            kwargs["benchmark"] = False  # which would choose otherwise from run to run
+        allow_tf32(given.accelerator)
+        if given.enable_progress_bar is not False and not _has_progress_bar(given.callbacks):
+            self.trainer_defaults["callbacks"].append(ProgressBar())
         single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
         if given.strategy in ("auto", "ddp") and not single:
             kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
@@ -219,8 +229,8 @@ def main(args: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", message)
     try:
         given = list(sys.argv[1:] if args is None else args)
-        if not given or given[0] in ("-h", "--help"):
-            print(_overview())
+        if asks_for_overview(given):
+            print(overview())
             return
         _check_command(given[0])
         tools = {"audit": audit, "report": report}
@@ -244,9 +254,9 @@ def main(args: Sequence[str] | None = None) -> None:
         raise
 
 
-def _overview() -> str:
-    commands = "".join(f"\n  {name:<10}{text}" for name, text in COMMANDS.items())
-    return f"Train and judge a facial-emotion classifier.\n\nusage: {PROGRAM} COMMAND [--help] [options]\n{commands}"
+def _has_progress_bar(callbacks: Any) -> bool:
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
 
 
 def _check_command(name: str) -> None:

@@ -15,6 +15,9 @@ from emotion_lightning.serialization import load_safely
 
 Config = dict[str, Any]
 KEY = "config"
+PRECISION = "precision"
+"""Key of a checkpoint under which stands the precision that its run had in the end, whatever the options ask for."""
+
 STARTS = "starts.json"
 """File that tells where a run comes from, with an entry for each time that it was started or resumed."""
 
@@ -34,6 +37,9 @@ RESUME = (
 
 MEASURING = ("model.tta",)
 """Options of the model that change how it is measured, and nothing about how it was trained."""
+
+COMPUTING = ("model.compile",)
+"""Options that change how the same is computed."""
 
 WHOLE = ("unfreeze.schedule", "data.size_schedule", "data.merge")
 """Options that are mappings, and so compared as one."""
@@ -63,7 +69,8 @@ class RunConfig(SaveConfigCallback):
             write_json(file, [*starts, provenance() | {"epoch": trainer.current_epoch}])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration into the checkpoint, as text."""
+        """Put the configuration into the checkpoint, as text, and the precision that came of it."""
+        checkpoint[PRECISION] = trainer.precision
         checkpoint[KEY] = self.parser.dump(self.config, skip_unset=False, format="yaml")
 
 
@@ -113,7 +120,7 @@ def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], s
     for name, before in _flat(saved):
         if not any(name == option or name.startswith(f"{option}.") for option in fixed) or name == "model.seed":
             continue  # free to differ; the model's seed is the data's
-        if subcommand != "fit" and name in MEASURING:
+        if name in COMPUTING or (subcommand != "fit" and name in MEASURING):
             continue
         if now.get(name) != before:
             raise UsageError(

@@ -457,3 +457,43 @@ def test_a_validation_of_a_checkpoint_is_measured_like_a_test(trained: Path) -> 
     main(["validate", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
     after = json.loads((RUN / "report/val/metrics.json").read_text())
     assert {**before, "checkpoint": ""} == {**after, "checkpoint": ""}
+
+
+def test_deterministic_wins_over_autotuning(faces: Path) -> None:
+    tried = ["fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.fast_dev_run", "true"]
+    try:
+        main(tried)
+        assert torch.backends.cudnn.benchmark
+        main([*tried, "--trainer.deterministic", "true"])
+        assert not torch.backends.cudnn.benchmark
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_a_checkpoint_is_taken_up_in_the_precision_of_its_run(
+    finished: Path, faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = finished / RUN / "checkpoints" / "best.ckpt"
+    precision = torch.load(best, weights_only=True)["precision"]
+    assert precision in ("32-true", "bf16-mixed")
+    monkeypatch.setattr("emotion_lightning.precision.step_seconds", None)  # it is not measured again
+    with caplog.at_level("INFO"):
+        main(["validate", "--ckpt_path", str(best), *QUIET])
+    assert f"Precision: {precision} in place of 16-mixed, as the checkpoint's run had it" in caplog.text
+
+
+def test_a_progress_bar_of_ones_own_takes_the_place_of_ours(faces: Path) -> None:
+    bar = "{class_path: lightning.pytorch.callbacks.TQDMProgressBar, init_args: {refresh_rate: 3}}"
+    main(["fit", "--data.root", str(faces), *TINY, "--trainer.callbacks", f"[{bar}]", "--trainer.fast_dev_run", "true"])
+
+
+def test_the_overview_needs_no_library() -> None:
+    program = "import runpy, sys; runpy.run_module('emotion_lightning', run_name='__main__'); print(*sys.modules)"
+    for args in ([], ["--help"]):
+        shown = subprocess.run(
+            [sys.executable, "-c", program, *args], capture_output=True, text=True, check=True
+        ).stdout
+        text, modules = shown.rsplit("\n", 2)[:2]
+        assert all(f"  {command} " in text for command in COMMANDS)
+        assert not {"torch", "lightning", "jsonargparse", "numpy"} & set(modules.split())

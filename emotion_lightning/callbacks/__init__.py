@@ -6,8 +6,10 @@ from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_line import EpochLine
 from emotion_lightning.callbacks.predictions import Predictions
+from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.callbacks.results import Results
+from emotion_lightning.callbacks.step_loss import StepLoss
 from emotion_lightning.callbacks.timing import Timing
 from emotion_lightning.callbacks.unfreeze import Unfreeze
 
@@ -18,8 +20,10 @@ __all__ = [
     "EarlyStopping",
     "EpochLine",
     "Predictions",
+    "ProgressBar",
     "Report",
     "Results",
+    "StepLoss",
     "Timing",
     "Unfreeze",
 ]

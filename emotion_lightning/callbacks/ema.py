@@ -1,11 +1,11 @@
 """Exponential moving average of the weights (Polyak and Juditsky, 1992), which validation, checkpoints and test use."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor
+from torch import Tensor, nn
 
 from emotion_lightning.errors import UsageError
 
@@ -16,6 +16,15 @@ RAW = "raw_state_dict"
 def ema_decay(updates: int, decay: float) -> float:
     """Decay of update number ``updates`` (from 0): it grows from 0.1 to ``decay``, so that early weights fade soon."""
     return min(decay, (1 + updates) / (10 + updates))
+
+
+class Moving(NamedTuple):
+    """Tensors that a step may change: averages with the values that they follow, copies with the counters."""
+
+    averages: list[Tensor]
+    values: list[Tensor]
+    counts: list[Tensor]
+    counters: list[Tensor]
 
 
 class EMA(Callback):
@@ -38,6 +47,8 @@ class EMA(Callback):
         self.updates = 0
         self._average: dict[str, Tensor] = {}
         self._live: dict[str, Tensor] = {}
+        self._equal: set[str] = set()
+        self._moving: Moving | None = None
         self._swapped = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,6 +62,11 @@ class EMA(Callback):
             for name, value in self._live.items()
         }
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look anew what equals its average: while it stays frozen, no update changes it."""
+        self._equal = {name for name, value in self._average.items() if torch.equal(value, self._live[name])}
+        self._moving = None
+
     @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
@@ -60,10 +76,11 @@ class EMA(Callback):
             return
         weight = 1 - ema_decay(self.updates, self.decay)
         self.updates = trainer.global_step
-        floating = [name for name, value in self._live.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self._average[n] for n in floating], [self._live[n] for n in floating], weight)
-        for name in self._live.keys() - set(floating):
-            self._average[name].copy_(self._live[name])  # counters have no average
+        if self._moving is None:
+            self._moving = self._find_moving(pl_module)  # not before all that freezes or unfreezes has done so
+        torch._foreach_lerp_(self._moving.averages, self._moving.values, weight)
+        if self._moving.counters:
+            torch._foreach_copy_(self._moving.counts, self._moving.counters)  # these have no average
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the decay that holds now."""
@@ -88,7 +105,7 @@ class EMA(Callback):
         """Leave the average in the model."""
         if self._average:
             self._swap()
-            self._average, self._live, self._swapped = {}, {}, False
+            self._average, self._live, self._moving, self._swapped = {}, {}, None, False
 
     def state_dict(self) -> dict[str, Any]:
         """Save the number of updates; the average itself is the checkpoint's ``state_dict``."""
@@ -113,6 +130,19 @@ class EMA(Callback):
         self._average = dict(checkpoint["state_dict"])
         pl_module.load_state_dict(checkpoint[RAW])
 
+    def _find_moving(self, pl_module: LightningModule) -> Moving:
+        """Leave out what equals its average and is frozen, as a stage is that never trained."""
+        trains = _trainable(pl_module)
+        names = [name for name in self._live if name in trains or name not in self._equal]
+        floating = [name for name in names if self._live[name].is_floating_point()]
+        others = [name for name in names if not self._live[name].is_floating_point()]
+        return Moving(
+            [self._average[name] for name in floating],
+            [self._live[name] for name in floating],
+            [self._average[name] for name in others],
+            [self._live[name] for name in others],
+        )
+
     @torch.no_grad()
     def _swap(self) -> None:
         for name, value in self._live.items():
@@ -120,3 +150,15 @@ class EMA(Callback):
             value.copy_(self._average[name])
             self._average[name].copy_(held)
         self._swapped = not self._swapped
+
+
+def _trainable(model: nn.Module) -> set[str]:
+    """Names of the weights that train, and of the buffers of modules that do."""
+    weights = {name for name, value in model.named_parameters(remove_duplicate=False) if value.requires_grad}
+    buffers = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        if module.training
+        for name, _ in module.named_buffers(recurse=False)
+    }
+    return weights | buffers

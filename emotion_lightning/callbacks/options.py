@@ -12,6 +12,7 @@ LEFT_OUT = (
     "model.class_names",  # too long for a table
     *("model.seed", "data.finetune_epoch"),  # these follow from other options
     # and these change nothing that is learnt
+    "model.compile",
     *(
         "data.eval_batch_size",
         "data.num_workers",

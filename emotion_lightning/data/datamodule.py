@@ -270,8 +270,9 @@ class EmotionDataModule(LightningDataModule):
         images, labels, indices = batch
         if not self._training():
             return batch
-        seed = derive_seed(self.seed, "augment", self._epoch())
-        return images, labels, indices, draw(indices, seed)
+        drawn = draw(indices, derive_seed(self.seed, "augment", self._epoch()))
+        # what is not pinned, as the rest of the batch is for a GPU, is waited for
+        return images, labels, indices, drawn.pin_memory() if indices.is_pinned() else drawn
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch by the epoch's phase and side, only normalise any other; all on the device."""

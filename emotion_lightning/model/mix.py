@@ -61,7 +61,8 @@ class Mixing:
         method = rng.choice(methods)
         mix, alpha = METHODS[method], alphas[method]
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
-        order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
+        order = torch.randperm(len(images), generator=generator, pin_memory=images.is_cuda)
+        order = order.to(images.device, non_blocking=True)
         mixed, weight = mix(images, images[order], rng.betavariate(alpha, alpha), rng)
         return mixed, MixedLabels(labels, labels[order], weight, method)
 

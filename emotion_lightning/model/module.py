@@ -16,6 +16,7 @@ from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.metrics import PADDING, EpochScores, FiniteMean, logged_scores
 from emotion_lightning.evaluation.outputs import EpochOutputs, Outputs
 from emotion_lightning.model.backbone import Backbone
+from emotion_lightning.model.compiling import compile_in_place, forget_compiled
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.mix import MixedLabels, Mixing
 from emotion_lightning.model.optim import adamw, one_cycle
@@ -47,11 +48,13 @@ class EmotionClassifier(LightningModule):
         mix_prob: Probability that a batch is mixed, in [0, 1].
         tta: Views that are averaged wherever the model is measured or predicts: none, flip (the image and its mirror
             image) or tencrop (four corners, the middle and their mirror images).
+        compile: Let torch.compile write kernels for the backbone while training; it does so anew whenever stages are
+            unfrozen, which takes from seconds to minutes. It needs a C++ compiler, on a GPU Triton.
         seed: Seed of mixing and dropout. On the command line it is that of the data.
 
     Raises:
         DataError: The pretrained weights are missing, damaged or cannot be fetched.
-        UsageError: An unknown backbone, or a number outside its range.
+        UsageError: An unknown backbone, or a number outside its range; when training starts, nothing to compile with.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class EmotionClassifier(LightningModule):
         cutmix_alpha: float = 1.0,
         mix_prob: float = 0.8,
         tta: TTA = "none",
+        compile: bool = False,
         seed: int = 42,
     ):
         super().__init__()
@@ -82,6 +86,7 @@ class EmotionClassifier(LightningModule):
         self.classifier = EnhancedClassifier(
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate
         )
+        self._compiled_for: set[str] = set()
         self.mix = Mixing(mixup_alpha, cutmix_alpha, mix_prob)
         self.train_scores = EpochScores(len(class_names))
         self.val_scores = EpochScores(len(class_names))
@@ -118,9 +123,11 @@ class EmotionClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose classes or seed are not the model's, before anything is measured with it."""
+        """Refuse data whose classes or seed are not the model's, before anything is measured with it; compile."""
         if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
             raise UsageError("--trainer.max_epochs 0 trains nothing; give at least 1")
+        if stage == "fit" and self.hparams["compile"]:
+            compile_in_place(self.backbone, self.trainer.strategy.root_device)
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None or stage == "predict":
             return
@@ -141,6 +148,9 @@ class EmotionClassifier(LightningModule):
     def set_trainable(self, stages: Iterable[str]) -> None:
         """Let exactly ``stages`` train; the others keep weights and BatchNorm statistics to the bit."""
         stages = set(stages)
+        if self.hparams["compile"] and stages != self._compiled_for:
+            forget_compiled()
+            self._compiled_for = stages
         self.backbone.set_trainable(stages)
         self.classifier.requires_grad_("classifier" in stages).train("classifier" in stages)
 
@@ -163,9 +173,12 @@ class EmotionClassifier(LightningModule):
     ) -> None:
         """Clip as the trainer says, and keep the norm that the gradients had before.
 
-        Lightning's own way refuses a fused optimizer under mixed precision, because of a gradient scaler that a CPU
-        does not have.
+        A fused optimizer steps over gradients that overflowed without asking the host. Lightning leaves their scale to
+        it, and so refuses to clip; torch lets it be taken off before.
         """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None) if optimizer.defaults.get("fused") else None
+        if scaler is not None:
+            scaler.unscale_(optimizer)
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         self.gradient_norm.update(norm)  # a step whose gradients overflowed is not taken, and does not count
@@ -201,9 +214,7 @@ class EmotionClassifier(LightningModule):
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
         self.train_scores.update(logits.detach(), targets.dominant, losses.detach())
-        loss = losses.mean()
-        self.log("train/loss_step", loss, prog_bar=True, batch_size=len(labels))
-        return loss
+        return losses.mean()  # not logged here, where Lightning would wait for the device: StepLoss does it
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's figures, mixed images counted by their dominant label, the learning rates and gradients."""

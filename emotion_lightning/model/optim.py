@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 
@@ -23,9 +23,18 @@ def adamw(
         {"name": stage, "params": list(parameters), "lr": lr_classifier if stage == "classifier" else lr_backbone}
         for stage, parameters in stages.items()
     ]
-    # fused is several times as fast on a CPU; on a GPU it refuses clipping under 16-mixed, and foreach is as good
-    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
-    return AdamW(groups, weight_decay=weight_decay, eps=eps, fused=on_cpu or None)
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    # fused is several times as fast on a CPU; on a GPU it does not wait to hear whether gradients overflowed
+    fused = devices <= {"cpu", "cuda"} or None
+    optimizer = AdamW(groups, weight_decay=weight_decay, eps=eps, fused=fused)
+    optimizer.register_load_state_dict_pre_hook(_keep_fused)
+    return optimizer
+
+
+def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Leave it to the machine how the step is computed: a checkpoint may come from another device."""
+    fused = optimizer.defaults["fused"]
+    return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
 
 
 def one_cycle(optimizer: AdamW, total_steps: int, pct_start: float) -> OneCycleLR:

@@ -22,8 +22,9 @@ from emotion_lightning.report.svg import svg
 
 SEED = ("data.seed", "seed_everything", "model.seed")
 ELSEWHERE = (
+    "model.compile",
     *("ckpt_path", "data.num_workers", "data.cache_gb", "report", "predictions", "dashboard", "checkpoint"),
-    *(f"trainer.{name}" for name in ("default_root_dir", "logger", "log_every_n_steps")),
+    *(f"trainer.{name}" for name in ("default_root_dir", "logger", "log_every_n_steps", "benchmark")),
     *(f"trainer.enable_{name}" for name in ("progress_bar", "model_summary", "checkpointing")),
 )
 """Options that say nothing about what was trained: where a run was kept and how quickly it read its data."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from emotion_lightning.errors import DataError, UsageError
@@ -149,3 +150,42 @@ def test_the_gradient_norm_is_that_before_clipping_and_leaves_out_steps_that_ove
     weight.grad = torch.full_like(weight, 9.0)
     model.configure_gradient_clipping(optimizer)
     assert weight.grad.max().item() == 9.0
+
+
+class Scaled(MixedPrecision):
+    """What a GPU does under 16-mixed, on a CPU: gradients are those of the loss times a scale."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6))
+
+    def autocast_context_manager(self) -> torch.autocast:
+        return torch.autocast("cpu", enabled=False)  # so that nothing but the scale is different
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_gradients_are_clipped_without_the_scale_of_mixed_precision(lab: Lab) -> None:
+    def weights_and_norm(**options: Any) -> tuple[torch.Tensor, float]:
+        model = lab.model()
+        trainer = lab.trainer(max_epochs=1, gradient_clip_val=0.05, callbacks=[], **options)
+        trainer.fit(model, lab.data())
+        assert trainer.optimizers[0].param_groups[0]["fused"]
+        return flat(model), model.gradient_norm.compute().item()
+
+    (plain, norm), (scaled, norm_of_scaled) = weights_and_norm(), weights_and_norm(plugins=[Scaled(1024.0)])
+    assert norm > 0.1
+    assert norm_of_scaled == pytest.approx(norm, rel=1e-4)
+    torch.testing.assert_close(scaled, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_whose_gradients_overflowed_is_not_taken(lab: Lab) -> None:
+    model, precision = lab.model(), Scaled(3e38)
+    before = flat(model)
+    trainer = lab.trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, callbacks=[], plugins=[precision])
+    trainer.fit(model, lab.data())
+    assert precision.scaler is not None
+    assert precision.scaler.get_scale() == pytest.approx(1.5e38)
+    assert torch.equal(flat(model), before)
+    assert model.gradient_norm.compute() == 0

@@ -45,3 +45,14 @@ def test_a_parameter_without_gradient_is_neither_moved_nor_decayed() -> None:
     optimizer.step()
     assert torch.equal(frozen, torch.ones(2))
     assert not torch.equal(trained, torch.ones(2))
+
+
+def test_a_resume_steps_as_this_machine_does_whatever_the_checkpoints_did() -> None:
+    saved = make(10)[0].state_dict()
+    for group in saved["param_groups"]:
+        group["fused"] = None
+        group["lr"] = 0.5
+    optimizer, _ = make(10)
+    optimizer.load_state_dict(saved)
+    assert [(group["fused"], group["lr"]) for group in optimizer.param_groups] == [(True, 0.5)] * 2
+    assert saved["param_groups"][0]["fused"] is None

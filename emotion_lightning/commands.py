@@ -1,0 +1,22 @@
+"""The commands and what they do, so that the first help needs no library."""
+
+PROGRAM = "python -m emotion_lightning"
+COMMANDS = {
+    "fit": "Train a classifier, or go on with a run by --ckpt_path.",
+    "validate": "Measure a checkpoint on the validation split and report.",
+    "test": "Measure a checkpoint on the test split, write metrics.json and report.",
+    "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+    "report": "Write the report of a run anew, or compare several runs on one page.",
+    "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
+}
+
+
+def asks_for_overview(args: list[str]) -> bool:
+    """Whether nothing was asked for, or help before any command."""
+    return not args or args[0] in ("-h", "--help")
+
+
+def overview() -> str:
+    """List the commands."""
+    commands = "".join(f"\n  {name:<10}{text}" for name, text in COMMANDS.items())
+    return f"Train and judge a facial-emotion classifier.\n\nusage: {PROGRAM} COMMAND [--help] [options]\n{commands}"

@@ -1,0 +1,101 @@
+"""That a training step waits for nothing: what would wait on a GPU shows in a CPU's profile as reading a value."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.profiler import ProfilerActivity, profile
+
+import emotion_lightning.cli as cli
+from emotion_lightning.callbacks import EMA, ProgressBar, StepLoss, Timing, Unfreeze
+from tests.conftest import Lab
+from tests.test_cli import TINY
+
+OPERATIONS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
+READING = {f"aten::{name}" for name in OPERATIONS}
+"""Operations for which the host waits, or whose result is as large as the values say."""
+
+
+class Watch(Callback):
+    """Profiles each training batch, from its transfer to the device until the next one's; the last one's until its end."""
+
+    def __init__(self) -> None:
+        self.read: list[set[str]] = []
+        self.profile: profile | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        transfer = trainer.datamodule.on_before_batch_transfer
+
+        def watched(*args: Any) -> Any:
+            if trainer.training:
+                self._stop()
+                self.profile = profile(activities=[ProfilerActivity.CPU])
+                self.profile.__enter__()
+            return transfer(*args)
+
+        trainer.datamodule.on_before_batch_transfer = watched
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.is_last_batch:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self.profile is not None:
+            self.profile.__exit__(None, None, None)
+            events = self.profile.events()
+            assert {"aten::linear", "aten::_fused_adamw_"} <= {event.name for event in events}  # a step was watched
+            self.read.append({event.name for event in events if event.name in READING and not _in_adamw(event)})
+            self.profile = None
+
+
+def _in_adamw(event: Any) -> bool:
+    """Whether it is a CPU's kernel of AdamW that reads, as it does the number of its steps; a GPU's does not."""
+    return event is not None and (event.name == "aten::_fused_adamw_" or _in_adamw(event.cpu_parent))
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_step_reads_nothing_from_the_device_but_every_so_often_a_loss(
+    faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+
+    class Watched(cli.EmotionCLI):
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            self.trainer_defaults["callbacks"].append(watch)
+            return super().instantiate_trainer(**kwargs)
+
+    monkeypatch.setattr(cli, "EmotionCLI", Watched)
+    every = ["--trainer.log_every_n_steps", "4", "--dashboard.every_n_epochs", "0", "--report.write", "false"]
+    cli.main(["fit", "--data.root", str(faces), *TINY, *every])
+    assert len(watch.read) == 18
+    logged = [step for step, read in enumerate(watch.read, start=1) if read]
+    assert logged == [4, 8, 12, 16]  # where a CPU, for which nothing has to be waited for, reads the loss
+    assert set().union(*watch.read) <= {"aten::item", "aten::_local_scalar_dense"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed", "32-true"])
+def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str) -> None:
+    class Strict(Callback):
+        """From an epoch's second batch to its last, transfers and augmentation between them included."""
+
+        def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+            torch.cuda.set_sync_debug_mode("default" if trainer.is_last_batch else "error")
+
+        def on_exception(self, *args: Any) -> None:
+            torch.cuda.set_sync_debug_mode("default")
+
+    callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Timing(), StepLoss(), ProgressBar(), Strict()]
+    options = {"accelerator": "gpu", "devices": 1, "precision": precision, "enable_progress_bar": True}
+    trainer = lab.trainer(max_epochs=2, log_every_n_steps=2, callbacks=callbacks, **options)
+    trainer.fit(lab.model(), lab.data())
+    assert trainer.global_step == 12
