@@ -20,7 +20,7 @@ READING = {f"aten::{name}" for name in OPERATIONS}
 
 
 class Watch(Callback):
-    """Profiles each training batch, from its transfer to the device until the next one's; the last one's until its end."""
+    """Profiles each training batch, from its transfer to the device to the next one's, the last one to its end."""
 
     def __init__(self) -> None:
         self.read: list[set[str]] = []

@@ -25,8 +25,10 @@ from emotion_lightning.callbacks import (
     EarlyStopping,
     EpochLine,
     Predictions,
+    ProgressBar,
     Report,
     Results,
+    StepLoss,
     Timing,
     Unfreeze,
 )
@@ -108,7 +110,7 @@ def recipe_callbacks(lowest: str) -> list[Callback]:
     """What ``fit`` takes along by default, with a schedule that trains ``lowest`` and all above from epoch 0."""
     return [
         *(Timing(), Results(), EpochLine(), Unfreeze({0: lowest}), EMA(), EarlyStopping(), Checkpoint()),
-        *(Dashboard(every_n_epochs=0), Predictions(), Report()),
+        *(Dashboard(every_n_epochs=0), Predictions(), Report(), StepLoss(), ProgressBar()),
     ]
 
 

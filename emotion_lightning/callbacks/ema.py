@@ -1,5 +1,6 @@
 """Exponential moving average of the weights (Polyak and Juditsky, 1992), which validation, checkpoints and test use."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -132,8 +133,10 @@ class EMA(Callback):
 
     def _find_moving(self, pl_module: LightningModule) -> Moving:
         """Leave out what equals its average and is frozen, as a stage is that never trained."""
-        trains = _trainable(pl_module)
-        names = [name for name in self._live if name in trains or name not in self._equal]
+        return self._pairs(self._equal - _trainable(pl_module))
+
+    def _pairs(self, left_out: Collection[str] = ()) -> Moving:
+        names = [name for name in self._live if name not in left_out]
         floating = [name for name in names if self._live[name].is_floating_point()]
         others = [name for name in names if not self._live[name].is_floating_point()]
         return Moving(
@@ -145,10 +148,11 @@ class EMA(Callback):
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for name, value in self._live.items():
+        moving = self._moving or self._pairs()  # what does not move is its average
+        for average, value in zip(moving.averages + moving.counts, moving.values + moving.counters, strict=True):
             held = value.clone()
-            value.copy_(self._average[name])
-            self._average[name].copy_(held)
+            value.copy_(average)
+            average.copy_(held)
         self._swapped = not self._swapped
 
 
