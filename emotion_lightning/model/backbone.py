@@ -1,12 +1,13 @@
 """A timm model as the recipe's ordered, named stages."""
 
 from collections.abc import Iterable
-from itertools import chain, pairwise
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from emotion_lightning.model.frozen import FrozenPrefix
 from emotion_lightning.model.weights import create_backbone
 from emotion_lightning.schedule import STAGES
 
@@ -34,9 +35,15 @@ class Backbone(nn.Module):
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
+        self.prefix: FrozenPrefix | None = None  # until a stage is frozen
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``."""
+        """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``.
+
+        In training mode, a ResNet's frozen first stages are computed by ``FrozenPrefix``; evaluation is all timm's.
+        """
+        if self.training and self.prefix is not None and self.prefix.serves(images):
+            return self.prefix(images)
         features: Tensor = self.body(images)
         return features
 
@@ -57,6 +64,9 @@ class Backbone(nn.Module):
         for name, parameter in self.body.named_parameters():
             parameter.requires_grad_(self.stage_of[name] in trainable)
         _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
+        self.training = True  # also where all is frozen: it is told apart from evaluation
+        frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))
+        self.prefix = FrozenPrefix.of(self.body, frozen)
 
 
 def _stage_of_parameters(body: nn.Module) -> dict[str, str]:
