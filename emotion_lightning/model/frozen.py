@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from timm.layers.drop import DropBlock2d, DropPath
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -110,18 +109,16 @@ class _Folded:
         x, shortcut = x.to(dtype), None if shortcut is None else shortcut.to(dtype)
         origin = dtype, *self._versions()
         if origin != self._folded_from:
-            self._kernel, self._folded_from = self._fold(x, shortcut), origin
+            self._kernel, self._folded_from = self._prepare(x, shortcut), origin
         return self._kernel(x, shortcut)
 
     def _versions(self) -> Iterator[object]:
-        for tensor in (self.convolution.weight, self.convolution.bias, self.norm.weight, self.norm.bias):
+        convolution, norm = self.convolution, self.norm
+        weights = convolution.weight, convolution.bias, norm.weight, norm.bias
+        for tensor in (*weights, norm.running_mean, norm.running_var):
             yield None if tensor is None else (tensor.data_ptr(), tensor._version)
-        # DistributedDataParallel writes every buffer before each step, so that its version would say nothing
-        rewritten = torch.distributed.is_available() and torch.distributed.is_initialized()
-        for tensor in (self.norm.running_mean, self.norm.running_var):
-            yield None if tensor is None else (tensor.data_ptr(), 0 if rewritten else tensor._version)
 
-    def _fold(self, x: Tensor, shortcut: Tensor | None) -> Kernel:
+    def _prepare(self, x: Tensor, shortcut: Tensor | None) -> Kernel:
         """Choose the fastest kernel that is right, as seen on the first image."""
         weight, bias = _fold(self.convolution, self.norm)
         weight, bias = weight.to(x.dtype, memory_format=torch.channels_last), bias.to(x.dtype)
@@ -168,7 +165,7 @@ def _plain(weight: Tensor, bias: Tensor, like: nn.Conv2d, relu: bool) -> Kernel:
 def _packed(weight: Tensor, bias: Tensor, like: nn.Conv2d, relu: bool, size: torch.Size) -> Kernel:
     """OneDNN's fused convolution, with weights in the layout that it likes best for inputs of this size.
 
-    Measured in bf16 on a ResNet50 at 224 px, batch 16: 15 % faster than the plain one.
+    A frozen ResNet50 at 224 px was measured to take 13 % less time in bf16, 39 % in fp32, than with plain ones.
     """
     ops, act = torch.ops.mkldnn, "relu" if relu else None
     geometry = [*map(list, (like.padding, like.stride, like.dilation)), like.groups]
@@ -187,8 +184,8 @@ def _packed(weight: Tensor, bias: Tensor, like: nn.Conv2d, relu: bool, size: tor
 
 def _agree(found: Tensor, expected: Tensor) -> bool:
     """Whether two results differ by rounding alone."""
-    error = (found.float() - expected.float()).norm() / expected.float().norm()
-    return bool(error <= torch.finfo(expected.dtype).eps ** 0.5)
+    tolerance = torch.finfo(expected.dtype).eps ** 0.5
+    return bool((found.float() - expected.float()).norm() <= tolerance * expected.float().norm())
 
 
 def _step(block: nn.Module) -> Step:

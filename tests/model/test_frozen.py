@@ -111,15 +111,19 @@ def test_other_families_run_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("tensor", ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"])
-@pytest.mark.parametrize("how", ["in place", "loaded", "assigned"])
+@pytest.mark.parametrize("how", ["in place", "moved", "loaded", "assigned"])
 def test_what_changes_is_folded_anew(tensor: str, how: str) -> None:
     backbone = network(trained=LAYER4)
     before = backbone(images())
     state = {name: value.clone() for name, value in backbone.state_dict().items()}
     state[f"body.layer2.0.{tensor}"] *= 2
+    module, name = f"body.layer2.0.{tensor}".rsplit(".", 1)
+    changed = getattr(backbone.get_submodule(module), name)
     if how == "in place":
         with torch.no_grad():
-            backbone.state_dict()[f"body.layer2.0.{tensor}"].mul_(2)
+            changed.mul_(2)
+    elif how == "moved":  # as to another device
+        changed.data = 2 * changed.data
     else:
         backbone.load_state_dict(state, assign=how == "assigned")
     assert error(backbone(images()), before) > 1e-3
@@ -135,23 +139,36 @@ def test_what_stands_still_is_folded_once(folds: list[int]) -> None:
     assert error(found, backbone.body(images(count=3, size=32))) < 1e-5
 
 
-def test_buffers_that_are_rewritten_before_each_step_are_not_folded_anew(
-    folds: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    backbone = network(trained=LAYER4)
-    backbone(images())
-    once = len(folds)
-    for buffer in backbone.buffers():
-        buffer.copy_(buffer.clone())
-    backbone(images())
-    assert len(folds) == once
-
-
 def test_evaluation_is_that_of_the_plain_network(folds: list[int]) -> None:
     backbone = network(trained=LAYER4).eval()
     assert torch.equal(backbone(images()), backbone.body(images()))
     assert not folds
+
+
+def test_training_after_an_evaluation_folds(folds: list[int]) -> None:
+    backbone = network().eval()
+    backbone.set_trainable(LAYER4)
+    backbone(images())
+    assert folds
+
+
+def test_a_compiler_sees_the_plain_network(folds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    network()(images())
+    assert not folds
+
+
+def test_what_does_more_than_its_parent_class_runs_as_it_is() -> None:
+    class Louder(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    backbone = network()
+    loud = Louder(backbone.body.bn1.num_features)
+    backbone.body.bn1 = loud
+    backbone.stage_of |= {"bn1.weight": "stem", "bn1.bias": "stem"}
+    backbone.set_trainable(())
+    assert error(backbone(images()), backbone.body(images())) < 1e-5
 
 
 def test_what_is_unfrozen_by_hand_trains() -> None:
@@ -159,6 +176,14 @@ def test_what_is_unfrozen_by_hand_trains() -> None:
     backbone.body.layer3.requires_grad_(True)
     backbone(images()).sum().backward()
     assert all(parameter.grad is not None for parameter in backbone.body.layer3.parameters())
+
+
+def test_statistics_that_are_let_move_by_hand_move() -> None:
+    backbone = network(trained=LAYER4)
+    backbone.body.layer3.train()
+    before = backbone.body.layer3[0].bn1.running_mean.clone()
+    backbone(images())
+    assert not torch.equal(backbone.body.layer3[0].bn1.running_mean, before)
 
 
 def test_images_get_their_gradient() -> None:
