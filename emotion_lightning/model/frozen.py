@@ -165,7 +165,7 @@ def _plain(weight: Tensor, bias: Tensor, like: nn.Conv2d, relu: bool) -> Kernel:
 def _packed(weight: Tensor, bias: Tensor, like: nn.Conv2d, relu: bool, size: torch.Size) -> Kernel:
     """OneDNN's fused convolution, with weights in the layout that it likes best for inputs of this size.
 
-    A frozen ResNet50 at 224 px was measured to take 13 % less time in bf16, 39 % in fp32, than with plain ones.
+    A frozen ResNet50 at 224 px was measured to take 13 to 20 % less time in bf16, 39 % in fp32, than with plain ones.
     """
     ops, act = torch.ops.mkldnn, "relu" if relu else None
     geometry = [*map(list, (like.padding, like.stride, like.dilation)), like.groups]
