@@ -77,9 +77,11 @@ def test_a_step_reads_nothing_from_the_device_but_every_so_often_a_loss(
     every = ["--trainer.log_every_n_steps", "4", "--dashboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.read) == 18
-    logged = [step for step, read in enumerate(watch.read, start=1) if read]
-    assert logged == [4, 8, 12, 16]  # where a CPU, for which nothing has to be waited for, reads the loss
-    assert set().union(*watch.read) <= {"aten::item", "aten::_local_scalar_dense"}
+    read = {step: read for step, read in enumerate(watch.read, start=1) if read}
+    folded = [1, 7]  # the first step of a phase prepares its frozen stages
+    logged = [4, 8, 12, 16]  # where a CPU, for which nothing has to be waited for, reads the loss
+    assert sorted(read) == sorted(folded + logged)
+    assert all(read[step] <= {"aten::item", "aten::_local_scalar_dense"} for step in logged)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
