@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from tqdm import tqdm
 
+from emotion_lightning.allocator import LARGEST, keep_freed_memory
+
 
 def now() -> float:
     """Seconds on a clock, read when the GPU has done all that was asked of it."""
@@ -40,8 +42,9 @@ class Lap:
 
 
 def timed_lap(measure: Callable[[Lap], None], lap: Lap) -> float:
-    """Seconds of a step, as ``measure`` takes them, from PyTorch's defaults, which the one before may have changed."""
+    """Seconds of a step, as ``measure`` takes them, from the usual settings, which the one before may have changed."""
     torch.backends.cudnn.benchmark = False
+    keep_freed_memory(2 * LARGEST)
     measure(lap)
     return lap.seconds
 

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from emotion_lightning.allocator import keep_freed_memory
 from emotion_lightning.callbacks import (
     EMA,
     Checkpoint,
@@ -237,6 +238,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if tool := tools.get(given[0]):
             tool(given[1:], f"{PROGRAM} {given[0]}", COMMANDS[given[0]])
         else:
+            keep_freed_memory()
             EmotionCLI(given)
     except EmotionError as error:
         _stop(str(error), error.exit_status)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.clock import Lap
 from benchmarks.setting import PHASES, Setting
+from emotion_lightning.allocator import keep_freed_memory
 from emotion_lightning.callbacks import (
     EMA,
     Checkpoint,
@@ -91,6 +92,7 @@ class Ours:
     def measure(self, phase: str, lap: Lap) -> None:
         """Train in a run whose schedule has this phase from epoch 0."""
         assert isinstance(self.data, EmotionDataModule | Synthetic)
+        keep_freed_memory()  # as the command line does
         self.data.finetune_epoch = None if phase == "classifier only" else 0
         fit(self.setting, deepcopy(self.model), self.data, PHASES[phase], StopAfter(lap), limit_val_batches=0)
 
