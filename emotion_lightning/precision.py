@@ -17,7 +17,7 @@ ROUNDS = 3
 DEADLINE = 0.2
 """Most rounds of the measurement, and seconds after which no further one begins."""
 
-IMAGES = (3, 3, 96, 96)
+IMAGES = (4, 3, 64, 64)
 """Shape of what is measured: more images show the gain better, and take longer."""
 
 VARIABLE = "EMOTION_LIGHTNING_PRECISION"
