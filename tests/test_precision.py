@@ -136,5 +136,5 @@ def test_a_network_that_cannot_be_measured_computes_in_fp32(
     threads = torch.get_num_threads()
     with caplog.at_level(logging.INFO):
         assert resolve_precision("16-mixed", "cpu", Rigid(2, 2)) == "32-true"
-    assert "takes no images of 96 px" in caplog.text
+    assert "takes no images of 64 px" in caplog.text
     assert torch.get_num_threads() == threads
