@@ -92,12 +92,16 @@ def training_curve(
         baseline: Value to compare with.
         log: Use a logarithmic scale.
     """
+    from matplotlib.ticker import LogFormatter
+
     with _chart(title, "epoch") as chart:
         axes = chart.axes
         for (name, values), colour in zip(lines.items(), cycle(SERIES), strict=False):
             axes.plot(list(values), list(values.values()), label=name, color=colour, marker=".", markersize=4)
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())  # the usual one writes mathematics, which is not parsed here
+            axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         else:
             axes.ticklabel_format(axis="y", useOffset=False)
         _mark_phases(axes, phases, [epoch for values in lines.values() for epoch in values])

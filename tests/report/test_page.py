@@ -46,6 +46,12 @@ def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
     assert page.tags.count("svg") == 2 * len(CHARTS) + 8
 
 
+def test_what_stands_at_an_axis_can_be_read(reported: Path) -> None:
+    page = (reported / "report" / "index.html").read_text(encoding="utf-8")
+    assert "learning rate by stage" in page
+    assert "math" not in page  # as matplotlib names powers of ten
+
+
 def test_pictures_and_figures_lie_beside_it(reported: Path) -> None:
     for split in ("val", "test"):
         for name in CHARTS:
