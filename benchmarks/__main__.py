@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, help="images of a step; by default 16, on a GPU 256")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
     parser.add_argument("--warm_up", type=int, help="steps before the clock starts; by default as many as --steps")
-    parser.add_argument("--steps", type=int, help="steps on the clock; by default 1, on a GPU one for each worker")
+    parser.add_argument("--steps", type=int, help="steps on the clock; by default one for each worker, at least 3")
     parser.add_argument("--workers", type=int, help="processes that read images; by default as many as fit takes")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="by default a GPU if there is one")
     parser.add_argument("--least_seconds", type=float, default=0.2, help="how long to repeat what takes less")

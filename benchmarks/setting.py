@@ -104,8 +104,9 @@ def usual_setting(given: Mapping[str, Any]) -> dict[str, Any]:
     workers = given["workers"]
     if workers is None:  # as many as the datamodule takes
         workers = min(8, max(0, (os.cpu_count() or 1) - 1))
-    # as many steps as are read ahead come sooner than they can go on coming
-    steps = max(1, workers) if device == "cuda" else 1
+    # as many steps as are read ahead come sooner than they can go on coming, and a process's first steps find neither
+    # their memory nor their workers ready: of two, the second was seen to take 1.8 times as long as those that follow
+    steps = max(3, workers)
     usual = {"batch_size": 256 if device == "cuda" else 16, "warm_up": steps, "steps": steps}
     filled = {name: usual.get(name) if value is None else value for name, value in given.items()}
     return {**filled, "device": device, "workers": workers}
