@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 from tqdm import tqdm
 
-from emotion_lightning.allocator import LARGEST, keep_freed_memory
-
 
 def now() -> float:
     """Seconds on a clock, read when the GPU has done all that was asked of it."""
@@ -39,14 +37,6 @@ class Lap:
             self.seconds = (now() - self._start) / self.steps
             return True
         return False
-
-
-def timed_lap(measure: Callable[[Lap], None], lap: Lap) -> float:
-    """Seconds of a step, as ``measure`` takes them, from the usual settings, which the one before may have changed."""
-    torch.backends.cudnn.benchmark = False
-    keep_freed_memory(2 * LARGEST)
-    measure(lap)
-    return lap.seconds
 
 
 def run_lap(lap: Lap, step: Callable[[], object]) -> None:

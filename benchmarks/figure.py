@@ -16,7 +16,7 @@ class Figure:
         who: Who did it, such as ours.
         seconds: Seconds of a step or a call, one value for each round.
         images: Images of a step or a call; 0 where there are none.
-        peak_memory: Bytes on the GPU at most, one value for each round; empty where that is not measured.
+        peak_memory: Bytes at most, one value for each round, as ``Turn`` says; empty where that is not measured.
         note: Why nothing was measured, or what else must be known.
     """
 
@@ -40,8 +40,13 @@ class Figure:
 
     @property
     def memory_per_image(self) -> float | None:
-        """Megabytes (10⁶) on the GPU for each image of a batch, weights and all."""
-        return median(self.peak_memory) / self.images / 1e6 if self.peak_memory and self.images else None
+        """Megabytes (10⁶) for each image of a batch, weights and all."""
+        return self.memory / self.images if self.memory and self.images else None
+
+    @property
+    def memory(self) -> float | None:
+        """Median of the rounds' peaks in megabytes (10⁶)."""
+        return median(self.peak_memory) / 1e6 if self.peak_memory else None
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""

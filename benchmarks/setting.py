@@ -33,6 +33,7 @@ class Setting:
     """Options of a benchmark.
 
     Args:
+        peers: Who trains, by name.
         root: Folder of the images.
         backbone: Name of a timm model.
         image_size: Side of the network's input in pixels.
@@ -46,6 +47,7 @@ class Setting:
         seed: Seed of what is random.
     """
 
+    peers: tuple[str, ...]
     root: Path
     backbone: str
     image_size: int
@@ -109,4 +111,4 @@ def usual_setting(given: Mapping[str, Any]) -> dict[str, Any]:
     steps = max(3, workers)
     usual = {"batch_size": 256 if device == "cuda" else 16, "warm_up": steps, "steps": steps}
     filled = {name: usual.get(name) if value is None else value for name, value in given.items()}
-    return {**filled, "device": device, "workers": workers}
+    return {**filled, "peers": tuple(given["peers"]), "device": device, "workers": workers}

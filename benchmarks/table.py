@@ -36,15 +36,15 @@ def _heading(setting: Setting, machine: Mapping[str, Any]) -> str:
 
 
 def _section(rows: Sequence[Figure], section: Section, figures: Figures) -> str:
-    compared, memory = bool(section.reference), section.module == "phases"  # measured on a GPU alone
-    heads = [*HEADS, *([f"speed over {section.reference}"] if compared else []), *(["MB an image"] if memory else [])]
+    compared, memory = bool(section.reference), section.module == "phases"
+    heads = [*HEADS, *([f"speed over {section.reference}"] if compared else []), *(["peak MB"] if memory else [])]
     lines = [heads]
     for row in rows:
         line = [row.work, row.who, *_times(row), _number(row.images_per_second)]
         if compared:
             line.append(_number(figures.ratio(row.section, (row.work, section.reference), (row.work, row.who))))
         if memory:
-            line.append(_number(row.memory_per_image))
+            line.append(_number(row.memory))
         lines.append([*line, row.note])
     return _aligned(lines, left=(0, 1, len(heads)))
 

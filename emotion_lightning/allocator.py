@@ -10,22 +10,22 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 * 2**20
 """Bytes of the largest block that glibc takes from memory it has kept; a larger one always comes from the kernel."""
 
+MOST = 2**31 - 1
+"""Bytes to keep at most, all that the parameter can say."""
+
 CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 """Environment variables by which somebody has decided for himself."""
 
 
-def keep_freed_memory(most: int = 2**31 - 1) -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep what is freed for the next step's tensors; with another C library nothing is done.
 
     By itself it gives all but some megabytes back to the kernel, which clears every page of the next step's tensors
     anew: that was a third of a step of a ResNet50 whose classifier alone trains, at 224 px on two cores.
-
-    Args:
-        most: Bytes to keep. Twice ``LARGEST`` is what glibc comes to by itself with large tensors.
     """
     if sys.platform != "linux" or any(name in os.environ for name in CHOSEN):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(TRIM_THRESHOLD, most)
+        mallopt(TRIM_THRESHOLD, MOST)
         mallopt(MMAP_THRESHOLD, LARGEST)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C
 # a process of its own, as what lies in this one's memory decides what can be given back
 STEPS = """
 import resource
-from emotion_lightning.allocator import LARGEST, keep_freed_memory
+from emotion_lightning.allocator import keep_freed_memory
 
 def page_faults():
     for _ in range(2):
@@ -22,7 +22,6 @@ def page_faults():
         del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory(2 * LARGEST)
 usual = page_faults()
 keep_freed_memory()
 print(usual, page_faults())
@@ -39,9 +38,9 @@ def test_a_users_own_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[int, int]] = []
     library = SimpleNamespace(mallopt=lambda name, value: called.append((name, value)))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    keep_freed_memory(1000)
-    assert (-1, 1000) in called
+    keep_freed_memory()
+    assert (-1, 2**31 - 1) in called
     called.clear()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
-    keep_freed_memory(1000)
+    keep_freed_memory()
     assert not called

@@ -1,6 +1,6 @@
 """Who is compared: this project, its ceiling, and what else people train with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
@@ -10,10 +10,7 @@ from benchmarks.setting import Setting
 
 
 class Peer(Protocol):
-    """Somebody who trains the network.
-
-    All measurements start from the same weights, and with PyTorch's defaults; a peer may set others.
-    """
+    """Somebody who trains the network, from the same weights as all; a peer may change PyTorch's settings."""
 
     def measure(self, phase: str, lap: Lap) -> None:
         """Train in ``phase``, with images of its own reading, until the lap is over."""
@@ -30,13 +27,18 @@ PEERS: Mapping[str, tuple[str, str, str]] = {
 """Module and class of each, and the package that it needs."""
 
 
-def load_peers(setting: Setting) -> tuple[dict[str, Peer], dict[str, str]]:
-    """Build everybody whose package is installed, and say what is missing for the others."""
-    present, missing = {}, {}
-    for name, (module, kind, package) in PEERS.items():
-        if find_spec(package) is None:
-            missing[name] = f"not installed: pip install {package}"
-        else:
-            build: Callable[[Setting], Peer] = getattr(import_module(module), kind)
-            present[name] = build(setting)
-    return present, missing
+def missing_peers(names: Iterable[str]) -> dict[str, str]:
+    """Say what is missing for those whose package is not installed."""
+    packages = {name: PEERS[name][2] for name in names}
+    return {
+        name: f"not installed: pip install {package}"
+        for name, package in packages.items()
+        if find_spec(package) is None
+    }
+
+
+def load_peer(name: str, setting: Setting) -> Peer:
+    """Build one; only now its module and package are imported."""
+    module, kind, _ = PEERS[name]
+    build: Callable[[Setting], Peer] = getattr(import_module(module), kind)
+    return build(setting)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.clock import Lap, alternate, timed_lap
+from benchmarks.clock import Lap, alternate
 from benchmarks.figure import Figure
 from benchmarks.peers import Peer
 from benchmarks.peers.ceiling import Ceiling
@@ -33,4 +33,6 @@ def measure(setting: Setting) -> list[Figure]:
 
 
 def _turn(setting: Setting, peer: Peer, phase: str) -> float:
-    return timed_lap(partial(peer.measure, phase), Lap(setting.warm_up, setting.steps))
+    lap = Lap(setting.warm_up, setting.steps)
+    peer.measure(phase, lap)
+    return lap.seconds

@@ -10,6 +10,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     root = tmp_path_factory.mktemp("drawn")
     write_faces(root, train=36, val=12)
     return Setting(
+        peers=("ours", "notebook"),
         root=root,
         backbone="test_resnet",
         image_size=32,

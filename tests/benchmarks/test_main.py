@@ -1,12 +1,16 @@
 import json
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS
-from benchmarks.sections import SECTIONS, startup
+from benchmarks.sections import SECTIONS, phases, startup
 from benchmarks.setting import PHASES, Setting
 
 TINY = [
@@ -19,6 +23,14 @@ TINY = [
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("importing the libraries", "--help", "fit --help", "fit of one step")
     monkeypatch.setattr(startup, "commands", lambda setting: {name: [sys.executable, "-c", ""] for name in names})
+    monkeypatch.setattr(phases, "own_process", ThisProcess)
+
+
+class ThisProcess(Executor):
+    def submit(self, call: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(call(*args, **options))
+        return done
 
 
 @pytest.mark.usefixtures("no_processes")
@@ -60,10 +72,34 @@ def test_too_few_images_are_refused(tmp_path: Path, setting: Setting, capsys: py
     assert "has 36 training images" in capsys.readouterr().err
 
 
+def test_only_chosen_peers_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(phases, "own_process", ThisProcess)
+    output = tmp_path / "out.json"
+    main(["phases", *TINY, "--peers", "ceiling", "notebook", "--root", str(setting.root), "--output", str(output)])
+    saved = json.loads(output.read_text(encoding="utf-8"))
+    assert {figure["who"] for figure in saved["figures"]} == {"ceiling", "notebook"}
+    with pytest.raises(SystemExit):
+        main(["phases", *TINY, "--peers", "nobody"])
+    assert "choose from ours, notebook" in capsys.readouterr().err.replace("'", "")
+
+
 def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["phase"])
     assert "no section phase; there are phases" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_peer_changes_its_own_process_alone(setting: Setting) -> None:
+    assert not torch.backends.cudnn.benchmark  # which ours sets
+    figures = phases.measure(setting)
+    assert {(figure.work, figure.who) for figure in figures} == {
+        (phase, peer) for phase in PHASES for peer in setting.peers
+    }
+    assert all(figure.median for figure in figures)
+    assert not torch.backends.cudnn.benchmark
 
 
 @pytest.mark.slow

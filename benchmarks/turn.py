@@ -1,0 +1,71 @@
+"""A peer's turn, as its process takes it."""
+
+import ctypes
+import gc
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.clock import Lap
+from benchmarks.peers import Peer, load_peer
+from benchmarks.setting import Setting
+
+PROCESS = Path("/proc/self")
+"""What Linux tells of this process."""
+
+
+class Turn(NamedTuple):
+    """What a turn took.
+
+    Args:
+        seconds: Seconds of a step.
+        peak_memory: Bytes at most: on a GPU those that PyTorch held there, on a CPU all of the process without those of
+            its workers; None where the system does not tell.
+    """
+
+    seconds: float
+    peak_memory: int | None
+
+
+def take_turn(setting: Setting, name: str, phase: str) -> Turn:
+    """Train in a phase and give back what that took."""
+    peer, lap = _prepared(name, setting), Lap(setting.warm_up, setting.steps)
+    _reset_peak(setting)
+    peer.measure(phase, lap)
+    turn = Turn(lap.seconds, _peak(setting))
+    _give_back(setting)
+    return turn
+
+
+@cache
+def _prepared(name: str, setting: Setting) -> Peer:
+    peer = load_peer(name, setting)
+    gc.freeze()  # so that collecting what a turn leaves is quick
+    return peer
+
+
+def _reset_peak(setting: Setting) -> None:
+    if setting.on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    elif (marks := PROCESS / "clear_refs").exists():
+        marks.write_text("5")
+
+
+def _peak(setting: Setting) -> int | None:
+    if setting.on_gpu:
+        return torch.cuda.max_memory_allocated()
+    if not (status := PROCESS / "status").exists():
+        return None
+    [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def _give_back(setting: Setting) -> None:
+    gc.collect()
+    if setting.on_gpu:
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
