@@ -32,18 +32,18 @@ class Turn(NamedTuple):
 def take_turn(setting: Setting, name: str, phase: str) -> Turn:
     """Train in a phase and give back what that took."""
     peer, lap = _prepared(name, setting), Lap(setting.warm_up, setting.steps)
+    gc.freeze()  # so that collecting what the turn leaves is quick
     _reset_peak(setting)
     peer.measure(phase, lap)
     turn = Turn(lap.seconds, _peak(setting))
     _give_back(setting)
+    gc.unfreeze()
     return turn
 
 
 @cache
 def _prepared(name: str, setting: Setting) -> Peer:
-    peer = load_peer(name, setting)
-    gc.freeze()  # so that collecting what a turn leaves is quick
-    return peer
+    return load_peer(name, setting)
 
 
 def _reset_peak(setting: Setting) -> None:
