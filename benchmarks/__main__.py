@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = "by default all: " + "; ".join(f"{name}, {section.about}" for name, section in SECTIONS.items())
     parser.add_argument("sections", nargs="*", metavar="SECTION", type=_section, help=about)
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=tuple(PEERS), help="who trains in the phases; all")
+    parser.add_argument(
+        "--peers", nargs="+", choices=PEERS, default=tuple(PEERS), help="who trains in the phases; by default all"
+    )
     parser.add_argument("--root", type=Path, help="folder of images to train on; by default faces are drawn")
     parser.add_argument("--backbone", default="resnet50", help="name of a timm model")
     parser.add_argument("--image_size", type=int, default=224, help="side of the network's input in pixels")

@@ -1,6 +1,5 @@
 """A peer's turn, as its process takes it."""
 
-import ctypes
 import gc
 from functools import cache
 from pathlib import Path
@@ -30,14 +29,14 @@ class Turn(NamedTuple):
 
 
 def take_turn(setting: Setting, name: str, phase: str) -> Turn:
-    """Train in a phase and give back what that took."""
+    """Train in a phase; what that took is free then."""
     peer, lap = _prepared(name, setting), Lap(setting.warm_up, setting.steps)
-    gc.freeze()  # so that collecting what the turn leaves is quick
     _reset_peak(setting)
     peer.measure(phase, lap)
     turn = Turn(lap.seconds, _peak(setting))
-    _give_back(setting)
-    gc.unfreeze()
+    gc.collect()
+    if setting.on_gpu:
+        torch.cuda.empty_cache()
     return turn
 
 
@@ -60,12 +59,3 @@ def _peak(setting: Setting) -> int | None:
         return None
     [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
-
-
-def _give_back(setting: Setting) -> None:
-    gc.collect()
-    if setting.on_gpu:
-        torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

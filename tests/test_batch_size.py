@@ -1,5 +1,4 @@
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +74,6 @@ def test_adams_rule_is_the_square_root() -> None:
 def test_the_rates_of_the_recipe_are_the_defaults() -> None:
     defaults = inspect.signature(EmotionClassifier).parameters
     assert {name: defaults[name].default for name in RECIPE_RATES} == RECIPE_RATES
-
-
-@pytest.fixture
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
 
 
 @pytest.mark.usefixtures("in_an_empty_folder")

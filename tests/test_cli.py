@@ -18,6 +18,8 @@ from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.history import read_history
 from emotion_lightning.schedule import STAGES
 
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
 TINY = [
     *("--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.hidden_features", "16"),
     *("--model.lr_backbone", "1e-3", "--model.lr_classifier", "1e-2"),
@@ -30,12 +32,6 @@ QUIET = [
     *("--report.write", "false"),
 ]
 RUN = Path("lightning_logs/version_0")
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
 
 
 def fails(capsys: pytest.CaptureFixture[str], status: int, *args: str) -> str:

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -6,17 +5,13 @@ import yaml
 
 from emotion_lightning.cli import main
 
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SMALL = [
     *("--model.backbone", "test_resnet", "--model.pretrained", "false"),
     *("--data.image_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
 
 
 def resolved(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, dict[str, object]]:

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from emotion_lightning.errors import DataError
 from tests.conftest import Lab
 from tests.test_cli import QUIET, TINY, fails
 
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
 RUN = Path("lightning_logs/version_0")
 
 
@@ -32,12 +33,6 @@ def leaky(faces: Path, tmp_path: Path) -> Path:
     Image.open(root / "test/angry/01.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/angry/b.png")
     shutil.copy(root / "val/happy/03.png", root / "train/surprised/wrong.png")
     return root
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
 
 
 def test_an_audit_finds_what_was_planted(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:

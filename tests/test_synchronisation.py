@@ -1,6 +1,5 @@
 """That a training step waits for nothing: what would wait on a GPU shows in a CPU's profile as reading a value."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,6 @@ class Watch(Callback):
 def _in_adamw(event: Any) -> bool:
     """Whether it is a CPU's kernel of AdamW that reads, as it does the number of its steps; a GPU's does not."""
     return event is not None and (event.name == "aten::_fused_adamw_" or _in_adamw(event.cpu_parent))
-
-
-@pytest.fixture
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
 
 
 @pytest.mark.usefixtures("in_an_empty_folder")

@@ -11,14 +11,15 @@ from benchmarks.peers.ours import Ours
 from benchmarks.setting import Setting
 
 SIZE = 64
-STEPS = 8  # a step at this size takes a fraction of a second
+WARM_UP, STEPS = 3, 20  # a step at this size takes a fraction of a second
 
 
 def measure(setting: Setting) -> list[Figure]:
     """Compare a run on random numbers, and one on images, with the bare loop, in the first and the last phase."""
-    behind_first = len(setting.files()[0]) // setting.batch_size - 1
-    steps = min(STEPS, behind_first)
-    small = replace(setting, image_size=min(SIZE, setting.image_size), warm_up=1, steps=steps)
+    there = len(setting.files()[0]) // setting.batch_size
+    warm_up = min(WARM_UP, there - 1)
+    steps = min(STEPS, there - warm_up)
+    small = replace(setting, image_size=min(SIZE, setting.image_size), warm_up=warm_up, steps=steps)
     peers: dict[str, Peer] = {
         "ceiling": Ceiling(small),
         "ours, random numbers": Ours(small, synthetic=True),

@@ -76,8 +76,8 @@ class Unfreeze(Callback):
         if sizes := getattr(datamodule, "sizes", None):
             pl_module.log("schedule/image_side", float(training_side(sizes, trainer.current_epoch)))
         if trainer.current_epoch in self.schedule:
-            sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
-            trainable, total = (sum(n for n, trains in sizes if trains or every) / 1e6 for every in (False, True))
+            counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+            trainable, total = (sum(n for n, trains in counts if trains or every) / 1e6 for every in (False, True))
             rank_zero_info(
                 f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))} "
                 f"({trainable:.2f} of {total:.2f} million parameters)"

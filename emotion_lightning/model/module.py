@@ -179,13 +179,13 @@ class EmotionClassifier(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None) if optimizer.defaults.get("fused") else None
         if scaler is not None:
             scaler.unscale_(optimizer)
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
         self.gradient_norm.update(norm)  # a step whose gradients overflowed is not taken, and does not count
         if gradient_clip_val and gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         elif gradient_clip_val:
-            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+            nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def on_train_start(self) -> None:
         """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
