@@ -30,14 +30,20 @@ class Turn(NamedTuple):
 
 def take_turn(setting: Setting, name: str, phase: str) -> Turn:
     """Train in a phase; what that took is free then."""
-    peer, lap = _prepared(name, setting), Lap(setting.warm_up, setting.steps)
+    peer = _prepared(name, setting)
     _reset_peak(setting)
-    peer.measure(phase, lap)
-    turn = Turn(lap.seconds, _peak(setting))
+    turn = Turn(step_seconds(setting, peer, phase), _peak(setting))
     gc.collect()
     if setting.on_gpu:
         torch.cuda.empty_cache()
     return turn
+
+
+def step_seconds(setting: Setting, peer: Peer, phase: str) -> float:
+    """Mean seconds of a step of ``peer`` in ``phase``."""
+    lap = Lap(setting.warm_up, setting.steps)
+    peer.measure(phase, lap)
+    return lap.seconds
 
 
 @cache

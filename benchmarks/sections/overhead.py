@@ -3,12 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.clock import Lap, alternate
+from benchmarks.clock import alternate
 from benchmarks.figure import Figure
 from benchmarks.peers import Peer
 from benchmarks.peers.ceiling import Ceiling
 from benchmarks.peers.ours import Ours
 from benchmarks.setting import Setting
+from benchmarks.turn import step_seconds
 
 SIZE = 64
 WARM_UP, STEPS = 3, 20  # a step at this size takes a fraction of a second
@@ -27,13 +28,7 @@ def measure(setting: Setting) -> list[Figure]:
     }
     figures = []
     for phase in ("classifier only", "all"):
-        turns = {name: partial(_turn, small, peer, phase) for name, peer in peers.items()}
+        turns = {name: partial(step_seconds, small, peer, phase) for name, peer in peers.items()}
         seconds = alternate(turns, small.rounds, f"overhead, {phase}")
         figures += [Figure("overhead", phase, name, seconds[name], small.batch_size) for name in peers]
     return figures
-
-
-def _turn(setting: Setting, peer: Peer, phase: str) -> float:
-    lap = Lap(setting.warm_up, setting.steps)
-    peer.measure(phase, lap)
-    return lap.seconds

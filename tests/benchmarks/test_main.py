@@ -72,10 +72,8 @@ def test_too_few_images_are_refused(tmp_path: Path, setting: Setting, capsys: py
     assert "has 36 training images" in capsys.readouterr().err
 
 
-def test_only_chosen_peers_train(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: Setting, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(phases, "own_process", ThisProcess)
+@pytest.mark.usefixtures("no_processes")
+def test_only_chosen_peers_train(tmp_path: Path, setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.json"
     main(["phases", *TINY, "--peers", "ceiling", "notebook", "--root", str(setting.root), "--output", str(output)])
     saved = json.loads(output.read_text(encoding="utf-8"))
