@@ -23,9 +23,9 @@ from benchmarks.peers import PEERS
 from benchmarks.sections import SECTIONS
 from benchmarks.setting import Setting, usual_setting
 from benchmarks.table import report
-from emotion_lightning.data.cache_folder import FOLDER_VARIABLE
+from emotion_lightning.data.images.cache_folder import FOLDER_VARIABLE
 from emotion_lightning.errors import EmotionError
-from emotion_lightning.output import write_json
+from emotion_lightning.runs.files import write_json
 
 LEAST_STEPS = 12
 """Steps that an epoch of drawn faces has at least."""

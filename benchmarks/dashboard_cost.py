@@ -27,9 +27,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from emotion_lightning import EmotionClassifier, EmotionDataModule
-from emotion_lightning.callbacks import EMA, Checkpoint, Dashboard, Timing, Unfreeze
-from emotion_lightning.precision import resolve_precision
-from emotion_lightning.schedule import finetune_epoch
+from emotion_lightning.callbacks import EMA, RunCheckpoint, TensorBoardImages, Throughput, Unfreeze
+from emotion_lightning.runtime.precision import resolve_precision
+from emotion_lightning.schedule import unfreeze_epoch
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
 HOOKS = ("on_train_batch_start", "on_validation_epoch_end", "on_train_epoch_end")
@@ -55,7 +55,7 @@ class EpochClock(Callback):
         return [end - start for start, end in pairwise(self.starts)]
 
 
-class ShownInSome(Dashboard):
+class ShownInSome(TensorBoardImages):
     """A dashboard that shows everything in some epochs and nothing in the others.
 
     Args:
@@ -89,12 +89,12 @@ def pairs(phases: int, pairs_in_phase: int) -> Iterator[tuple[int, int]]:
         yield (first, first + 1) if pair % 2 else (first + 1, first)
 
 
-def fit(config: dict[str, Any], dashboard: Dashboard, batches: int | None) -> list[float]:
+def fit(config: dict[str, Any], dashboard: TensorBoardImages, batches: int | None) -> list[float]:
     """Run the configuration in a folder that goes away, and return the seconds of its epochs."""
     schedule = config["unfreeze"]["schedule"]
-    data = EmotionDataModule(**config["data"], finetune_epoch=finetune_epoch(schedule))
+    data = EmotionDataModule(**config["data"], unfreeze_epoch=unfreeze_epoch(schedule))
     model, clock = EmotionClassifier(data.class_names, **config["model"]), EpochClock()
-    callbacks = [clock, Unfreeze(schedule), EMA(**config["ema"]), Timing(), Checkpoint(), dashboard]
+    callbacks = [clock, Unfreeze(schedule), EMA(**config["ema"]), Throughput(), RunCheckpoint(), dashboard]
     with TemporaryDirectory() as folder:
         Trainer(
             **config["trainer"],

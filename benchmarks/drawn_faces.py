@@ -1,8 +1,8 @@
-"""Faces as FER2013 keeps them, grey and 48 pixels wide, for who has no data set at hand."""
+"""Faces as FER2013 keeps them, gray and 48 pixels wide, for who has no data set at hand."""
 
 from pathlib import Path
 
-from emotion_lightning.data.faces import EMOTIONS, draw_face
+from emotion_lightning.data.drawn import EMOTIONS, draw_face
 
 SIDE = 48
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from emotion_lightning.provenance import provenance
+from emotion_lightning.runs.provenance import provenance
 
 PEERS = ("fastai", "transformers")
 

@@ -15,8 +15,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from emotion_lightning.data.duplicates import Pair, find_pairs, group, thumbnail
-from emotion_lightning.data.manifest import Manifest, read_manifest
+from emotion_lightning.data.audit.duplicates import Pair, find_pairs, group
+from emotion_lightning.data.images.thumbnail import thumbnail
+from emotion_lightning.data.sources.manifest import Manifest, read_manifest
 from emotion_lightning.seeding import derive_seed
 
 Change = Callable[[Image.Image, Random], Image.Image]

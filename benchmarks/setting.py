@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emotion_lightning.data.manifest import Manifest, read_manifest
+from emotion_lightning.data.sources.manifest import Manifest, read_manifest
 from emotion_lightning.errors import UsageError
 from emotion_lightning.schedule import trainable_stages
 

@@ -1,13 +1,6 @@
 """``python -m emotion_lightning``."""
 
-import sys
-
-from emotion_lightning.commands import asks_for_overview, overview
+from emotion_lightning.cli import main
 
 if __name__ == "__main__":
-    if asks_for_overview(sys.argv[1:]):
-        print(overview())
-    else:
-        from emotion_lightning.cli import main  # which imports every library
-
-        main()
+    main()

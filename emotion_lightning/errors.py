@@ -1,8 +1,14 @@
-"""A user's mistakes: said in one line, with the exit status that the command line ends with."""
+"""A user's mistakes: said in one line, with the exit status that the command line ends with.
+
+A message names a parameter in back-quotes, alone or with a value to give it: "`image_size`", "`leaks=drop`". The
+command line writes its own names in their place: "--data.image_size", "--data.leaks drop".
+"""
+
+from collections.abc import Iterable
 
 
 class EmotionError(Exception):
-    """Base of every error a user can mend; its text names the file, option or value and says what to do."""
+    """Base of every error a user can mend; its text names the file, parameter or value and says what to do."""
 
     exit_status = 1
 
@@ -11,7 +17,18 @@ class DataError(EmotionError):
     """The data or a file is not as it should be (exit status 1)."""
 
 
-class UsageError(EmotionError):
-    """An option or a combination of options cannot work (exit status 2)."""
+class UsageError(EmotionError, ValueError):
+    """A parameter or a combination of parameters cannot work (exit status 2)."""
 
     exit_status = 2
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse a ``value`` of the parameter ``name`` that is none of its ``choices``.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    known = list(choices)
+    if value not in known:
+        raise UsageError(f"`{name}` {value!r} is none of {', '.join(map(str, known))}")

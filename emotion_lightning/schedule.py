@@ -31,19 +31,17 @@ def parse_schedule(schedule: Mapping[int, str]) -> dict[int, str]:
         UsageError: An unknown stage, a negative epoch, no entry for epoch 0, or a later entry that freezes again.
     """
     if not schedule or min(schedule) != 0:
-        raise UsageError(
-            f"--unfreeze.schedule {dict(schedule)} must begin with epoch 0, such as {{0: classifier_only}}"
-        )
+        raise UsageError(f"`schedule` {dict(schedule)} must begin with epoch 0, such as {{0: classifier_only}}")
     parsed = {}
     for epoch, name in sorted(schedule.items()):
         stage = SYNONYMS.get(name, name)
         if stage not in STAGES:
             known = ", ".join((*STAGES[::-1], *SYNONYMS))
-            raise UsageError(f"--unfreeze.schedule names an unknown stage '{name}' at epoch {epoch}; known: {known}")
+            raise UsageError(f"`schedule` names an unknown stage '{name}' at epoch {epoch}; known: {known}")
         parsed[epoch] = stage
     depths = [STAGES.index(stage) for stage in parsed.values()]
     if depths != sorted(depths, reverse=True):
-        raise UsageError(f"--unfreeze.schedule {dict(schedule)} freezes a stage again; each entry must reach deeper")
+        raise UsageError(f"`schedule` {dict(schedule)} freezes a stage again; each entry must reach deeper")
     return parsed
 
 
@@ -59,17 +57,17 @@ def last_unfreezing(schedule: Mapping[int, str]) -> int:
     return next(epoch for epoch, stage in schedule.items() if stage == deepest)
 
 
-def finetune_epoch(schedule: Mapping[int, str]) -> int | None:
+def unfreeze_epoch(schedule: Mapping[int, str]) -> int | None:
     """First epoch in which a stage of the backbone trains, or ``None`` if none ever does."""
     return next((epoch for epoch, stage in parse_schedule(schedule).items() if stage != "classifier"), None)
 
 
-def augmentation_phase(epoch: int, finetune_epoch: int | None) -> int:
+def augmentation_phase(epoch: int, unfreeze_epoch: int | None) -> int:
     """Phase 1 (conservative) until fine-tuning starts, phase 2 (aggressive) from then on."""
-    return 2 if finetune_epoch is not None and epoch >= finetune_epoch else 1
+    return 2 if unfreeze_epoch is not None and epoch >= unfreeze_epoch else 1
 
 
-def parse_sizes(schedule: Mapping[int, int] | None, image_size: int) -> dict[int, int]:
+def parse_resolutions(schedule: Mapping[int, int] | None, image_size: int) -> dict[int, int]:
     """Check a schedule of the training images' sides and return it sorted.
 
     Args:
@@ -82,17 +80,17 @@ def parse_sizes(schedule: Mapping[int, int] | None, image_size: int) -> dict[int
     if schedule is None:
         return {0: image_size}
     if not schedule or min(schedule) != 0:
-        raise UsageError(f"--data.size_schedule {dict(schedule)} must begin with epoch 0, such as {{0: {image_size}}}")
+        raise UsageError(f"`resolution_schedule` {dict(schedule)} must begin with epoch 0, such as {{0: {image_size}}}")
     for epoch, side in schedule.items():
         if not LEAST_SIDE <= side <= image_size:
             raise UsageError(
-                f"--data.size_schedule has images of {side} pixels at epoch {epoch}; a side is at least {LEAST_SIDE} "
-                f"and at most --data.image_size {image_size}"
+                f"`resolution_schedule` has images of {side} pixels at epoch {epoch}; a side is at least "
+                f"{LEAST_SIDE} and at most `image_size` {image_size}"
             )
     return dict(sorted(schedule.items()))
 
 
-def training_side(sizes: Mapping[int, int], epoch: int) -> int:
+def training_resolution(sizes: Mapping[int, int], epoch: int) -> int:
     """Side in pixels of the training images in ``epoch`` under parsed ``sizes``."""
     return sizes[max(start for start in sizes if start <= epoch)]
 

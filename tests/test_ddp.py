@@ -13,7 +13,7 @@ SCRIPT = """
 import sys
 import torch
 from lightning.pytorch import Callback, Trainer
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks import EMA, RunCheckpoint, EarlyStopping, Unfreeze
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.model.module import EmotionClassifier
 
@@ -25,7 +25,7 @@ class Save(Callback):
         state = {name: value.clone() for name, value in pl_module.named_parameters()}
         torch.save(state, f"{output}/rank{trainer.global_rank}_epoch{trainer.current_epoch}.pt")
 
-data = EmotionDataModule(root=root, image_size=32, batch_size=4, num_workers=0, finetune_epoch=1)
+data = EmotionDataModule(root=root, image_size=32, batch_size=4, num_workers=0, unfreeze_epoch=1)
 model = EmotionClassifier(
     data.class_names, backbone="test_resnet", pretrained=False, hidden_features=16, lr_backbone=1e-3, lr_classifier=1e-2
 )
@@ -33,7 +33,7 @@ trainer = Trainer(
     accelerator="cpu", devices=2, strategy=strategy, max_epochs=3, gradient_clip_val=1.0, logger=False,
     enable_progress_bar=False, enable_model_summary=False, default_root_dir=output,
     callbacks=[
-        Unfreeze({0: "classifier_only", 1: "layer4", 2: "all"}), EMA(0.9), EarlyStopping(), Checkpoint(), Save()
+        Unfreeze({0: "classifier_only", 1: "layer4", 2: "all"}), EMA(0.9), EarlyStopping(), RunCheckpoint(), Save()
     ],
 )
 trainer.fit(model, data)

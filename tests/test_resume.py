@@ -6,12 +6,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
-from tests.conftest import Lab
-
-VARYING = ("best_model_path",)  # paths differ between the two runs' folders
+from tests.helpers import Lab, assert_equal
 
 
 class Snapshot(Callback):
@@ -23,24 +21,6 @@ class Snapshot(Callback):
             shutil.copytree(run, run.parent / f"after_{trainer.current_epoch - 1}")
 
 
-def assert_equal(a: Any, b: Any, where: str = "") -> None:
-    """Compare two checkpoints to the bit."""
-    assert type(a) is type(b), where
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            if key not in VARYING:
-                assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}[{i}]")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
@@ -49,7 +29,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     def trainer(folder: str) -> Trainer:
         schedule = {0: "classifier_only", 1: "layer4", 2: "all_layers"}
         patient = EarlyStopping(patience=3, min_delta=0.9)  # which nothing satisfies, so that it counts
-        callbacks = [Unfreeze(schedule), EMA(0.9), patient, Checkpoint(every_n_epochs=1), Snapshot()]
+        callbacks = [Unfreeze(schedule), EMA(0.9), patient, RunCheckpoint(every_n_epochs=1), Snapshot()]
         return lab.trainer(folder, max_epochs=5, precision=precision, callbacks=callbacks)
 
     trainer("whole").fit(lab.model(), lab.data(num_workers=workers))
@@ -79,7 +59,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
 
 def test_a_resumed_run_equals_an_uninterrupted_one_when_its_images_grow(lab: Lab, tmp_path: Path) -> None:
     def fit(folder: str, ckpt_path: Path | None = None) -> dict[str, Any]:
-        data = lab.data(size_schedule={0: 24, 1: 28, 2: 32})
+        data = lab.data(resolution_schedule={0: 24, 1: 28, 2: 32})
         lab.trainer(folder, max_epochs=4).fit(lab.model(), data, ckpt_path=ckpt_path)
         state: dict[str, Any] = torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)
         return state
@@ -117,7 +97,6 @@ def test_a_resume_under_another_schedule_is_refused(lab: Lab, tmp_path: Path) ->
 
 
 def test_a_resume_on_other_data_is_refused(lab: Lab, tmp_path: Path, faces: Path) -> None:
-    import shutil
 
     lab.trainer().fit(lab.model(), lab.data())
     other = tmp_path / "other"
@@ -150,7 +129,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(lab: Lab, tmp_path: Path) -
 
 
 def test_every_written_checkpoint_loads_without_running_code(lab: Lab, tmp_path: Path) -> None:
-    callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(), Checkpoint(every_n_epochs=1)]
+    callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(), RunCheckpoint(every_n_epochs=1)]
     lab.trainer(callbacks=callbacks, max_epochs=1).fit(lab.model(), lab.data())
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         torch.load(path, weights_only=True)

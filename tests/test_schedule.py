@@ -5,13 +5,13 @@ from emotion_lightning.schedule import (
     RECIPE_SCHEDULE,
     STAGES,
     augmentation_phase,
-    finetune_epoch,
     last_unfreezing,
+    parse_resolutions,
     parse_schedule,
-    parse_sizes,
     phases,
     trainable_stages,
-    training_side,
+    training_resolution,
+    unfreeze_epoch,
 )
 
 
@@ -53,7 +53,7 @@ def test_last_unfreezing_ignores_entries_that_unfreeze_nothing() -> None:
     [(RECIPE_SCHEDULE, 10), ({0: "all"}, 0), ({0: "classifier"}, None), ({0: "classifier", 2: "layer1"}, 2)],
 )
 def test_finetuning_starts_with_the_first_stage_of_the_backbone(schedule: dict[int, str], expected: int | None) -> None:
-    assert finetune_epoch(schedule) == expected
+    assert unfreeze_epoch(schedule) == expected
 
 
 def test_phase_changes_at_finetuning_and_stays() -> None:
@@ -79,11 +79,11 @@ def test_another_size_begins_a_stretch_too() -> None:
 
 
 def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
-    sizes = parse_sizes({60: 224, 0: 128, 30: 160}, 224)
+    sizes = parse_resolutions({60: 224, 0: 128, 30: 160}, 224)
     assert list(sizes) == [0, 30, 60]
-    assert [training_side(sizes, epoch) for epoch in (0, 29, 30, 59, 60, 500)] == [128, 128, 160, 160, 224, 224]
-    assert training_side(parse_sizes(None, 96), 7) == 96
-    assert training_side(parse_sizes({0: 224, 5: 128}, 224), 5) == 128  # nothing says that images must grow
+    assert [training_resolution(sizes, epoch) for epoch in (0, 29, 30, 59, 60, 500)] == [128, 128, 160, 160, 224, 224]
+    assert training_resolution(parse_resolutions(None, 96), 7) == 96
+    assert training_resolution(parse_resolutions({0: 224, 5: 128}, 224), 5) == 128  # nothing says that images must grow
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
     ],
 )
 def test_wrong_sizes_are_refused(schedule: dict[int, int], named: str) -> None:
-    with pytest.raises(UsageError, match=f"--data.size_schedule.*{named}"):
-        parse_sizes(schedule, 224)
+    with pytest.raises(UsageError, match=f"--data.resolution_schedule.*{named}"):
+        parse_resolutions(schedule, 224)

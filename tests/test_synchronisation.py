@@ -8,10 +8,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile
 
-import emotion_lightning.cli as cli
-from emotion_lightning.callbacks import EMA, ProgressBar, StepLoss, Timing, Unfreeze
-from tests.conftest import Lab
-from tests.test_cli import TINY
+import emotion_lightning.cli.app as cli
+from emotion_lightning.callbacks import EMA, ProgressBar, StepLoss, Throughput, Unfreeze
+from tests.helpers import TINY, Lab
 
 OPERATIONS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
 READING = {f"aten::{name}" for name in OPERATIONS}
@@ -67,7 +66,7 @@ def test_a_step_reads_nothing_from_the_device_but_every_so_often_a_loss(
             return super().instantiate_trainer(**kwargs)
 
     monkeypatch.setattr(cli, "EmotionCLI", Watched)
-    every = ["--trainer.log_every_n_steps", "4", "--dashboard.every_n_epochs", "0", "--report.write", "false"]
+    every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.read) == 18
     read = {step: read for step, read in enumerate(watch.read, start=1) if read}
@@ -89,7 +88,7 @@ def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str) -> None:
         def on_exception(self, *args: Any) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
-    callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Timing(), StepLoss(), ProgressBar(), Strict()]
+    callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Throughput(), StepLoss(), ProgressBar(), Strict()]
     options = {"accelerator": "gpu", "devices": 1, "precision": precision, "enable_progress_bar": True}
     trainer = lab.trainer(max_epochs=2, log_every_n_steps=2, callbacks=callbacks, **options)
     trainer.fit(lab.model(), lab.data())

@@ -12,10 +12,10 @@ from torch.optim import AdamW
 from benchmarks.clock import Lap, run_lap
 from benchmarks.peers.network import build_network, require_gradients, stage_parameters
 from benchmarks.setting import Setting, stages_of
-from emotion_lightning.allocator import keep_freed_memory
 from emotion_lightning.model.backbone import Backbone
-from emotion_lightning.model.optim import one_cycle
-from emotion_lightning.precision import resolve_precision
+from emotion_lightning.model.optim import build_scheduler
+from emotion_lightning.runtime.allocator import tune_malloc
+from emotion_lightning.runtime.precision import resolve_precision
 from emotion_lightning.schedule import STAGES
 
 DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "32-true": torch.float32}
@@ -34,7 +34,7 @@ class Ceiling:
         """Train on the same batch again and again."""
         loop = _Loop(self.setting, deepcopy(self.network), self.dtype, stages_of(phase))
         torch.backends.cudnn.benchmark = True
-        keep_freed_memory()
+        tune_malloc()
         run_lap(lap, loop.step)
 
 
@@ -46,7 +46,7 @@ class _Loop:
         rates = {stage: 1e-3 if stage == "classifier" else 1e-5 for stage in STAGES}
         groups = [{"params": values, "lr": rates[stage]} for stage, values in stage_parameters(self.network).items()]
         self.optimizer = AdamW(groups, weight_decay=0.01, fused=True)
-        self.scheduler = one_cycle(self.optimizer, STEPS, 0.1)
+        self.scheduler = build_scheduler(self.optimizer, STEPS, 0.1)
         self.scaler = torch.amp.GradScaler(self.device, enabled=dtype == torch.float16)
         self.trainable = [p for p in self.network.parameters() if p.requires_grad]
         size, generator = setting.image_size, torch.Generator().manual_seed(setting.seed)

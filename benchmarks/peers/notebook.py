@@ -18,13 +18,13 @@ from torchvision import transforms
 from benchmarks.clock import Lap, run_lap
 from benchmarks.peers.network import Pictures, build_network, endless, require_gradients
 from benchmarks.setting import Setting, stages_of
-from emotion_lightning.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD
 
 STEPS = 100_000  # of OneCycle, which nobody reaches
 
 
 def recipe_transform(phase: int, size: int) -> transforms.Compose:
-    """The recipe's augmentation in ``phase`` 1 or 2, from a PIL image to a normalised ``(3, size, size)``."""
+    """The recipe's augmentation in ``phase`` 1 or 2, from a PIL image to a normalized ``(3, size, size)``."""
     to_tensor = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     if phase == 1:
         side = round(size * 256 / 224)
@@ -140,5 +140,5 @@ def _mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
 
 
 def _interval(length: int, weight: float) -> tuple[int, int]:
-    centre, half = np.random.randint(length), int(length * (1 - weight) ** 0.5) // 2
-    return max(centre - half, 0), min(centre + half, length)
+    center, half = np.random.randint(length), int(length * (1 - weight) ** 0.5) // 2
+    return max(center - half, 0), min(center + half, length)

@@ -18,28 +18,28 @@ from torch.utils.data import DataLoader
 
 from benchmarks.clock import Lap
 from benchmarks.setting import PHASES, Setting
-from emotion_lightning.allocator import keep_freed_memory
 from emotion_lightning.callbacks import (
     EMA,
-    Checkpoint,
-    Dashboard,
     EarlyStopping,
-    EpochLine,
-    Predictions,
+    EpochSummary,
+    MetricsWriter,
+    PredictionWriter,
     ProgressBar,
     Report,
-    Results,
+    RunCheckpoint,
     StepLoss,
-    Timing,
+    TensorBoardImages,
+    Throughput,
     Unfreeze,
 )
-from emotion_lightning.cli import RECIPE_TRAINER
+from emotion_lightning.cli.app import RECIPE_TRAINER
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.precision import resolve_precision
+from emotion_lightning.runtime.allocator import tune_malloc
+from emotion_lightning.runtime.precision import resolve_precision
 
 
-class Measured(Exception):
+class SplitResults(Exception):
     """Leaves a fit when all is measured, without the work of an epoch's end."""
 
 
@@ -54,7 +54,7 @@ class StopAfter(Callback):
     ) -> None:
         """Count the step."""
         if self.lap.end_of_step():
-            raise Measured
+            raise SplitResults
 
 
 class Synthetic(LightningDataModule):
@@ -62,7 +62,7 @@ class Synthetic(LightningDataModule):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self.class_names, self.seed, self.finetune_epoch = setting.class_names, setting.seed, 0
+        self.class_names, self.seed, self.unfreeze_epoch = setting.class_names, setting.seed, 0
         size, count = setting.image_size, setting.batch_size
         indices = torch.arange(count)
         self.batch = torch.randn(count, 3, size, size), indices % len(self.class_names), indices
@@ -92,8 +92,8 @@ class Ours:
     def measure(self, phase: str, lap: Lap) -> None:
         """Train in a run whose schedule has this phase from epoch 0."""
         assert isinstance(self.data, EmotionDataModule | Synthetic)
-        keep_freed_memory()  # as the command line does
-        self.data.finetune_epoch = None if phase == "classifier only" else 0
+        tune_malloc()  # as the command line does
+        self.data.unfreeze_epoch = None if phase == "classifier only" else 0
         fit(self.setting, deepcopy(self.model), self.data, PHASES[phase], StopAfter(lap), limit_val_batches=0)
 
 
@@ -111,8 +111,16 @@ def images(setting: Setting) -> EmotionDataModule:
 def recipe_callbacks(lowest: str) -> list[Callback]:
     """What ``fit`` takes along by default, with a schedule that trains ``lowest`` and all above from epoch 0."""
     return [
-        *(Timing(), Results(), EpochLine(), Unfreeze({0: lowest}), EMA(), EarlyStopping(), Checkpoint()),
-        *(Dashboard(every_n_epochs=0), Predictions(), Report(), StepLoss(), ProgressBar()),
+        *(
+            Throughput(),
+            MetricsWriter(),
+            EpochSummary(),
+            Unfreeze({0: lowest}),
+            EMA(),
+            EarlyStopping(),
+            RunCheckpoint(),
+        ),
+        *(TensorBoardImages(every_n_epochs=0), PredictionWriter(), Report(), StepLoss(), ProgressBar()),
     ]
 
 
@@ -124,7 +132,7 @@ def fit(
     watcher: Callback,
     **options: Any,
 ) -> None:
-    """Fit as the command line does, without a word, until ``watcher`` raises ``Measured``."""
+    """Fit as the command line does, without a word, until ``watcher`` raises ``SplitResults``."""
     accelerator = "gpu" if setting.on_gpu else "cpu"
     with TemporaryDirectory() as folder, silence():
         trainer = Trainer(
@@ -141,7 +149,7 @@ def fit(
         )
         try:
             trainer.fit(model, data)
-        except Measured:
+        except SplitResults:
             return
     raise RuntimeError("the run ended before all was measured")
 

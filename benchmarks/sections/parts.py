@@ -15,15 +15,16 @@ from benchmarks.clock import alternate, repeated
 from benchmarks.figure import Figure
 from benchmarks.peers.ours import images, silence
 from benchmarks.setting import Setting
+from emotion_lightning.batch import normalize
 from emotion_lightning.callbacks import EMA
-from emotion_lightning.data.augment import PHASES, augment, draw, normalise, stored_size
-from emotion_lightning.data.cache import Cache
+from emotion_lightning.data.audit.scan import scan
+from emotion_lightning.data.augment import PHASES, augment, draw, resize_size
 from emotion_lightning.data.dataset import FaceDataset
-from emotion_lightning.data.faces import draw_face
-from emotion_lightning.data.images import Files, open_image, to_tensor
-from emotion_lightning.data.scan import scan
-from emotion_lightning.evaluation.metrics import EpochScores, logged_scores
-from emotion_lightning.model.mix import Mixing
+from emotion_lightning.data.drawn import draw_face
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.decode import Files, open_image, to_tensor
+from emotion_lightning.evaluation.metrics import ConfusionMetric, logged_scores
+from emotion_lightning.model.mix import MixUpCutMix
 from emotion_lightning.model.module import EmotionClassifier
 
 PHOTOGRAPH = 1600
@@ -48,7 +49,7 @@ def measure(setting: Setting) -> list[Figure]:
 
 def _decoding(setting: Setting, folder: Path) -> Parts:
     paths, _ = setting.files()
-    photograph, side, numbers = folder / "photograph.jpg", stored_size(setting.image_size), count()
+    photograph, side, numbers = folder / "photograph.jpg", resize_size(setting.image_size), count()
     draw_face("happy", setting.seed, 0, 400).resize((PHOTOGRAPH, PHOTOGRAPH)).save(photograph, quality=90)
     few, cached = tuple(paths[:SCANNED]), _cached(setting)
 
@@ -73,14 +74,14 @@ def _cached(setting: Setting) -> FaceDataset:
 
 def _batches(setting: Setting) -> Parts:
     number, size, seeds = setting.batch_size, setting.image_size, count()
-    side, generator = stored_size(size), torch.Generator().manual_seed(setting.seed)
+    side, generator = resize_size(size), torch.Generator().manual_seed(setting.seed)
     pixels = torch.randint(256, (number, 3, side, side), dtype=torch.uint8, generator=generator).to(setting.device)
     batch, labels = torch.randn(number, 3, size, size, device=setting.device), torch.arange(number) % 2
     labels, indices = labels.to(setting.device), torch.arange(number)
-    drawn, mix = draw(indices, setting.seed).to(setting.device), Mixing(prob=1.0)
+    drawn, mix = draw(indices, setting.seed).to(setting.device), MixUpCutMix(prob=1.0)
     parts: dict[str, tuple[Callable[[], object], int]] = {
         "draw a batch's augmentation": (lambda: draw(indices, setting.seed), number),
-        "normalise a batch for evaluation": (lambda: normalise(pixels[..., :size, :size].float() / 255), number),
+        "normalize a batch for evaluation": (lambda: normalize(pixels[..., :size, :size].float() / 255), number),
         "mix a batch": (lambda: mix(batch, labels, next(seeds)), number),
     }
     for phase, ranges in PHASES.items():
@@ -102,7 +103,7 @@ def _average(setting: Setting) -> Parts:
 
 def _metrics(setting: Setting) -> Parts:
     names, number = setting.class_names, setting.batch_size
-    scores = EpochScores(len(names)).to(setting.device)
+    scores = ConfusionMetric(len(names)).to(setting.device)
     logits = torch.randn(number, len(names), device=setting.device)
     labels, losses = logits.argmax(dim=1), logits.logsumexp(dim=1)
     return {

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from benchmarks.clock import now
 from benchmarks.figure import Figure
-from benchmarks.peers.ours import Measured, Ours, fit
+from benchmarks.peers.ours import Ours, SplitResults, fit
 from benchmarks.setting import Setting
 
 CPU_BATCHES = 2
@@ -33,7 +33,7 @@ class TurnOver(Callback):
         if self.validations:
             self.others.append(now() - self._step_end - self.validations[-1])
         if len(self.others) == self.rounds:
-            raise Measured
+            raise SplitResults
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int

@@ -1,11 +1,9 @@
 """Checkpoints at the end of epochs: the best, the last and one every few epochs, each written whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch.callbacks as callbacks
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -13,11 +11,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
-from emotion_lightning.output import CHECKPOINTS, make_writable, output_folder, written_whole
-from emotion_lightning.serialization import load_safely
+from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.runs.folder import CHECKPOINTS, log_dir
+from emotion_lightning.runs.loading import load_safely
 
 
-class Checkpoint(callbacks.Checkpoint):
+class RunCheckpoint(callbacks.Checkpoint):
     """Writes ``best.ckpt`` by validation macro F1, ``last.ckpt`` after every epoch, and ``epoch_004.ckpt`` and so on.
 
     A checkpoint is always that of an epoch's end, from where a resume is exact.
@@ -32,7 +32,7 @@ class Checkpoint(callbacks.Checkpoint):
 
     def __init__(self, every_n_epochs: int = 5):
         if every_n_epochs < 0:
-            raise UsageError(f"--checkpoint.every_n_epochs {every_n_epochs} is negative")
+            raise UsageError(f"`checkpoint.every_n_epochs` {every_n_epochs} is negative")
         self.every_n_epochs = every_n_epochs
         self.folder = Path()
         self.best_model_path = ""
@@ -43,11 +43,11 @@ class Checkpoint(callbacks.Checkpoint):
         """Make sure that the folder can be written, before an hour of training is lost for it."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.folder = output_folder(trainer).resolve() / CHECKPOINTS
+        self.folder = log_dir(trainer).resolve() / CHECKPOINTS
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
-            make_writable(self.folder)
+            ensure_writable(self.folder)
             for orphan in self.folder.glob(".*.tmp"):  # left by a run that was killed while writing
                 orphan.unlink(missing_ok=True)
 
@@ -110,24 +110,6 @@ class Checkpoint(callbacks.Checkpoint):
         self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
         if not self.best_model_path:
             self.best_score = float("-inf")  # a best that is gone must not hinder the next one
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a temporary file in the same folder, then puts it in place: a kill or a full disk leaves the old one."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
-    ) -> None:
-        """Write ``checkpoint`` to ``path``, safe on disk before it takes the old one's place.
-
-        Raises:
-            DataError: The file cannot be written.
-        """
-        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's word for a full disk
-                raise OSError(str(error)) from error
 
 
 def _best_epoch(path: Path) -> int:

@@ -4,12 +4,12 @@ import lightning.pytorch.callbacks as lightning_callbacks
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.callbacks.checkpoint import Checkpoint
+from emotion_lightning.callbacks.checkpoint import RunCheckpoint
 from emotion_lightning.callbacks.unfreeze import Unfreeze
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.runs.loading import load_safely
 from emotion_lightning.schedule import last_unfreezing
-from emotion_lightning.serialization import load_safely
 
 
 class EarlyStopping(lightning_callbacks.EarlyStopping):
@@ -28,7 +28,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
 
     def __init__(self, patience: int = 15, min_delta: float = 0.001):
         if patience < 1:
-            raise UsageError(f"--early_stopping.patience {patience} is below 1")
+            raise UsageError(f"`patience` {patience} is below 1")
         # after validation, never at the end of an epoch that was not validated
         super().__init__(
             monitor=MONITOR, mode="max", patience=patience, min_delta=min_delta, check_on_train_epoch_end=False
@@ -49,7 +49,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights of the best checkpoint into the model."""
         checkpoint = trainer.checkpoint_callback
-        if not isinstance(checkpoint, Checkpoint) or not checkpoint.best_model_path:
+        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_model_path:
             return
         best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])

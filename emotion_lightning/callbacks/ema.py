@@ -43,7 +43,7 @@ class EMA(Callback):
 
     def __init__(self, decay: float = 0.9999):
         if not 0 <= decay < 1:
-            raise UsageError(f"--ema.decay {decay} is not in [0, 1)")
+            raise UsageError(f"`decay` {decay} is not in [0, 1)")
         self.decay = decay
         self.updates = 0
         self._average: dict[str, Tensor] = {}
@@ -127,7 +127,7 @@ class EMA(Callback):
         if trainer.state.fn != "fit" or RAW not in checkpoint:
             return
         if self.decay == 0:
-            raise UsageError("the checkpoint holds averaged weights: --ema.decay 0 cannot continue its run")
+            raise UsageError("the checkpoint holds averaged weights: `decay=0` cannot continue its run")
         self._average = dict(checkpoint["state_dict"])
         pl_module.load_state_dict(checkpoint[RAW])
 
@@ -135,8 +135,8 @@ class EMA(Callback):
         """Leave out what equals its average and is frozen, as a stage is that never trained."""
         return self._pairs(self._equal - _trainable(pl_module))
 
-    def _pairs(self, left_out: Collection[str] = ()) -> Moving:
-        names = [name for name in self._live if name not in left_out]
+    def _pairs(self, excluded: Collection[str] = ()) -> Moving:
+        names = [name for name in self._live if name not in excluded]
         floating = [name for name in names if self._live[name].is_floating_point()]
         others = [name for name in names if not self._live[name].is_floating_point()]
         return Moving(

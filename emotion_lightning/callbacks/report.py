@@ -8,20 +8,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from emotion_lightning.callbacks.results import file_names, measured_outputs, measured_split
+from emotion_lightning.callbacks.metrics_writer import current_outputs, file_names, measured_split
 from emotion_lightning.errors import UsageError
-from emotion_lightning.evaluation.gradcam import explained
-from emotion_lightning.evaluation.outputs import Outputs
-from emotion_lightning.output import run_folder
+from emotion_lightning.evaluation.gradcam import gradcam_overlay
+from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
-from emotion_lightning.report.faces import choose, describe
-from emotion_lightning.report.measured import FOLDER, write_faces
+from emotion_lightning.report.gallery import render_examples, select_examples
+from emotion_lightning.report.results import FOLDER, write_faces
+from emotion_lightning.runs.folder import run_dir
 
 
 class Report(Callback):
     """Writes ``report/index.html`` into the run's folder: what the model can and cannot do, with its uncertainty.
 
-    It reads what :class:`Results` has written, so that both belong together.
+    It reads what :class:`MetricsWriter` has written, so that both belong together.
 
     Args:
         baseline_accuracy: Accuracy of a baseline to compare with, in [0, 1].
@@ -57,7 +57,7 @@ class Report(Callback):
     def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.write:
             return
-        outputs, folder = measured_outputs(trainer, pl_module), run_folder(trainer)  # both ask all ranks
+        outputs, folder = current_outputs(trainer, pl_module), run_dir(trainer)  # both ask all ranks
         if not trainer.is_global_zero:
             return
         from emotion_lightning.report.page import write_report  # what draws is slow to import
@@ -68,13 +68,15 @@ class Report(Callback):
         rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
 
 
-def _faces(data: Any, pl_module: LightningModule, outputs: Outputs) -> list[dict[str, Any]]:
-    return describe(choose(outputs), outputs, file_names(data, outputs), data.faces, partial(_overlaid, pl_module))
+def _faces(data: Any, pl_module: LightningModule, outputs: EvalOutputs) -> list[dict[str, Any]]:
+    return render_examples(
+        select_examples(outputs), outputs, file_names(data, outputs), data.faces, partial(_overlaid, pl_module)
+    )
 
 
 def _overlaid(pl_module: LightningModule, images: Tensor, classes: Tensor) -> Tensor:
     try:
-        return explained(pl_module, images, classes)
+        return gradcam_overlay(pl_module, images, classes)
     except UsageError as error:  # the rest of the report is worth having
         rank_zero_info(f"The report shows no heat: {error}")
         return images

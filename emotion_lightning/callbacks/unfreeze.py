@@ -13,7 +13,7 @@ from emotion_lightning.schedule import (
     augmentation_phase,
     parse_schedule,
     trainable_stages,
-    training_side,
+    training_resolution,
 )
 
 
@@ -50,7 +50,7 @@ class Unfreeze(Callback):
         late = [epoch for epoch in self.schedule if trainer.max_epochs and 0 < trainer.max_epochs <= epoch]
         if late and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_warn(
-                f"--unfreeze.schedule has entries at epochs {late}, which a run of --trainer.max_epochs "
+                f"`schedule` has entries at epochs {late}, which a run of `max_epochs` "
                 f"{trainer.max_epochs} never reaches"
             )
 
@@ -61,7 +61,7 @@ class Unfreeze(Callback):
             not wrapped.find_unused_parameters or wrapped.static_graph
         ):
             raise UsageError(
-                "stages unfrozen later need --trainer.strategy ddp_find_unused_parameters_true (without static_graph)"
+                "stages unfrozen later need `strategy=ddp_find_unused_parameters_true` (without static_graph)"
             )
         self._apply(trainer, pl_module)
 
@@ -70,11 +70,11 @@ class Unfreeze(Callback):
         stages = self._apply(trainer, pl_module)
         pl_module.log("schedule/trainable_stages", float(len(stages)))
         datamodule = getattr(trainer, "datamodule", None)
-        if datamodule is not None and hasattr(datamodule, "finetune_epoch"):
-            phase = augmentation_phase(trainer.current_epoch, datamodule.finetune_epoch)
+        if datamodule is not None and hasattr(datamodule, "unfreeze_epoch"):
+            phase = augmentation_phase(trainer.current_epoch, datamodule.unfreeze_epoch)
             pl_module.log("schedule/augmentation_phase", float(phase))
         if sizes := getattr(datamodule, "sizes", None):
-            pl_module.log("schedule/image_side", float(training_side(sizes, trainer.current_epoch)))
+            pl_module.log("schedule/image_side", float(training_resolution(sizes, trainer.current_epoch)))
         if trainer.current_epoch in self.schedule:
             counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
             trainable, total = (sum(n for n, trains in counts if trains or every) / 1e6 for every in (False, True))

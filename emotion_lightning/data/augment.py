@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch on its device: one resampling for all geometry, one colour map for all colour.
+"""Augmentation of a whole batch on its device: one resampling for all geometry, one color map for all color.
 
 Each image draws its own parameters, by a hash of (seed, epoch, the image's position in the data), so that they depend
 on neither workers, batch size, rank nor what was drawn before.
@@ -6,19 +6,19 @@ on neither workers, batch size, rank nor what was drawn before.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD, constant
+from emotion_lightning.seeding import uniforms
+
 LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Phase:
+class AugmentPolicy:
     """Ranges of one augmentation phase; what is not named is off.
 
     Args:
@@ -31,8 +31,8 @@ class Phase:
         scale: Least and greatest zoom.
         shear: Horizontal shear up to ± this angle in degrees.
         jitter: Brightness, contrast and saturation change by factors of 1 ± this.
-        hue: Hue turns by up to ± this fraction of the colour circle.
-        grey: Probability of a grey image.
+        hue: Hue turns by up to ± this fraction of the color circle.
+        gray: Probability of a gray image.
         erase: Probability that a rectangle is erased.
         erase_area: Least and greatest area of the rectangle, as fractions of the image.
     """
@@ -47,14 +47,14 @@ class Phase:
     shear: float = 0.0
     jitter: float = 0.0
     hue: float = 0.0
-    grey: float = 0.0
+    gray: float = 0.0
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.1)
 
 
-PHASES = {
-    1: Phase(resize=256 / 224, degrees=10, jitter=0.2, hue=0.1),
-    2: Phase(
+POLICIES = {
+    1: AugmentPolicy(resize=256 / 224, degrees=10, jitter=0.2, hue=0.1),
+    2: AugmentPolicy(
         resize=288 / 224,
         crop_area=(0.8, 1.0),
         crop_ratio=(0.9, 1.1),
@@ -64,16 +64,16 @@ PHASES = {
         shear=5,
         jitter=0.3,
         hue=0.15,
-        grey=0.1,
+        gray=0.1,
         erase=0.1,
     ),
 }
 """The recipe's conservative and aggressive phase."""
 
 ERASE_RATIO = (0.3, 3.3)  # height over width, as in torchvision's RandomErasing
-DRAWS = (
+PARAMS = (
     *("flip", "angle", "shear", "zoom", "shift_x", "shift_y", "area", "ratio", "left", "top"),
-    *("brightness", "contrast", "saturation", "hue", "grey"),
+    *("brightness", "contrast", "saturation", "hue", "gray"),
     *("erase", "erase_area", "erase_ratio", "erase_left", "erase_top"),
 )
 """What is drawn for every image, whether its phase uses it or not."""
@@ -84,93 +84,56 @@ YIQ_TO_RGB = tuple(tuple(row) for row in torch.tensor(RGB_TO_YIQ, dtype=torch.fl
 CACHED = 2
 """Images that a CPU takes through all passes at a time for each thread: as many as its cache has room for."""
 
-Draws = dict[str, Tensor]
+Params = dict[str, Tensor]
 
 
-def stored_size(image_size: int) -> int:
+def resize_size(image_size: int) -> int:
     """Side in pixels at which training images leave the workers: what the larger phase resizes to."""
-    return round(image_size * max(phase.resize for phase in PHASES.values()))
+    return round(image_size * max(phase.resize for phase in POLICIES.values()))
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Turn images ``(B, 3, H, W)`` in [0, 1] into ImageNet's mean 0 and standard deviation 1."""
-    mean, std = (_constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images - mean) / std
-
-
-def unnormalise(images: Tensor) -> Tensor:
-    """Turn normalised images ``(B, 3, H, W)`` into pictures to look at, uint8 of the same shape."""
-    mean, std = (_constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-@lru_cache
-def _constant(values: tuple[float, ...] | tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
-    return torch.tensor(values, device=device)  # once per device: sending it anew would wait for the device
-
-
-def shrink(images: Tensor, image_size: int) -> Tensor:
+def downscale(images: Tensor, image_size: int) -> Tensor:
     """Shrink images ``(B, 3, S, S)`` with antialiasing to what ``image_size`` is augmented from, if they are larger.
 
     Returns:
-        Images in [0, 255] of a side of at most ``stored_size(image_size)``; float32 where they were shrunk.
+        Images in [0, 255] of a side of at most ``resize_size(image_size)``; float32 where they were shrunk.
     """
-    side = stored_size(image_size)
+    side = resize_size(image_size)
     if images.shape[-1] <= side:
         return images
     return F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
 
 
-def draw(indices: Tensor, seed: int) -> Tensor:
+def sample_params(indices: Tensor, seed: int) -> Tensor:
     """Draw all that the augmentation of images ``indices`` ``(B,)`` needs under an epoch's ``seed``, ``(B, draws)``."""
-    return uniforms(indices, seed, len(DRAWS))
+    return uniforms(indices, seed, len(PARAMS))
 
 
-def augment(images: Tensor, drawn: Tensor, phase: Phase, image_size: int) -> Tensor:
-    """Augment and normalise a batch.
+def augment(images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int) -> Tensor:
+    """Augment and normalize a batch.
 
     Args:
-        images: ``(B, 3, S, S)``, values 0 to 255, S at most ``stored_size``; what is smaller is enlarged by the
+        images: ``(B, 3, S, S)``, values 0 to 255, S at most ``resize_size``; what is smaller is enlarged by the
             resampling.
-        drawn: Uniform numbers in [0, 1) by ``draw``, ``(B, draws)``, on the images' device.
+        drawn: Uniform numbers in [0, 1) by ``sample_params``, ``(B, draws)``, on the images' device.
         phase: What to do.
         image_size: Side of the result in pixels.
 
     Returns:
-        Normalised float images ``(B, 3, image_size, image_size)``.
+        Normalized float images ``(B, 3, image_size, image_size)``.
     """
-    draws = dict(zip(DRAWS, drawn.unbind(dim=1), strict=True))
-    geometry, (colours, pulls) = _geometry(draws, phase), _colour(draws, phase)
+    draws = dict(zip(PARAMS, drawn.unbind(dim=1), strict=True))
+    geometry, (colors, pulls) = _geometry(draws, phase), _color(draws, phase)
     rows, columns = _erased(draws, phase, image_size)
     batch = torch.empty(len(images), 3, image_size, image_size, device=images.device)
     step = CACHED * torch.get_num_threads() if images.device.type == "cpu" else len(images)
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         warped = _warp(images[part].float(), geometry[part], image_size)
-        _recolour(warped, colours[part], pulls[part], batch[part])
+        _recolor(warped, colors[part], pulls[part], batch[part])
         if phase.erase:
             batch[part] *= 1 - (rows[part, :, None] * columns[part, None, :])[:, None]
     return batch
-
-
-def uniforms(indices: Tensor, seed: int, count: int) -> Tensor:
-    """Draw ``count`` numbers in [0, 1) for each of ``indices``, ``(B, count)``, by hashing (seed, index, which draw).
-
-    The hash is SplitMix64 (Steele, Lea and Flood, 2014) in wrapping 64-bit arithmetic.
-    """
-    x = indices.long()[:, None] * count + torch.arange(count)
-    x = (x + 1) * _signed(0x9E3779B97F4A7C15) + seed
-    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
-    return _shift_right(x ^ _shift_right(x, 31), 40).float() / 2**24
-
-
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical, where int64's own shift keeps the sign
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:
@@ -181,24 +144,24 @@ def _log_between(uniform: Tensor, low: float, high: float) -> Tensor:
     return _between(uniform, math.log(low), math.log(high)).exp()
 
 
-def _geometry(draws: Draws, phase: Phase) -> Tensor:
+def _geometry(draws: Params, phase: AugmentPolicy) -> Tensor:
     """Map output to input coordinates, each in [-1, 1], by matrices ``(B, 2, 3)``.
 
     Forward, the image is cropped, flipped, then turned, sheared, zoomed and shifted; sampling needs the inverse.
     """
-    width, height, centre_x, centre_y = _crop_window(draws, phase)
+    width, height, center_x, center_y = _crop_window(draws, phase)
     width = torch.where(draws["flip"] < phase.flip, -width, width)
     turn = _turn(draws, phase)
     linear = torch.stack([width, height], dim=1)[..., None] * turn
     limit = 2 * phase.translate  # the image spans 2 units
     shift = torch.stack([_between(draws[axis], -limit, limit) for axis in ("shift_x", "shift_y")], dim=1)
     moved = (linear * shift[:, None]).sum(dim=2)  # no matrix product, which a GPU may round to TF32
-    offset = torch.stack([centre_x, centre_y], dim=1) - moved
+    offset = torch.stack([center_x, center_y], dim=1) - moved
     return torch.cat([linear, offset[..., None]], dim=2)
 
 
-def _crop_window(draws: Draws, phase: Phase) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Half width, half height and centre of the crop in the input's coordinates."""
+def _crop_window(draws: Params, phase: AugmentPolicy) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Half width, half height and center of the crop in the input's coordinates."""
     if phase.crop_area is None:
         width = height = torch.full_like(draws["left"], 1 / phase.resize)
     else:
@@ -207,7 +170,7 @@ def _crop_window(draws: Draws, phase: Phase) -> tuple[Tensor, Tensor, Tensor, Te
     return width, height, (1 - width) * (2 * draws["left"] - 1), (1 - height) * (2 * draws["top"] - 1)
 
 
-def _turn(draws: Draws, phase: Phase) -> Tensor:
+def _turn(draws: Params, phase: AugmentPolicy) -> Tensor:
     """Inverse of rotation, shear and zoom as matrices ``(B, 2, 2)``."""
     angle = _between(draws["angle"], -math.radians(phase.degrees), math.radians(phase.degrees))
     limit = math.tan(math.radians(phase.shear))
@@ -224,55 +187,55 @@ def _warp(images: Tensor, matrices: Tensor, size: int) -> Tensor:
     image is wide.
     """
     inside = images.shape[-1] / (images.shape[-1] + 2)  # share of the padded side
-    centres = (2 * torch.arange(size, device=images.device) + 1) / size - 1
+    centers = (2 * torch.arange(size, device=images.device) + 1) / size - 1
     across, down, offset = (matrices * inside).unbind(dim=2)
-    columns, rows = (centres[:, None] * step[:, None] for step in (across, down))
+    columns, rows = (centers[:, None] * step[:, None] for step in (across, down))
     grid = columns[:, None] + (rows + offset[:, None])[:, :, None]
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
     return F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _colour(draws: Draws, phase: Phase) -> tuple[Tensor, Tensor]:
-    """Brightness, contrast, saturation, hue and grey as one affine map of colours in [0, 255] to [0, 1] per image.
+def _color(draws: Params, phase: AugmentPolicy) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation, hue and gray as one affine map of colors in [0, 255] to [0, 1] per image.
 
-    Hue turns the chroma plane of YIQ, which is linear, where HSV is not; a grey pixel stays as it is in both.
+    Hue turns the chroma plane of YIQ, which is linear, where HSV is not; a gray pixel stays as it is in both.
 
     Returns:
-        Matrices ``(B, 3, 3)``, and factors ``(B,)`` of the mean grey that is added.
+        Matrices ``(B, 3, 3)``, and factors ``(B,)`` of the mean gray that is added.
     """
     brightness, contrast, saturation = (
         _between(draws[name], 1 - phase.jitter, 1 + phase.jitter) for name in ("brightness", "contrast", "saturation")
     )
     device = brightness.device
-    to_grey, identity = _constant(LUMA, device).expand(3, 3), torch.eye(3, device=device)
-    chroma = torch.lerp(to_grey, identity, saturation[:, None, None])
+    to_gray, identity = constant(LUMA, device).expand(3, 3), torch.eye(3, device=device)
+    chroma = torch.lerp(to_gray, identity, saturation[:, None, None])
     matrix = _hue(draws["hue"], phase) @ chroma
-    matrix = torch.where((draws["grey"] < phase.grey)[:, None, None], to_grey, matrix)
+    matrix = torch.where((draws["gray"] < phase.gray)[:, None, None], to_gray, matrix)
     matrix = matrix * (contrast * brightness / 255)[:, None, None]
-    # contrast pulls towards the mean grey, which the colour maps above leave as it is
+    # contrast pulls towards the mean gray, which the color maps above leave as it is
     return matrix, (1 - contrast) * brightness / 255
 
 
-def _recolour(images: Tensor, matrices: Tensor, pulls: Tensor, out: Tensor) -> None:
-    """Map the colours of ``images`` ``(B, 3, H, W)``, cut them at [0, 1] and normalise them into ``out``."""
-    luma, mean, std = (_constant(values, images.device) for values in (LUMA, IMAGENET_MEAN, IMAGENET_STD))
-    grey = (images.mean(dim=(2, 3)) * luma).sum(dim=1)
-    torch.baddbmm((pulls * grey)[:, None, None], matrices, images.flatten(2), out=out.flatten(2))
+def _recolor(images: Tensor, matrices: Tensor, pulls: Tensor, out: Tensor) -> None:
+    """Map the colors of ``images`` ``(B, 3, H, W)``, cut them at [0, 1] and normalize them into ``out``."""
+    luma, mean, std = (constant(values, images.device) for values in (LUMA, IMAGENET_MEAN, IMAGENET_STD))
+    gray = (images.mean(dim=(2, 3)) * luma).sum(dim=1)
+    torch.baddbmm((pulls * gray)[:, None, None], matrices, images.flatten(2), out=out.flatten(2))
     out.clamp_(0, 1).sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
 
 
-def _hue(uniform: Tensor, phase: Phase) -> Tensor:
+def _hue(uniform: Tensor, phase: AugmentPolicy) -> Tensor:
     angle = 2 * math.pi * _between(uniform, -phase.hue, phase.hue)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    to_yiq, to_rgb = _constant(RGB_TO_YIQ, uniform.device), _constant(YIQ_TO_RGB, uniform.device)
+    to_yiq, to_rgb = constant(RGB_TO_YIQ, uniform.device), constant(YIQ_TO_RGB, uniform.device)
     return to_rgb @ turn @ to_yiq
 
 
-def _erased(draws: Draws, phase: Phase, size: int) -> tuple[Tensor, Tensor]:
+def _erased(draws: Params, phase: AugmentPolicy, size: int) -> tuple[Tensor, Tensor]:
     """Rows and columns ``(B, size)``, 1 or 0, of the rectangle that is erased (random erasing, Zhong et al., 2020).
 
-    What is erased becomes 0, the mean colour.
+    What is erased becomes 0, the mean color.
     """
     area, ratio = _between(draws["erase_area"], *phase.erase_area), _log_between(draws["erase_ratio"], *ERASE_RATIO)
     height, width = (area * ratio).sqrt(), (area / ratio).sqrt()

@@ -1,11 +1,11 @@
-"""The LightningDataModule: from a manifest to normalised batches on the device."""
+"""The LightningDataModule: from a manifest to normalized batches on the device."""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,27 +15,27 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from emotion_lightning.batch_size import RECIPE_BATCH, batch_line, evaluation_batch, training_batch
-from emotion_lightning.data.audit import Audit
-from emotion_lightning.data.audit_report import everything
-from emotion_lightning.data.augment import PHASES, augment, draw, normalise, shrink, stored_size
-from emotion_lightning.data.builtin import builtin_manifest
-from emotion_lightning.data.cache import Cache
-from emotion_lightning.data.dataset import FaceDataset, Sample
-from emotion_lightning.data.images import Files, PixelRows
-from emotion_lightning.data.inspection import inspect
-from emotion_lightning.data.layouts import Format
-from emotion_lightning.data.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
-from emotion_lightning.data.policy import Policies, Policy, refuse, said, unreadable_message
-from emotion_lightning.data.sampler import BalancedSampler, SequentialSampler, ShuffledSampler
-from emotion_lightning.data.scan import scan
-from emotion_lightning.data.seen import Seen
-from emotion_lightning.data.unlabelled import find_images, other_files
-from emotion_lightning.data.usage import Usage
-from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.evaluation.metrics import PADDING
-from emotion_lightning.output import output_folder, write_json
-from emotion_lightning.schedule import LEAST_SIDE, augmentation_phase, parse_sizes, training_side
+from emotion_lightning.batch import IGNORE_INDEX, normalize
+from emotion_lightning.callbacks.batch_size import RECIPE_BATCH, batch_line, evaluation_batch, training_batch
+from emotion_lightning.data.audit.findings import Audit
+from emotion_lightning.data.audit.inspection import inspect
+from emotion_lightning.data.audit.policy import Policies, Policy, refuse, said, unreadable_message
+from emotion_lightning.data.audit.scan import scan
+from emotion_lightning.data.audit.seen import Seen
+from emotion_lightning.data.audit.summary import everything
+from emotion_lightning.data.audit.usage import Usage
+from emotion_lightning.data.augment import POLICIES, augment, downscale, resize_size, sample_params
+from emotion_lightning.data.dataset import BalancedSampler, FaceDataset, Sample, SequentialSampler, ShuffledSampler
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.decode import Files, PixelRows
+from emotion_lightning.data.sources.builtin import builtin_manifest
+from emotion_lightning.data.sources.folder import find_images, other_files
+from emotion_lightning.data.sources.layouts import FORMATS, Format
+from emotion_lightning.data.sources.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
+from emotion_lightning.errors import DataError, UsageError, check_choice
+from emotion_lightning.runs.files import write_json
+from emotion_lightning.runs.folder import log_dir
+from emotion_lightning.schedule import LEAST_SIDE, augmentation_phase, parse_resolutions, training_resolution
 from emotion_lightning.seeding import derive_seed
 
 
@@ -45,9 +45,9 @@ class EmotionDataModule(LightningDataModule):
     Args:
         root: Folder of the images, or a fer2013.csv file; by default faces are drawn and nothing is read.
         image_size: Side of the network's square input in pixels.
-        size_schedule: Epoch (from 0) to the side in pixels that training images have from then on, up to image_size, at
-            which the network is evaluated throughout (progressive resizing; Touvron et al., 2019, FixRes); by default
-            all have image_size.
+        resolution_schedule: Epoch (from 0) to the side in pixels that training images have from then on, at most
+            image_size, at which the network is evaluated throughout (progressive resizing; Touvron et al., 2019,
+            FixRes); by default all have image_size.
         batch_size: Training images per batch and device; auto takes the largest power of two whose training step fits
             into 85 % of a GPU's free memory, at most 1024 and an eighth of its images; without a GPU it takes 16.
         eval_batch_size: Images per batch and device in evaluation, on which no result depends; auto takes twice the
@@ -62,15 +62,16 @@ class EmotionDataModule(LightningDataModule):
         balance: How rare classes are made up for: none, sampler draws every class equally often, loss adjusts the
             logits in training by the classes' frequencies (Menon et al., 2021).
         cache_gb: Most that decoded images may take on disk in 10⁹ bytes; 0 switches that cache off.
-        splits: CSV file with filepath, label and split to use instead of the splits found, such as a run's splits.csv.
+        splits_file: CSV file with filepath, label and split to use instead of the splits found, such as a run's
+            splits.csv.
         test_split: Split that test measures.
-        format: How the data under root is kept; auto finds it by looking.
-        merge: Classes to merge, such as {happy: [happy, contempt]}: a new name, and the classes that become it.
-        drop: Classes whose images are left out, such as [contempt].
-        group: Regular expression whose first group, or that named subject, is searched in the path of each image below
-            root; a cut keeps images together in which it finds the same.
+        layout: How the data under root is kept; auto finds it by looking.
+        merge_classes: Classes to merge, such as {happy: [happy, contempt]}: a new name, and the classes that become it.
+        drop_classes: Classes whose images are left out, such as [contempt].
+        group_regex: Regular expression whose first group, or that named subject, is searched in the path of each image
+            below root; a cut keeps images together in which it finds the same.
         class_names: Emotions in the order of their labels; by default as the data has them, merged and dropped.
-        finetune_epoch: Epoch from which augmentation is aggressive. On the command line it is the first unfreezing.
+        unfreeze_epoch: Epoch from which augmentation is aggressive. On the command line it is the first unfreezing.
 
     Raises:
         DataError: The data is not as it should be; the message says what and where.
@@ -81,7 +82,7 @@ class EmotionDataModule(LightningDataModule):
         self,
         root: str | None = None,
         image_size: int = 224,
-        size_schedule: dict[int, int] | None = None,
+        resolution_schedule: dict[int, int] | None = None,
         batch_size: int | Literal["auto"] = 16,
         eval_batch_size: int | Literal["auto"] = "auto",
         num_workers: int | None = None,
@@ -91,14 +92,14 @@ class EmotionDataModule(LightningDataModule):
         conflicts: Policy = "report",
         balance: Literal["none", "sampler", "loss"] = "none",
         cache_gb: float = 10.0,
-        splits: str | None = None,
+        splits_file: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
-        format: Format = "auto",
-        merge: dict[str, list[str]] | None = None,
-        drop: list[str] | None = None,
-        group: str | None = None,
+        layout: Format = "auto",
+        merge_classes: dict[str, list[str]] | None = None,
+        drop_classes: list[str] | None = None,
+        group_regex: str | None = None,
         class_names: list[str] | None = None,
-        finetune_epoch: int | None = 10,
+        unfreeze_epoch: int | None = 10,
     ):
         super().__init__()
         for name, value, least in (
@@ -109,18 +110,32 @@ class EmotionDataModule(LightningDataModule):
             ("cache_gb", cache_gb, 0),
         ):
             if value < least:
-                raise UsageError(f"--data.{name} {value} is too small; the least is {least}")
+                raise UsageError(f"`{name}` {value} is too small; the least is {least}")
+        for name, choice, choices in (
+            ("unreadable", unreadable, ("error", "skip")),
+            ("leaks", leaks, get_args(Policy)),
+            ("conflicts", conflicts, get_args(Policy)),
+            ("balance", balance, ("none", "sampler", "loss")),
+            ("test_split", test_split, SPLITS),
+            ("layout", layout, FORMATS),
+        ):
+            check_choice(name, choice, choices)
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
         self._given_names = None if class_names is None else list(class_names)
         self.root = None if root is None else Path(root).expanduser()
         self.image_size, self.seed = image_size, seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.sizes = parse_sizes(size_schedule, image_size)
+        self.sizes = parse_resolutions(resolution_schedule, image_size)
         self.num_workers = num_workers
-        self.test_split, self.finetune_epoch = test_split, finetune_epoch
+        self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
         self.policies, self.balance, self.cache_gb = Policies(unreadable, leaks, conflicts), balance, cache_gb
-        self.splits_file = None if splits is None else Path(splits).expanduser()
-        self._reading: dict[str, Any] = {"format": format, "merge": merge, "drop": drop or (), "group": group}
+        self.splits_file = None if splits_file is None else Path(splits_file).expanduser()
+        self._reading: dict[str, Any] = {
+            "layout": layout,
+            "merge_classes": merge_classes,
+            "drop_classes": drop_classes or (),
+            "group_regex": group_regex,
+        }
         self.first_epoch = 0
         self._unpredictable: set[int] = set()
         self._said = False
@@ -133,7 +148,7 @@ class EmotionDataModule(LightningDataModule):
                 self.root, self.seed, self._given_names, self.splits_file, **self._reading, together=self._together
             )
         if given := [name for name, value in self._reading.items() if value and value != "auto"]:
-            raise UsageError(f"--data.{given[0]} is for data of your own: give --data.root")
+            raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
         return builtin_manifest(self.seed, self._given_names)
 
     @cached_property
@@ -174,7 +189,7 @@ class EmotionDataModule(LightningDataModule):
         return None if self.usage is None else self.usage.fingerprint(indices)
 
     def faces(self, indices: Sequence[int]) -> Tensor:
-        """Images at ``indices`` as evaluation sees them before they are normalised, uint8 ``(n, 3, size, size)``."""
+        """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
         dataset = self._dataset(self.image_size)
         return torch.stack([dataset[index][0] for index in indices])
 
@@ -182,7 +197,7 @@ class EmotionDataModule(LightningDataModule):
     def predicted(self) -> Files:
         """Every image under ``root``, labelled or not."""
         if self.root is None:
-            raise UsageError("--data.root is missing: give the folder or file of the images to predict")
+            raise UsageError("`root` is missing: give the folder or file of the images to predict")
         return find_images(self.root)
 
     @cached_property
@@ -261,7 +276,7 @@ class EmotionDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Every readable image under ``root`` in order, labelled as padding."""
         paths = self.predicted.paths
-        dataset = FaceDataset(Files(paths, self.image_size), [PADDING] * len(paths), self.image_size)
+        dataset = FaceDataset(Files(paths, self.image_size), [IGNORE_INDEX] * len(paths), self.image_size)
         indices = [index for index in range(len(paths)) if index not in self._unpredictable]
         return self._loader(dataset, SequentialSampler(indices, *self._ranks()), self._evaluation_batch)
 
@@ -270,19 +285,19 @@ class EmotionDataModule(LightningDataModule):
         images, labels, indices = batch
         if not self._training():
             return batch
-        drawn = draw(indices, derive_seed(self.seed, "augment", self._epoch()))
+        drawn = sample_params(indices, derive_seed(self.seed, "augment", self._epoch()))
         # what is not pinned, as the rest of the batch is for a GPU, is waited for
         return images, labels, indices, drawn.pin_memory() if indices.is_pinned() else drawn
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment a training batch by the epoch's phase and side, only normalise any other; all on the device."""
+        """Augment a training batch by the epoch's phase and side, only normalize any other; all on the device."""
         if not self._training():
             images, labels, indices = batch
-            return normalise(images.float() / 255), labels, indices
+            return normalize(images.float() / 255), labels, indices
         images, labels, indices, drawn = batch
-        phase = PHASES[augmentation_phase(self._epoch(), self.finetune_epoch)]
-        side = training_side(self.sizes, self._epoch())
-        return augment(shrink(images, side), drawn, phase, side), labels, indices
+        phase = POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch)]
+        side = training_resolution(self.sizes, self._epoch())
+        return augment(downscale(images, side), drawn, phase, side), labels, indices
 
     def state_dict(self) -> dict[str, Any]:
         """Save the epoch that comes next, which the shuffling needs, and what the data was."""
@@ -317,12 +332,12 @@ class EmotionDataModule(LightningDataModule):
         if changed:
             raise DataError(
                 f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
-                "give --data.splits the splits.csv of its run, or start a new run"
+                "give `splits_file` the splits.csv of its run, or start a new run"
             )
 
     def _side(self, indices: Sequence[int]) -> int:
         """Side at which training images go to the device: what augmentation needs, or less if all are smaller."""
-        side = stored_size(self.image_size)
+        side = resize_size(self.image_size)
         if self.audit is None:  # drawn faces
             return side
         found = self.audit.scan
@@ -385,14 +400,14 @@ class EmotionDataModule(LightningDataModule):
         if self.root is None:
             return None
         sizes = [
-            stored_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits
+            resize_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits
         ]
         return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
 
     def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
         """What a cut keeps together; each image is kept at both sizes, as its split is not known before."""
         assert self.root is not None
-        cache = Cache(self.root, stored_size(self.image_size), self.cache_gb, second=self.image_size)
+        cache = Cache(self.root, resize_size(self.image_size), self.cache_gb, second=self.image_size)
         return inspect(source, cache, _is_first()).together()
 
     def _share_audit(self) -> None:
@@ -428,7 +443,7 @@ class EmotionDataModule(LightningDataModule):
         if broken and self.policies.unreadable == "error":
             raise DataError(unreadable_message(reasons))
         if broken:
-            rank_zero_info(f"Data: {unreadable_message(reasons, left_out=True)}")
+            rank_zero_info(f"Data: {unreadable_message(reasons, excluded=True)}")
         return set(broken)
 
     def _train_counts(self) -> dict[str, int]:
@@ -442,8 +457,8 @@ class EmotionDataModule(LightningDataModule):
         late = [epoch for epoch in self.sizes if epochs and 0 < epochs <= epoch]
         if late and not self.trainer.fast_dev_run:  # type: ignore[union-attr]
             rank_zero_warn(
-                f"--data.size_schedule has entries at epochs {late}, which a run of --trainer.max_epochs {epochs} "
-                "never reaches"
+                f"`resolution_schedule` has entries at epochs {late}, which a run of `max_epochs` "
+                f"{epochs} never reaches"
             )
 
     def _settle_batches(self) -> None:
@@ -455,7 +470,7 @@ class EmotionDataModule(LightningDataModule):
             self.save_hyperparameters({"batch_size": self.batch_size})
         if per_rank < self._training_batch:
             raise UsageError(
-                f"--data.batch_size {self._training_batch} is more than the {per_rank} training images per device"
+                f"`batch_size` {self._training_batch} is more than the {per_rank} training images per device"
             )
         if self.trainer is not None and (line := batch_line(self.trainer, self._training_batch, found)):
             rank_zero_info(f"Batches: {line}")
@@ -466,14 +481,14 @@ class EmotionDataModule(LightningDataModule):
         if empty:
             raise DataError(
                 f"class '{empty[0]}' has no training image under {self.root} that can be used: add some or remove it, "
-                "or let --data.leaks, --data.conflicts and --data.unreadable leave out less"
+                "or let `leaks`, `conflicts` and `unreadable` leave out less"
             )
 
     def _save_findings(self) -> None:
         """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
         if self.trainer is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        folder, failure = output_folder(self.trainer), None  # all processes agree on the folder
+        folder, failure = log_dir(self.trainer), None  # all processes agree on the folder
         if self.trainer.is_global_zero:
             try:
                 self._write_findings(folder, resuming=self.trainer.ckpt_path is not None)
@@ -506,7 +521,7 @@ def _missing_split(split: Split, root: Path | None) -> str:
     if split != "test":
         return f"{root} has no {split} images"
     return (
-        f"{root} has no test images: add a test split, or measure the validation split by --data.test_split val "
+        f"{root} has no test images: add a test split, or measure the validation split by `test_split=val` "
         "(it chose the checkpoint, so its figures flatter)"
     )
 

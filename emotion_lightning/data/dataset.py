@@ -1,15 +1,16 @@
-"""A torch data set of faces: images by their position in the manifest, as small squares."""
+"""The torch data set of faces, and the samplers that share it out: pure functions of (seed, epoch, rank)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, DistributedSampler
 
-from emotion_lightning.data.images import to_tensor
-from emotion_lightning.evaluation.metrics import PADDING
+from emotion_lightning.batch import IGNORE_INDEX
+from emotion_lightning.data.images.decode import to_tensor
+from emotion_lightning.seeding import derive_seed
 
 Sample = tuple[Tensor, int, int]
 
@@ -30,6 +31,85 @@ class FaceDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """Return image uint8 ``(3, size, size)``, label and position; for padding, a black image with its label."""
-        if index == PADDING:
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), PADDING, PADDING
+        if index == IGNORE_INDEX:
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), IGNORE_INDEX, IGNORE_INDEX
         return to_tensor(self.read(index), self.size), self.labels[index], index
+
+
+class ShuffledSampler(DistributedSampler[int]):
+    """A new order every epoch, shared out so that all ranks take equally many steps.
+
+    It is a ``DistributedSampler`` because Lightning puts its own in place of any other, and tells it the epoch.
+
+    Args:
+        indices: Images of the training split.
+        seed: Seed of the order.
+        epoch: Epoch of the first order; a resumed run starts behind 0.
+        rank: This process, from 0.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, indices: Sequence[int], seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
+        self.indices, self.seed, self.epoch, self.rank, self.world_size = indices, seed, epoch, rank, world_size
+
+    def __len__(self) -> int:
+        """Images that one rank sees in an epoch."""
+        return len(self.indices) // self.world_size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's images in this epoch's order."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", self.epoch))
+        mine = self._order(generator)[self.rank :: self.world_size][: len(self)]
+        return (self.indices[position] for position in mine)
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        order: list[int] = torch.randperm(len(self.indices), generator=generator).tolist()
+        return order
+
+
+class BalancedSampler(ShuffledSampler):
+    """As many draws in an epoch as there are images, with replacement, in which every class is equally frequent.
+
+    Args:
+        indices: Images of the training split.
+        seed: Seed of the draws.
+        epoch: Epoch of the first draws.
+        rank: This process, from 0.
+        world_size: Number of processes.
+        labels: Class of each image of the data, by its position.
+    """
+
+    def __init__(
+        self, indices: Sequence[int], seed: int, epoch: int, rank: int, world_size: int, labels: Sequence[int]
+    ):
+        super().__init__(indices, seed, epoch, rank, world_size)
+        classes = torch.tensor([labels[index] for index in indices])
+        self.weights = 1.0 / classes.bincount()[classes]
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        drawn: list[int] = self.weights.multinomial(len(self.indices), True, generator=generator).tolist()
+        return drawn
+
+
+class SequentialSampler(DistributedSampler[int]):
+    """Every image once, in order; ranks that run out are filled up with padding, which counts in no figure.
+
+    Ranks must take equally many steps, or those with more would wait for the others for ever.
+
+    Args:
+        indices: Images to evaluate.
+        rank: This process, from 0.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, indices: Sequence[int], rank: int = 0, world_size: int = 1):
+        self.indices, self.rank, self.world_size, self.epoch = indices, rank, world_size, 0
+
+    def __len__(self) -> int:
+        """Rows that one rank sees, padding included."""
+        return -(-len(self.indices) // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's images, then padding."""
+        mine = list(self.indices[self.rank :: self.world_size])
+        return iter(mine + [IGNORE_INDEX] * (len(self) - len(mine)))

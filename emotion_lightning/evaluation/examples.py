@@ -2,21 +2,21 @@
 
 from torch import Tensor
 
-from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.evaluation.outputs import EvalOutputs
 
 
-def confident_mistakes(outputs: Outputs, n: int) -> list[int]:
+def confident_mistakes(outputs: EvalOutputs, n: int) -> list[int]:
     """Wrong answers, the most confident first."""
     wrong = outputs.predicted != outputs.labels
     return _largest(outputs.probabilities.max(dim=1).values, wrong, n)
 
 
-def top_losses(outputs: Outputs, n: int) -> list[int]:
+def top_losses(outputs: EvalOutputs, n: int) -> list[int]:
     """Images whose label the model finds least likely: where wrong labels gather."""
     return _largest(outputs.losses, outputs.labels >= 0, n)
 
 
-def answered(outputs: Outputs, label: int, predicted: int, n: int) -> list[int]:
+def most_confident(outputs: EvalOutputs, label: int, predicted: int, n: int) -> list[int]:
     """Images of class ``label`` taken for ``predicted``, the most confident first."""
     chosen = (outputs.labels == label) & (outputs.predicted == predicted)
     return _largest(outputs.probabilities[:, predicted], chosen, n)

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emotion_lightning.data.augment import normalise
+from emotion_lightning.batch import normalize
 from emotion_lightning.errors import UsageError
 
 FINE = 7
 """Side of the map that the last stage of a ResNet makes of 224 pixels; a coarser one cannot tell eyes from mouth."""
 
 STRONGEST = 0.75
-"""Share of the colour where the heat is 1."""
+"""Share of the color where the heat is 1."""
 
 
 def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     Args:
         model: An EmotionClassifier, or any module from images to logits ``(B, classes)`` that holds a timm model as
             ``backbone.body``.
-        images: Normalised images ``(B, 3, H, W)``.
+        images: Normalized images ``(B, 3, H, W)``.
         classes: Label of the class to explain, for each image ``(B,)``.
 
     Returns:
@@ -53,7 +53,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
         images, classes = images.detach().clone().requires_grad_(), classes.clone()
         log_odds = _log_odds(model(images), classes)
         if not stages:
-            raise UsageError("Grad-CAM finds no stage in this backbone; give another --model.backbone")
+            raise UsageError("Grad-CAM finds no stage in this backbone; give another `backbone`")
         gradients = torch.autograd.grad(log_odds.sum(), [output for output, _ in stages], materialize_grads=True)
     channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
     maps = [
@@ -64,7 +64,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     return heat / heat.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
 
 
-def explained(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+def gradcam_overlay(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """Lay over pictures what in them speaks for a class.
 
     Args:
@@ -79,12 +79,12 @@ def explained(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
         UsageError: The backbone has no stage to look at.
     """
     device = next(model.parameters()).device
-    heats = gradcam(model, normalise(images.to(device).float() / 255), classes.to(device)).cpu()
+    heats = gradcam(model, normalize(images.to(device).float() / 255), classes.to(device)).cpu()
     return torch.stack([overlay(image, heat) for image, heat in zip(images.cpu(), heats, strict=True)])
 
 
 def overlay(image: Tensor, heat: Tensor) -> Tensor:
-    """Lay heat over a picture in the colours of inferno, whose lightness rises with the heat.
+    """Lay heat over a picture in the colors of inferno, whose lightness rises with the heat.
 
     Args:
         image: Picture ``(3, H, W)`` uint8, RGB.
@@ -96,8 +96,8 @@ def overlay(image: Tensor, heat: Tensor) -> Tensor:
     from matplotlib import colormaps
 
     heat = heat.to(image.device, torch.float32)
-    colours = torch.from_numpy(colormaps["inferno"](heat.cpu().numpy(), bytes=True)).to(image.device)
-    mixed = torch.lerp(image.float(), colours[..., :3].movedim(2, 0).float(), STRONGEST * heat)
+    colors = torch.from_numpy(colormaps["inferno"](heat.cpu().numpy(), bytes=True)).to(image.device)
+    mixed = torch.lerp(image.float(), colors[..., :3].movedim(2, 0).float(), STRONGEST * heat)
     return mixed.round().to(torch.uint8)
 
 
@@ -130,7 +130,7 @@ def _stages(body: nn.Module) -> Iterator[list[tuple[Tensor, int]]]:
 
         return hook
 
-    def normalise(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def normalize(module: nn.Module, inputs: Any, output: Tensor) -> None:
         if stages and inputs[0] is stages[-1][0]:
             stages[-1] = output, stages[-1][1]
 
@@ -140,7 +140,7 @@ def _stages(body: nn.Module) -> Iterator[list[tuple[Tensor, int]]]:
                 hooks.enter_context(modules[info["module"]].register_forward_hook(keep(info["reduction"])))
         for module in modules.values():
             if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-                hooks.enter_context(module.register_forward_hook(normalise))
+                hooks.enter_context(module.register_forward_hook(normalize))
         yield stages
 
 

@@ -7,13 +7,13 @@ from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.curves import curves
 from emotion_lightning.evaluation.intervals import bootstrap_intervals
 from emotion_lightning.evaluation.metrics import accuracy_and_f1, per_class
-from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.evaluation.outputs import EvalOutputs
 
 HEADLINES = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weighted F1", "loss": "cross-entropy"}
 """The first figures that anybody looks at, and what they are called."""
 
 
-def figures(outputs: Outputs, class_names: Sequence[str]) -> dict[str, Any]:
+def figures(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]:
     """Number of images, loss, accuracy, F1, their intervals, and the figures of each class.
 
     A figure that a class without images does not have, such as an area under a curve, is nan.
@@ -36,7 +36,7 @@ def figures(outputs: Outputs, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def calibration(outputs: Outputs, temperature: float) -> dict[str, float]:
+def calibration(outputs: EvalOutputs, temperature: float) -> dict[str, float]:
     """Expected calibration error and loss, as the model gives its probabilities and divided by ``temperature``."""
     scaled = outputs._replace(logits=outputs.logits / temperature)
     return {

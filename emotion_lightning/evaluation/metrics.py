@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from emotion_lightning.batch import IGNORE_INDEX
+
 MONITOR = "val/f1_macro"
 """What selects the best checkpoint and stops early."""
 
-PADDING = -1
-"""Label of a row that only fills up a rank's last batch; it counts in no figure."""
 
-
-class EpochScores(Metric):
+class ConfusionMetric(Metric):
     """Loss and confusion matrix of an epoch, added up without waiting for the device.
 
     Args:
@@ -32,7 +31,7 @@ class EpochScores(Metric):
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and the loss of each row ``(B,)``."""
-        valid = labels != PADDING
+        valid = labels != IGNORE_INDEX
         cells = labels.clamp(min=0) * self.num_classes + logits.argmax(dim=1)
         self.confusion.view(-1).scatter_add_(0, cells, valid.long())
         self.loss_sum += (losses * valid).sum()
@@ -97,7 +96,9 @@ def per_class(confusion: Tensor) -> dict[str, Tensor]:
     }
 
 
-def logged_scores(scores: EpochScores, class_names: Sequence[str], split: str, suffix: str = "") -> dict[str, float]:
+def logged_scores(
+    scores: ConfusionMetric, class_names: Sequence[str], split: str, suffix: str = ""
+) -> dict[str, float]:
     """Name every figure of ``scores`` as it is logged: ``split/f1_macro``, ``split_per_class/f1_happy`` and so on.
 
     Args:

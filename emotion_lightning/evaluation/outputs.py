@@ -7,10 +7,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from emotion_lightning.evaluation.metrics import PADDING
+from emotion_lightning.batch import IGNORE_INDEX
 
 
-class Outputs(NamedTuple):
+class EvalOutputs(NamedTuple):
     """Logits float64 ``(N, classes)``, labels ``(N,)`` and positions in the data ``(N,)``, in the data's order."""
 
     logits: Tensor
@@ -43,7 +43,7 @@ def confusion_of(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
 
 
-class EpochOutputs(Metric):
+class OutputCollector(Metric):
     """Gathers the outputs of an epoch over batches and ranks, without waiting for the device."""
 
     full_state_update = False
@@ -53,22 +53,22 @@ class EpochOutputs(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in Outputs._fields:
+        for name in EvalOutputs._fields:
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
         """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and positions in the data ``(B,)``."""
-        for name, values in zip(Outputs._fields, (logits, labels, indices), strict=True):
+        for name, values in zip(EvalOutputs._fields, (logits, labels, indices), strict=True):
             getattr(self, name).append(values)
 
-    def compute(self) -> Outputs:
+    def compute(self) -> EvalOutputs:
         """Put the rows of all ranks into the data's order, on the CPU; padding is left out."""
-        logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in Outputs._fields)
+        logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in EvalOutputs._fields)
         order = torch.argsort(indices)
-        order = order[labels[order] != PADDING]
-        return Outputs(logits[order].double(), labels[order], indices[order])
+        order = order[labels[order] != IGNORE_INDEX]
+        return EvalOutputs(logits[order].double(), labels[order], indices[order])
 
-    def outputs(self) -> Outputs:
+    def outputs(self) -> EvalOutputs:
         """Return what ``compute`` does, and of a single image too, whose label torchmetrics makes a scalar."""
         logits, labels, indices = self.compute()
-        return Outputs(logits, labels.view(-1), indices.view(-1))
+        return EvalOutputs(logits, labels.view(-1), indices.view(-1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from emotion_lightning.model.frozen import FrozenPrefix
+from emotion_lightning.model.frozen import FoldedBackbone
 from emotion_lightning.model.weights import create_backbone
 from emotion_lightning.schedule import STAGES
 
@@ -35,12 +35,12 @@ class Backbone(nn.Module):
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
-        self.prefix: FrozenPrefix | None = None  # until a stage is frozen
+        self.prefix: FoldedBackbone | None = None  # until a stage is frozen
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``.
 
-        In training mode, a ResNet's frozen first stages are computed by ``FrozenPrefix``; evaluation is all timm's.
+        In training mode, a ResNet's frozen first stages are computed by ``FoldedBackbone``; evaluation is all timm's.
         """
         if self.training and self.prefix is not None and self.prefix.serves(images):
             return self.prefix(images)
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
     def set_trainable(self, stages: Iterable[str]) -> None:
         """Let exactly ``stages`` train; all others keep their weights and BatchNorm statistics.
 
-        A frozen stage is wholly in evaluation mode: its BatchNorm normalises with the statistics it has, and its
+        A frozen stage is wholly in evaluation mode: its BatchNorm normalizes with the statistics it has, and its
         dropout and stochastic depth are off.
         """
         trainable = set(stages)
@@ -66,7 +66,7 @@ class Backbone(nn.Module):
         _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
         self.training = True  # also where all is frozen: it is told apart from evaluation
         frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))
-        self.prefix = FrozenPrefix.of(self.body, frozen)
+        self.prefix = FoldedBackbone.of(self.body, frozen)
 
 
 def _stage_of_parameters(body: nn.Module) -> dict[str, str]:

@@ -22,7 +22,7 @@ def compile_in_place(module: nn.Module, device: torch.device) -> None:
     except Exception as error:  # of any kind: torch has no common one for a compiler that is missing or fails
         needs = "a C++ compiler (CXX names it)" if device.type == "cpu" else "Triton and a C compiler (CC names it)"
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"--model.compile true needs {needs}, and torch failed with: {reason}") from error
+        raise UsageError(f"`compile=true` needs {needs}, and torch failed with: {reason}") from error
     module.compile()
 
 

@@ -24,7 +24,7 @@ BEFORE_THE_SUM = {BasicBlock: (*_BASIC, "se", "drop_path"), Bottleneck: (*_BOTTL
 IDLE_WHEN_FROZEN = (nn.Identity, nn.Dropout, DropPath, DropBlock2d)
 
 
-class FrozenPrefix:
+class FoldedBackbone:
     """A ResNet as it trains while its first stages are frozen.
 
     These run in inference mode, in the dtype that training computes in. A BatchNorm is folded into the convolution

@@ -35,7 +35,7 @@ class MixedLabels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mixing:
+class MixUpCutMix:
     """Mixes a batch with a permutation of itself, by MixUp or CutMix with equal chance.
 
     Args:
@@ -83,8 +83,8 @@ def _cutmix(images: Tensor, partners: Tensor, weight: float, rng: random.Random)
 
 
 def _interval(rng: random.Random, length: int, fraction: float) -> tuple[int, int]:
-    centre, half = rng.randrange(length), int(length * fraction) // 2
-    return max(centre - half, 0), min(centre + half, length)
+    center, half = rng.randrange(length), int(length * fraction) // 2
+    return max(center - half, 0), min(center + half, length)
 
 
 METHODS = {"mixup": _mixup, "cutmix": _cutmix}

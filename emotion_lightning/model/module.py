@@ -11,21 +11,19 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.batch import IGNORE_INDEX, Batch
+from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.calibration import fit_temperature
-from emotion_lightning.evaluation.metrics import PADDING, EpochScores, FiniteMean, logged_scores
-from emotion_lightning.evaluation.outputs import EpochOutputs, Outputs
+from emotion_lightning.evaluation.metrics import ConfusionMetric, FiniteMean, logged_scores
+from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.compiling import compile_in_place, forget_compiled
 from emotion_lightning.model.head import EnhancedClassifier
-from emotion_lightning.model.mix import MixedLabels, Mixing
-from emotion_lightning.model.optim import adamw, one_cycle
-from emotion_lightning.model.tta import TTA, average_views
+from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
+from emotion_lightning.model.optim import build_optimizer, build_scheduler
+from emotion_lightning.model.tta import TTA, tta_logits
 from emotion_lightning.model.weights import find_weights
 from emotion_lightning.seeding import derive_seed
-
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Images ``(B, 3, H, W)`` float, labels ``(B,)`` and the images' positions in the manifest ``(B,)``."""
 
 
 class EmotionClassifier(LightningModule):
@@ -87,11 +85,11 @@ class EmotionClassifier(LightningModule):
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate
         )
         self._compiled_for: set[str] = set()
-        self.mix = Mixing(mixup_alpha, cutmix_alpha, mix_prob)
-        self.train_scores = EpochScores(len(class_names))
-        self.val_scores = EpochScores(len(class_names))
-        self.test_scores = EpochScores(len(class_names))
-        self.val_outputs, self.test_outputs = EpochOutputs(), EpochOutputs()
+        self.mix = MixUpCutMix(mixup_alpha, cutmix_alpha, mix_prob)
+        self.train_scores = ConfusionMetric(len(class_names))
+        self.val_scores = ConfusionMetric(len(class_names))
+        self.test_scores = ConfusionMetric(len(class_names))
+        self.val_outputs, self.test_outputs = OutputCollector(), OutputCollector()
         self.gradient_norm = FiniteMean()
         self.temperature = 1.0
         self.temperature_tta: str | None = None  # until one is fitted
@@ -116,7 +114,7 @@ class EmotionClassifier(LightningModule):
         return model
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn normalised images ``(B, 3, H, W)`` into logits ``(B, classes)``."""
+        """Turn normalized images ``(B, 3, H, W)`` into logits ``(B, classes)``."""
         weights = next(self.parameters())  # 16-true and bf16-true convert them, but not images made on the device
         images = images.to(weights.dtype, memory_format=torch.channels_last)
         logits: Tensor = self.classifier(self.backbone(images))
@@ -125,7 +123,7 @@ class EmotionClassifier(LightningModule):
     def setup(self, stage: str) -> None:
         """Refuse data whose classes or seed are not the model's, before anything is measured with it; compile."""
         if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
-            raise UsageError("--trainer.max_epochs 0 trains nothing; give at least 1")
+            raise UsageError("`max_epochs=0` trains nothing; give at least 1")
         if stage == "fit" and self.hparams["compile"]:
             compile_in_place(self.backbone, self.trainer.strategy.root_device)
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -157,11 +155,13 @@ class EmotionClassifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW and OneCycle for the whole run, every stage included."""
         h = self.hparams
-        optimizer = adamw(self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"])
+        optimizer = build_optimizer(
+            self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"]
+        )
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
-            raise UsageError("--trainer.max_epochs gives no end: OneCycle is planned for a run of known length")
-        scheduler = one_cycle(optimizer, int(steps), h["pct_start"])
+            raise UsageError("`max_epochs` gives no end: OneCycle is planned for a run of known length")
+        scheduler = build_scheduler(optimizer, int(steps), h["pct_start"])
         self._total_steps = scheduler.total_steps
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -258,7 +258,7 @@ class EmotionClassifier(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the calibrated probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
         images, _, indices = batch
-        logits = average_views(self, images, self.hparams["tta"])
+        logits = tta_logits(self, images, self.hparams["tta"])
         return (logits / self.temperature).softmax(dim=1), indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -274,21 +274,21 @@ class EmotionClassifier(LightningModule):
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
 
-    def _never_seen(self, outputs: Outputs) -> Outputs:
+    def _never_seen(self, outputs: EvalOutputs) -> EvalOutputs:
         """Leave out validation images of which a copy is trained on: the model is surer of them than of new ones."""
         data = getattr(self.trainer, "datamodule", None)
         leaked = data.leaked("val") if data is not None and hasattr(data, "leaked") else None
         if leaked is None or leaked[outputs.indices].all():
             return outputs
-        return Outputs(*(values[~leaked[outputs.indices]] for values in outputs))
+        return EvalOutputs(*(values[~leaked[outputs.indices]] for values in outputs))
 
-    def _evaluate(self, batch: Batch, scores: EpochScores, outputs: EpochOutputs) -> None:
+    def _evaluate(self, batch: Batch, scores: ConfusionMetric, outputs: OutputCollector) -> None:
         images, labels, indices = batch
-        logits = average_views(self, images, self.hparams["tta"])
-        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=PADDING))
+        logits = tta_logits(self, images, self.hparams["tta"])
+        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORE_INDEX))
         outputs.update(logits, labels, indices)
 
-    def _log_evaluation(self, scores: EpochScores, split: str) -> None:
+    def _log_evaluation(self, scores: ConfusionMetric, split: str) -> None:
         figures = logged_scores(scores, self.class_names, split)
         shown = (f"{split}/f1_macro", f"{split}/accuracy")
         self.log_dict({name: value for name, value in figures.items() if name not in shown})
@@ -298,20 +298,19 @@ class EmotionClassifier(LightningModule):
 def _check_ranges(hparams: Mapping[str, Any]) -> None:
     for name in ("dropout_rate", "label_smoothing"):
         if not 0 <= hparams[name] < 1:
-            raise UsageError(f"--model.{name} {hparams[name]} is not in [0, 1)")
+            raise UsageError(f"`{name}` {hparams[name]} is not in [0, 1)")
     for name in ("mixup_alpha", "cutmix_alpha", "weight_decay"):
         if hparams[name] < 0:
-            raise UsageError(f"--model.{name} {hparams[name]} is negative")
+            raise UsageError(f"`{name}` {hparams[name]} is negative")
     for name in ("lr_backbone", "lr_classifier", "eps"):
         if hparams[name] <= 0:
-            raise UsageError(f"--model.{name} {hparams[name]} must be above 0")
+            raise UsageError(f"`{name}` {hparams[name]} must be above 0")
     if hparams["hidden_features"] < 1:
-        raise UsageError(f"--model.hidden_features {hparams['hidden_features']} is below 1")
-    if hparams["tta"] not in get_args(TTA):
-        raise UsageError(f"--model.tta {hparams['tta']} is none of {', '.join(get_args(TTA))}")
+        raise UsageError(f"`hidden_features` {hparams['hidden_features']} is below 1")
+    check_choice("tta", hparams["tta"], get_args(TTA))
     if not 0 <= hparams["mix_prob"] <= 1:
-        raise UsageError(f"--model.mix_prob {hparams['mix_prob']} is not in [0, 1]")
+        raise UsageError(f"`mix_prob` {hparams['mix_prob']} is not in [0, 1]")
     if not 0 < hparams["pct_start"] < 1:
-        raise UsageError(f"--model.pct_start {hparams['pct_start']} is not in (0, 1)")
+        raise UsageError(f"`pct_start` {hparams['pct_start']} is not in (0, 1)")
     if len(hparams["class_names"]) < 2:
         raise UsageError(f"at least two classes are needed, the data has {list(hparams['class_names'])}")

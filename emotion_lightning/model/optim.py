@@ -8,7 +8,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 
-def adamw(
+def build_optimizer(
     stages: Mapping[str, Sequence[nn.Parameter]],
     lr_backbone: float,
     lr_classifier: float,
@@ -37,7 +37,7 @@ def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
 
 
-def one_cycle(optimizer: AdamW, total_steps: int, pct_start: float) -> OneCycleLR:
+def build_scheduler(optimizer: AdamW, total_steps: int, pct_start: float) -> OneCycleLR:
     """Build OneCycle (Smith and Topin, 2018): each group rises to its own ``lr`` as the peak, then anneals by cosine.
 
     Args:

@@ -14,12 +14,12 @@ CROP = 7 / 8
 """Side of a crop of ``tencrop``, as a share of the image's."""
 
 
-def average_views(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA) -> Tensor:
+def tta_logits(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA) -> Tensor:
     """Classify ``images`` ``(B, 3, H, W)`` in every view; return logits float32 ``(B, classes)``.
 
     Args:
         classify: Turns images into logits ``(B, classes)``.
-        images: Normalised images.
+        images: Normalized images.
         tta: ``none`` looks at the image only, ``flip`` also at its mirror image, ``tencrop`` at its four corners, its
             middle and the mirror images of these five (Krizhevsky et al., 2012), each resized to the image's size.
     """

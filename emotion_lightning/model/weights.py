@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.serialization import load_safely
+from emotion_lightning.runs.loading import load_safely
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,11 @@ def find_weights(backbone: str, pretrained: bool | str) -> Path | None:
     if isinstance(pretrained, str):
         path = Path(pretrained).expanduser()
         if not path.is_file():
-            raise DataError(f"--model.pretrained {pretrained}: no such file; give true, false or a weights file")
+            raise DataError(f"`pretrained` {pretrained}: no such file; give true, false or a weights file")
         return path
     config = timm.get_pretrained_cfg(backbone)
     if config is None or not config.hf_hub_id:
-        raise UsageError(
-            f"--model.pretrained true: timm has no weights for {backbone}; give false or a local weights file"
-        )
+        raise UsageError(f"`pretrained=true`: timm has no weights for {backbone}; give false or a local weights file")
     return _from_hub(backbone, config.hf_hub_id)
 
 
@@ -54,9 +52,9 @@ def _from_hub(backbone: str, repository: str) -> Path:
         return Path(hf_hub_download(repository, HUB_FILES[0]))
     except Exception as error:  # whichever HTTP library the hub client uses today
         raise DataError(
-            f"--model.pretrained true: {repository}/{HUB_FILES[0]} is not cached and cannot be fetched "
-            f"({type(error).__name__}). Connect once, or give --model.pretrained a local .safetensors or .pth file of "
-            f"{backbone}, or --model.pretrained false"
+            f"`pretrained=true`: {repository}/{HUB_FILES[0]} is not cached and cannot be fetched "
+            f"({type(error).__name__}). Connect once, or give `pretrained` a local .safetensors or .pth file of "
+            f"{backbone}, or `pretrained=false`"
         ) from error
 
 
@@ -70,11 +68,11 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"--model.pretrained {path}: the file is damaged") from error
-    content = load_safely(path, "--model.pretrained")
+        raise DataError(f"`pretrained` {path}: the file is damaged") from error
+    content = load_safely(path, "`pretrained`")
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"--model.pretrained {path}: holds no state dict")
+        raise DataError(f"`pretrained` {path}: holds no state dict")
     return state
 
 
@@ -93,7 +91,7 @@ def create_backbone(name: str, path: Path | None) -> torch.nn.Module:
     flexible: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True} if name.startswith("vit_") else {}
     body: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **flexible)
     if path is not None:
-        _fill(body, _in_order(name, load_weights(path)), f"--model.pretrained {path}")
+        _fill(body, _in_order(name, load_weights(path)), f"`pretrained` {path}")
     return body
 
 
@@ -130,4 +128,4 @@ def _check_name(name: str) -> None:
     if not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"--model.backbone {name}: timm has no such model{hint}")
+        raise UsageError(f"`backbone` {name}: timm has no such model{hint}")

@@ -15,8 +15,8 @@ from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.evaluation.metrics import accuracy_and_f1
 from emotion_lightning.evaluation.outputs import confusion_of
 from emotion_lightning.evaluation.significance import mcnemar
-from emotion_lightning.output import NAMES
-from emotion_lightning.report.measured import Measured
+from emotion_lightning.report.results import SplitResults
+from emotion_lightning.runs.files import NAMES
 
 COMPARED = ("accuracy", "f1_macro")
 
@@ -42,13 +42,13 @@ class Baseline:
     def __post_init__(self) -> None:
         for name, value in (("accuracy", self.accuracy), ("f1", self.f1)):
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"--report.baseline_{name} {value} is not in [0, 1], such as 0.8158 for 81.58 %")
+                raise UsageError(f"`baseline_`{name} {value} is not in [0, 1], such as 0.8158 for 81.58 %")
             if value is not None and self.predictions is not None:
-                raise UsageError(f"--report.baseline_{name} follows from --report.baseline_predictions; leave it out")
+                raise UsageError(f"`baseline_`{name} follows from `baseline_predictions`; leave it out")
         if self.predictions is not None and not self.predictions.is_file():
-            raise UsageError(f"--report.baseline_predictions {self.predictions}: no such file")
+            raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 
-    def compare(self, measured: Measured) -> list[dict[str, Any]]:
+    def compare(self, measured: SplitResults) -> list[dict[str, Any]]:
         """Compare each figure; nothing without a baseline.
 
         Raises:
@@ -69,7 +69,7 @@ class Baseline:
                 }
 
 
-def predicted_classes(measured: Measured, path: Path) -> Tensor:
+def predicted_classes(measured: SplitResults, path: Path) -> Tensor:
     """What the predictions at ``path`` say of the images of ``measured``, as labels ``(N,)``.
 
     Raises:
@@ -97,7 +97,7 @@ def predicted_classes(measured: Measured, path: Path) -> Tensor:
     return torch.tensor([labels[said[name]] for name in measured.names])
 
 
-def _by_predictions(measured: Measured, path: Path) -> Iterator[dict[str, Any]]:
+def _by_predictions(measured: SplitResults, path: Path) -> Iterator[dict[str, Any]]:
     outputs, theirs = measured.outputs, predicted_classes(measured, path)
     ours, labels = outputs.predicted, outputs.labels
     figures = accuracy_and_f1(confusion_of(labels, theirs, outputs.logits.shape[1]))

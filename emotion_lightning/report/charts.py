@@ -12,7 +12,7 @@ from torch import Tensor
 from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.curves import Curves, curves
 from emotion_lightning.evaluation.metrics import per_class
-from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.schedule import STAGES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 INK, SOFT, LINE = "#1d1f23", "#74787f", "#d4d7dc"
-"""Colours of text, of what is less important, and of grids; on the page they follow its theme."""
+"""Colors of text, of what is less important, and of grids; on the page they follow its theme."""
 
 HEAT, ON_HEAT = "#0b4a8f", "#fefefe"
 SERIES = ("#2f7fd6", "#e07b00", "#2a9d63", "#c6408b", "#7a62d8", "#b59500", "#12a0b5", "#d1495b")
@@ -96,8 +96,8 @@ def training_curve(
 
     with _chart(title, "epoch") as chart:
         axes = chart.axes
-        for (name, values), colour in zip(lines.items(), cycle(SERIES), strict=False):
-            axes.plot(list(values), list(values.values()), label=name, color=colour, marker=".", markersize=4)
+        for (name, values), color in zip(lines.items(), cycle(SERIES), strict=False):
+            axes.plot(list(values), list(values.values()), label=name, color=color, marker=".", markersize=4)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(LogFormatter())  # the usual one writes mathematics, which is not parsed here
@@ -119,17 +119,17 @@ def training_curve(
     return chart
 
 
-def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalised: bool) -> Chart:
+def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalized: bool) -> Chart:
     """Draw a confusion matrix ``(classes, classes)``, rows true and columns predicted, with a number in each cell.
 
     Args:
         confusion: The counts.
         class_names: Names of the emotions.
-        normalised: Divide each row by its sum, so that the diagonal is the recall.
+        normalized: Divide each row by its sum, so that the diagonal is the recall.
     """
     rows = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
     size = max(3.2, 0.42 * len(class_names) + 1.2)
-    title = "confusion, share of each true class" if normalised else "confusion, images"
+    title = "confusion, share of each true class" if normalized else "confusion, images"
     with _chart(title, "predicted", size=(size * 1.12, size), grid=False) as chart:
         axes = chart.axes
         axes.set_ylabel("true")
@@ -137,10 +137,10 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalised: 
         for row, column in cells if len(rows) <= READABLE else confusion.nonzero().tolist():
             share, count = rows[row, column].item(), int(confusion[row, column])
             axes.add_patch(_cell(column, row, share))
-            text = f"{share:.2f}" if normalised else f"{count:,}"
-            colour = ON_HEAT if share > 0.6 else INK if count else SOFT
+            text = f"{share:.2f}" if normalized else f"{count:,}"
+            color = ON_HEAT if share > 0.6 else INK if count else SOFT
             if len(rows) <= READABLE:
-                axes.text(column, row, text, ha="center", va="center", color=colour, size=7)
+                axes.text(column, row, text, ha="center", va="center", color=color, size=7)
             true = class_names[row]
             said = f"{true} taken for {class_names[column]}\n{count:,} images, {share:.1%} of {true}"
             chart.points.append(Point(column, row, said))
@@ -158,9 +158,9 @@ def class_figures(confusion: Tensor, class_names: Sequence[str]) -> Chart:
     columns, support = per_class(confusion), confusion.sum(dim=1)
     with _chart("precision, recall and F1 by class", "") as chart:
         axes = chart.axes
-        for (name, marker), colour in zip({"precision": "<", "recall": ">", "f1": "o"}.items(), SERIES, strict=False):
+        for (name, marker), color in zip({"precision": "<", "recall": ">", "f1": "o"}.items(), SERIES, strict=False):
             values = columns[name].tolist()
-            axes.plot(values, range(len(values)), marker, label=name, color=colour, markersize=5, linestyle="")
+            axes.plot(values, range(len(values)), marker, label=name, color=color, markersize=5, linestyle="")
             for row, value in enumerate(values):
                 text = f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}"
                 chart.points.append(Point(value, row, text))
@@ -171,41 +171,41 @@ def class_figures(confusion: Tensor, class_names: Sequence[str]) -> Chart:
     return chart
 
 
-def roc(outputs: Outputs, class_names: Sequence[str]) -> Chart:
+def roc(outputs: EvalOutputs, class_names: Sequence[str]) -> Chart:
     """Draw the receiver operating characteristic of each class against all others."""
     with _chart("ROC, each class against the others", "false positive rate") as chart:
         chart.axes.set_ylabel("true positive rate")
         chart.axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--")
-        for name, found, colour in _by_class(outputs, class_names):
+        for name, found, color in _by_class(outputs, class_names):
             label = f"{name} {found.roc_auc:.3f}"
-            _line(chart, found.false_positive_rate, found.recall, label, colour, f"{name}, AUC {found.roc_auc:.4f}")
+            _line(chart, found.false_positive_rate, found.recall, label, color, f"{name}, AUC {found.roc_auc:.4f}")
         _legend(chart.axes, "AUC")
     return chart
 
 
-def precision_recall(outputs: Outputs, class_names: Sequence[str]) -> Chart:
+def precision_recall(outputs: EvalOutputs, class_names: Sequence[str]) -> Chart:
     """Draw precision over recall of each class against all others."""
     with _chart("precision and recall, each class against the others", "recall") as chart:
         chart.axes.set_ylabel("precision")
-        for name, found, colour in _by_class(outputs, class_names):
+        for name, found, color in _by_class(outputs, class_names):
             label, area = f"{name} {found.average_precision:.3f}", f"average precision {found.average_precision:.4f}"
-            _line(chart, found.recall, found.precision, label, colour, f"{name}, {area}")
+            _line(chart, found.recall, found.precision, label, color, f"{name}, {area}")
         _legend(chart.axes, "average precision")
     return chart
 
 
-def reliability_diagram(outputs: Outputs, temperature: float) -> Chart:
+def reliability_diagram(outputs: EvalOutputs, temperature: float) -> Chart:
     """Draw accuracy over confidence (DeGroot and Fienberg, 1983), as the model is and divided by its temperature."""
     with _chart("reliability", "confidence") as chart:
         axes = chart.axes
         axes.set_ylabel("accuracy")
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="perfect")
         scaled = f"temperature {temperature:.2f}"
-        for name, divisor, colour in (("as it is", 1.0, SERIES[1]), (scaled, temperature, SERIES[0])):
+        for name, divisor, color in (("as it is", 1.0, SERIES[1]), (scaled, temperature, SERIES[0])):
             bins = reliability(outputs.logits, outputs.labels, divisor)
             used = bins.images > 0
             confidence, accuracy, count = (values[used].tolist() for values in bins)
-            axes.plot(confidence, accuracy, label=f"{name}, ECE {bins.ece:.3f}", color=colour, marker="o", markersize=3)
+            axes.plot(confidence, accuracy, label=f"{name}, ECE {bins.ece:.3f}", color=color, marker="o", markersize=3)
             for x, y, n in zip(confidence, accuracy, count, strict=True):
                 text = f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images"
                 chart.points.append(Point(x, y, text))
@@ -251,19 +251,19 @@ def _cell(column: int, row: int, share: float) -> "Rectangle":
     return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=HEAT, alpha=0.04 + 0.9 * share, linewidth=0)
 
 
-def _by_class(outputs: Outputs, class_names: Sequence[str]) -> Iterator[tuple[str, Curves, str]]:
+def _by_class(outputs: EvalOutputs, class_names: Sequence[str]) -> Iterator[tuple[str, Curves, str]]:
     probabilities = outputs.probabilities
-    for label, (name, colour) in enumerate(zip(class_names, cycle(SERIES), strict=False)):
+    for label, (name, color) in enumerate(zip(class_names, cycle(SERIES), strict=False)):
         of_class = outputs.labels == label
         if of_class.any() and not of_class.all():
-            yield name, curves(probabilities[:, label], of_class), colour
+            yield name, curves(probabilities[:, label], of_class), color
 
 
-def _line(chart: Chart, x: Tensor, y: Tensor, label: str, colour: str, said: str) -> None:
+def _line(chart: Chart, x: Tensor, y: Tensor, label: str, color: str, said: str) -> None:
     """Draw a curve of many points by as many as can be told apart."""
     kept = torch.linspace(0, len(x) - 1, min(len(x), 400)).long()
     xs, ys = x[kept].tolist(), y[kept].tolist()
-    chart.axes.plot(xs, ys, label=label, color=colour, linewidth=1.2)
+    chart.axes.plot(xs, ys, label=label, color=color, linewidth=1.2)
     names = (chart.axes.get_xlabel(), chart.axes.get_ylabel())
     some = list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]
     chart.points += [Point(a, b, f"{said}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}") for a, b in some]

@@ -13,21 +13,13 @@ from markupsafe import Markup
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.measurement import HEADLINES
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
-from emotion_lightning.output import make_writable, write_json, write_page
+from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import charts
-from emotion_lightning.report.measured import Measured
 from emotion_lightning.report.page import PAGE, environment
+from emotion_lightning.report.results import SplitResults
 from emotion_lightning.report.run import MEASURED, Run
 from emotion_lightning.report.svg import svg
-
-SEED = ("data.seed", "seed_everything", "model.seed")
-ELSEWHERE = (
-    "model.compile",
-    *("ckpt_path", "data.num_workers", "data.cache_gb", "report", "predictions", "dashboard", "checkpoint"),
-    *(f"trainer.{name}" for name in ("default_root_dir", "logger", "log_every_n_steps", "benchmark")),
-    *(f"trainer.enable_{name}" for name in ("progress_bar", "model_summary", "checkpointing")),
-)
-"""Options that say nothing about what was trained: where a run was kept and how quickly it read its data."""
+from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
 
 @dataclass(frozen=True)
@@ -47,14 +39,16 @@ class Comparison:
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
-        """Options in which the runs differ, seeds left out, with each run's value."""
-        flat = {name: dict(_flat(run.config)) for name, run in self.runs.items()}
+        """Options that change learning and in which the runs differ, but for the seed, with each run's value."""
+        flat = {name: dict(flatten(run.config)) for name, run in self.runs.items()}
         every = dict.fromkeys(option for values in flat.values() for option in values)
         found = {option: {name: values.get(option) for name, values in flat.items()} for option in every}
         return {
             option: values
             for option, values in found.items()
-            if len({repr(value) for value in values.values()}) > 1 and not _is_below(option, (*SEED, *ELSEWHERE))
+            if len({repr(value) for value in values.values()}) > 1
+            and changes_learning(option)
+            and option != "data.seed"
         }
 
     @property
@@ -90,7 +84,7 @@ class Comparison:
                 yield first, second, mcnemar(*right)
 
 
-def _same_images(ours: Measured, theirs: Measured) -> bool:
+def _same_images(ours: SplitResults, theirs: SplitResults) -> bool:
     """Say whether two measurements are of the same images, known by their content, with the same labels."""
     known = ours.metrics.get("images") is not None and ours.metrics["images"] == theirs.metrics.get("images")
     if not known or (ours.names, ours.class_names) != (theirs.names, theirs.class_names):
@@ -107,7 +101,7 @@ def write_comparison(folders: Sequence[Path], target: Path) -> Path:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run is given twice; give each once")
-    make_writable(target, "--output")
+    ensure_writable(target, "--output")
     comparison = Comparison(_named(folders))
     splits = comparison.splits
     if not splits:
@@ -153,15 +147,3 @@ def _curves(runs: Mapping[str, Run]) -> Iterator[tuple[str, charts.Chart]]:
         lines = {name: run.history[tag] for name, run in runs.items() if run.history.get(tag)}
         if lines:
             yield title.replace(" ", "_"), charts.training_curve(title, lines, {})
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in options.items():
-        if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _is_below(option: str, names: Sequence[str]) -> bool:
-    return any(option == name or option.startswith(f"{name}.") for name in names)

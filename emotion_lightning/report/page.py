@@ -9,17 +9,17 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from emotion_lightning.duration import duration
 from emotion_lightning.errors import DataError
 from emotion_lightning.evaluation.measurement import HEADLINES
-from emotion_lightning.output import write_json, write_page, written_whole
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.charts import Chart
+from emotion_lightning.report.duration import duration
 from emotion_lightning.report.history import History
-from emotion_lightning.report.measured import FOLDER, Measured
+from emotion_lightning.report.results import FOLDER, SplitResults
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.svg import png, svg
+from emotion_lightning.runs.files import atomic_write, write_json, write_page
 
 PAGE = "index.html"
 TITLES = {"test": "Test", "val": "Validation", "train": "Training"}
@@ -52,7 +52,7 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
         drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(measured)}
     target = folder / FOLDER
     for name, chart in drawn.items():
-        with written_whole(target / f"{name}.png") as temporary:
+        with atomic_write(target / f"{name}.png") as temporary:
             temporary.write_bytes(png(chart))
     write_json(target / "report.json", _summary(run, baseline, comparisons))
     text = (
@@ -135,10 +135,10 @@ def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]
         yield "learning_rate", charts.training_curve("learning rate by stage", lines, run.phases, log=True)
 
 
-def _split_charts(measured: Measured) -> Iterator[tuple[str, Chart]]:
+def _split_charts(measured: SplitResults) -> Iterator[tuple[str, Chart]]:
     outputs, names = measured.outputs, measured.class_names
-    yield "confusion", charts.confusion_matrix(outputs.confusion, names, normalised=False)
-    yield "confusion_normalised", charts.confusion_matrix(outputs.confusion, names, normalised=True)
+    yield "confusion", charts.confusion_matrix(outputs.confusion, names, normalized=False)
+    yield "confusion_normalized", charts.confusion_matrix(outputs.confusion, names, normalized=True)
     yield "classes", charts.class_figures(outputs.confusion, names)
     yield "roc", charts.roc(outputs, names)
     yield "precision_recall", charts.precision_recall(outputs, names)

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.output import CHECKPOINTS
 from emotion_lightning.report.history import History, read_history
-from emotion_lightning.report.measured import FOLDER, Measured, read_measured
-from emotion_lightning.run_config import STARTS
+from emotion_lightning.report.results import FOLDER, SplitResults, read_results
+from emotion_lightning.runs.folder import CHECKPOINTS
+from emotion_lightning.runs.provenance import PROVENANCE
 from emotion_lightning.schedule import parse_schedule
 
 MEASURED = ("test", "val", "train")
@@ -35,13 +35,13 @@ class Run:
         return self.folder.resolve().name
 
     @cached_property
-    def measured(self) -> dict[str, Measured]:
+    def measured(self) -> dict[str, SplitResults]:
         """What was measured, by split.
 
         Raises:
             DataError: Nothing was, or a file is damaged.
         """
-        found = {split: read_measured(self.folder / FOLDER / split) for split in MEASURED}
+        found = {split: read_results(self.folder / FOLDER / split) for split in MEASURED}
         kept = {split: measured for split, measured in found.items() if measured is not None}
         if not kept:
             best = self.folder / CHECKPOINTS / "best.ckpt"
@@ -73,7 +73,7 @@ class Run:
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
-        return self._json(STARTS) or []
+        return self._json(PROVENANCE) or []
 
     @property
     def phases(self) -> dict[int, str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from emotion_lightning.duration import duration
 from emotion_lightning.evaluation.measurement import HEADLINES
+from emotion_lightning.report.duration import duration
 from emotion_lightning.report.run import Run
 
 

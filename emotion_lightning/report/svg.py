@@ -9,7 +9,7 @@ from math import isfinite
 from emotion_lightning.report.charts import INK, LINE, SOFT, Chart, Point
 
 THEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
-"""Colours that a page gives by its theme."""
+"""Colors that a page gives by its theme."""
 
 PNG_DPI = 200
 
@@ -38,8 +38,8 @@ def svg(chart: Chart, name: str) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r' id="[a-z]+_[0-9]+"', "", text)  # no chart refers to these, and every chart has them
-    for colour, variable in THEME.items():
-        text = text.replace(colour, variable)
+    for color, variable in THEME.items():
+        text = text.replace(color, variable)
     points = escape(json.dumps(_points(chart), separators=(",", ":"), allow_nan=False), quote=True)
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)

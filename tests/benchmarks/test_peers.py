@@ -10,7 +10,7 @@ from benchmarks.clock import Lap
 from benchmarks.peers import ceiling, notebook, ours, timm_script
 from benchmarks.peers.network import build_network, stage_parameters
 from benchmarks.setting import PHASES, Setting, stages_of
-from emotion_lightning.cli import EmotionCLI
+from emotion_lightning.cli.app import EmotionCLI
 
 Build = Callable[[Setting, nn.Sequential, str], Any]
 LOOPS: dict[str, Build] = {
@@ -66,7 +66,7 @@ def test_ours_takes_along_what_fit_does(setting: Setting, monkeypatch: pytest.Mo
     monkeypatch.setattr(EmotionCLI, "after_fit", lambda cli: None)
     options = ("--data.root", str(setting.root), "--model.backbone", "test_resnet", "--model.pretrained", "false")
     EmotionCLI(["fit", *options, "--trainer.accelerator", "cpu"])
-    usual = {type(callback).__name__ for callback in found[0].callbacks} - {"RunConfig"}
+    usual = {type(callback).__name__ for callback in found[0].callbacks} - {"SaveRunConfig"}
     lightnings = {"TQDMProgressBar", "RichProgressBar", "GradientAccumulationScheduler"}
     assert {type(callback).__name__ for callback in ours.recipe_callbacks("stem")} == usual - lightnings
 

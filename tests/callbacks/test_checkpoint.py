@@ -6,14 +6,14 @@ import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
-from emotion_lightning.callbacks.checkpoint import AtomicCheckpointIO
+from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import DataError, UsageError
-from tests.conftest import Lab
+from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from tests.helpers import Lab
 
 
 def test_best_last_and_every_few_epochs(lab: Lab, tmp_path: Path) -> None:
-    callbacks = [Unfreeze({0: "all"}), EMA(0.9), Checkpoint(every_n_epochs=2)]
+    callbacks = [Unfreeze({0: "all"}), EMA(0.9), RunCheckpoint(every_n_epochs=2)]
     lab.trainer(callbacks=callbacks, max_epochs=5).fit(lab.model(), lab.data())
     folder = tmp_path / "run" / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -87,7 +87,7 @@ def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
 
 def test_negative_interval_is_refused() -> None:
     with pytest.raises(UsageError, match="every_n_epochs -1"):
-        Checkpoint(every_n_epochs=-1)
+        RunCheckpoint(every_n_epochs=-1)
 
 
 def test_another_runs_checkpoints_are_not_written_over(lab: Lab, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_copied_run_goes_on_with_its_own_best(lab: Lab, tmp_path: Path) -> Non
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     trainer = lab.trainer("copy")
     trainer.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "copy" / "checkpoints" / "last.ckpt")
-    assert isinstance(trainer.checkpoint_callback, Checkpoint)
+    assert isinstance(trainer.checkpoint_callback, RunCheckpoint)
     assert trainer.checkpoint_callback.best_model_path == str(tmp_path / "copy" / "checkpoints" / "best.ckpt")
 
 

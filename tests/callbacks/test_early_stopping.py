@@ -5,11 +5,11 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.model.module import EmotionClassifier
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 def scored(model: EmotionClassifier, scores: list[float], monkeypatch: pytest.MonkeyPatch) -> EmotionClassifier:
@@ -30,7 +30,7 @@ def run(
     schedule: dict[int, str],
     patience: int = 2,
 ) -> tuple[Trainer, EmotionClassifier]:
-    callbacks = [Unfreeze(schedule), EMA(0.9), EarlyStopping(patience=patience), Checkpoint(every_n_epochs=1)]
+    callbacks = [Unfreeze(schedule), EMA(0.9), EarlyStopping(patience=patience), RunCheckpoint(every_n_epochs=1)]
     trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
     model = scored(lab.model(), scores, monkeypatch)
     trainer.fit(model, lab.data())
@@ -68,7 +68,7 @@ def test_best_weights_are_restored_and_are_no_shallow_copy(
 def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scores = [0.5, 0.9, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8]
     run(lab, monkeypatch, scores, {0: "all"}, patience=3)
-    checkpoint = Checkpoint()
+    checkpoint = RunCheckpoint()
     callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(patience=3), checkpoint]
     trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
     model = scored(lab.model(), scores, monkeypatch)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.callbacks.ema import ema_decay
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 State = dict[str, torch.Tensor]
 
@@ -66,7 +66,7 @@ def test_average_covers_every_weight_also_those_unfrozen_later(lab: Lab, accumul
 
 def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures(lab: Lab, tmp_path: Path) -> None:
     follow = Follow(0.9)
-    checkpoint = Checkpoint()
+    checkpoint = RunCheckpoint()
     trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), follow, EMA(0.9), EarlyStopping(), checkpoint])
     model = lab.model()
     trainer.fit(model, lab.data())
@@ -89,7 +89,7 @@ def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures
 def test_training_goes_on_from_the_training_weights_after_validation(lab: Lab, tmp_path: Path) -> None:
     raw = {}
     for name, callbacks in (("with", [EMA(0.99)]), ("without", [])):
-        trainer = lab.trainer(name, callbacks=[Unfreeze({0: "all"}), Checkpoint(), *callbacks], max_epochs=2)
+        trainer = lab.trainer(name, callbacks=[Unfreeze({0: "all"}), RunCheckpoint(), *callbacks], max_epochs=2)
         trainer.fit(lab.model(), lab.data())
         state = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
         raw[name] = state.get("raw_state_dict", state["state_dict"])
@@ -116,7 +116,7 @@ def test_an_interrupted_validation_leaves_the_training_weights(lab: Lab) -> None
 
 
 def test_zero_switches_it_off(lab: Lab, tmp_path: Path) -> None:
-    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0), Checkpoint()], max_epochs=1)
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0), RunCheckpoint()], max_epochs=1)
     trainer.fit(lab.model(), lab.data())
     assert "raw_state_dict" not in torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
 
@@ -162,7 +162,7 @@ def test_stages_that_never_trained_are_left_out_and_nothing_else_changes(
 
         def callbacks(average: EMA) -> list[Callback]:
             unfreeze = Unfreeze({0: "classifier", 1: "layer4", 2: "layer3", 3: "all"})
-            return [*[unfreeze, average][order], Checkpoint(every_n_epochs=1), Touched(average)]
+            return [*[unfreeze, average][order], RunCheckpoint(every_n_epochs=1), Touched(average)]
 
         first = callbacks(ema)
         lab.trainer(name, callbacks=first, max_epochs=4, limit_train_batches=3).fit(lab.model(), lab.data())

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from emotion_lightning.callbacks import ProgressBar, StepLoss, Unfreeze, step_loss
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 class Losses(Callback):

@@ -6,9 +6,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import UsageError
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 class Watch(Callback):
@@ -88,14 +88,14 @@ def test_model_without_stages_is_refused(lab: Lab) -> None:
 
 
 def test_entries_that_never_come_are_said(lab: Lab) -> None:
-    trainer = lab.trainer(max_epochs=1, callbacks=[Unfreeze(), Checkpoint()])
+    trainer = lab.trainer(max_epochs=1, callbacks=[Unfreeze(), RunCheckpoint()])
     with pytest.warns(UserWarning, match=r"epochs \[10, 20, 30, 40\]"):
         trainer.fit(lab.model(), lab.data())
 
 
 def test_a_resume_between_two_unfreezings_keeps_the_others_frozen(lab: Lab, tmp_path: Path) -> None:
     def callbacks(*more: Callback) -> list[Callback]:
-        return [Unfreeze({0: "classifier_only", 3: "all"}), Checkpoint(every_n_epochs=1), *more]
+        return [Unfreeze({0: "classifier_only", 3: "all"}), RunCheckpoint(every_n_epochs=1), *more]
 
     lab.trainer(callbacks=callbacks(), max_epochs=4).fit(lab.model(), lab.data())
     watch = Watch()

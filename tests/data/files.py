@@ -1,6 +1,7 @@
 """Writes the small data sets that the tests read."""
 
 import csv
+import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,3 +49,68 @@ def pixels(value: int = 0) -> str:
 def fer_rows() -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [(label, pixels(label), "Training") for label in range(7)]
     return [*rows, (3, pixels(100), "PublicTest"), (6, pixels(255), "PrivateTest")]
+
+
+AFFECTNET_HEADER = (
+    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+)
+
+
+def affectnet_row(name: str, expression: object) -> tuple[object, ...]:
+    return (name, 1, 2, 30, 40, "1.5;2.5", expression, -0.5, 0.5)
+
+
+def affectnet(base: Path, lists: str = "", images: str = "Manually_Annotated_Images") -> Path:
+    """The official tables; images of what is no emotion are not there."""
+    for number, name in enumerate(("training", "validation")):
+        rows = [affectnet_row(f"{number}/{label}.jpg", label) for label in range(8)]
+        for label in range(8):
+            face(base / images / f"{number}/{label}.jpg", 10 * number + label)
+        none = [affectnet_row(f"{number}/none{label}.jpg", label) for label in (8, 9, 10, 10)]
+        table(base / lists / f"{name}.csv", AFFECTNET_HEADER, [*none, *rows])
+    return base / lists / "training.csv"
+
+
+CKPLUS_EMOTIONS = ("anger", "contempt", "fear")
+
+
+def ckplus(base: Path, subjects: int = 12) -> Path:
+    """Every subject shows every emotion in a sequence of three frames."""
+    for subject in range(subjects):
+        for sequence, emotion in enumerate(CKPLUS_EMOTIONS):
+            for frame in range(3):
+                number = 1000 * subject + 10 * sequence + frame
+                face(base / emotion / f"S{subject:03d}_{sequence:03d}_{frame + 15:08d}.png", number)
+    return base
+
+
+EMOSET_EMOTIONS = ("amusement", "awe", "anger")
+
+
+def emoset(base: Path, label: Callable[[int], object] = EMOSET_EMOTIONS.__getitem__, elements: int = 4) -> Path:
+    """Rows of label, id, image and annotation; without the id for three elements."""
+    for place, (split, count) in enumerate({"train": 6, "val": 3, "test": 3}.items()):
+        rows = []
+        for number in range(count):
+            kind, name = number % 3, f"{EMOSET_EMOTIONS[number % 3]}_{place}{number:04d}"
+            image = f"image/{EMOSET_EMOTIONS[kind]}/{name}.jpg"
+            face(base / image, 100 * place + number)
+            row = [label(kind), name, image, f"annotation/{EMOSET_EMOTIONS[kind]}/{name}.json"]
+            rows.append([row[0], *row[5 - elements :]])
+        (base / f"{split}.json").write_text(json.dumps(rows))
+    return base
+
+
+def rafdb(base: Path, list_folder: str, image_folder: str = "Image/aligned", each: int = 7) -> Path:
+    """The archive's layout: the list says ``train_00001.jpg 5``, the file is ``train_00001_aligned.jpg``."""
+    lines = []
+    for split, count in {"train": each, "test": 2}.items():
+        for number in range(1, 7 * count + 1):
+            name, label = f"{split}_{number:05d}", number % 7 + 1
+            face(base / image_folder / f"{name}_aligned.jpg", 100 * number + (split == "test"))
+            lines.append(f"{name}.jpg {label}")
+    face(base / "Image" / "original" / "train_00001.jpg", 1)
+    file = base / list_folder / "list_patition_label.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + " \n\n")
+    return file

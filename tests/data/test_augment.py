@@ -5,22 +5,21 @@ import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tv
 
+from emotion_lightning.batch import denormalize, normalize
 from emotion_lightning.data.augment import (
-    DRAWS,
     LUMA,
-    PHASES,
-    Phase,
+    PARAMS,
+    POLICIES,
+    AugmentPolicy,
     augment,
-    draw,
-    normalise,
-    shrink,
-    stored_size,
-    uniforms,
-    unnormalise,
+    downscale,
+    resize_size,
+    sample_params,
 )
+from emotion_lightning.seeding import uniforms
 
-STILL = Phase(resize=1.0, flip=0.0)
-MIDDLE = torch.full((1, len(DRAWS)), 0.5)
+STILL = AugmentPolicy(resize=1.0, flip=0.0)
+MIDDLE = torch.full((1, len(PARAMS)), 0.5)
 
 
 def image(size: int = 32) -> torch.Tensor:
@@ -36,33 +35,33 @@ def smooth(size: int = 64) -> torch.Tensor:
 def set_to(**values: float) -> torch.Tensor:
     drawn = MIDDLE.clone()
     for name, value in values.items():
-        drawn[:, DRAWS.index(name)] = value
+        drawn[:, PARAMS.index(name)] = value
     return drawn
 
 
-def test_nothing_to_do_gives_the_normalised_image() -> None:
-    torch.testing.assert_close(augment(image(), MIDDLE, STILL, 32), normalise(image().float() / 255), atol=2e-5, rtol=0)
+def test_nothing_to_do_gives_the_normalized_image() -> None:
+    torch.testing.assert_close(augment(image(), MIDDLE, STILL, 32), normalize(image().float() / 255), atol=2e-5, rtol=0)
 
 
 def test_flip_mirrors_left_and_right() -> None:
     phase = dataclasses.replace(STILL, flip=0.6)
-    expected = normalise(image().flip(-1).float() / 255)
+    expected = normalize(image().flip(-1).float() / 255)
     torch.testing.assert_close(augment(image(), MIDDLE, phase, 32), expected, atol=2e-5, rtol=0)
 
 
 def test_a_small_image_is_enlarged_without_a_dark_rim() -> None:
     enlarged = F.interpolate(image(12).float() / 255, size=(32, 32), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(augment(image(12), MIDDLE, STILL, 32), normalise(enlarged), atol=2e-5, rtol=0)
+    torch.testing.assert_close(augment(image(12), MIDDLE, STILL, 32), normalize(enlarged), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_image_is_augmented_alike_wherever_it_stands_in_a_batch(threads: int) -> None:
     images = torch.randint(0, 256, (9, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    drawn, before = draw(torch.arange(9), seed=3), torch.get_num_threads()
+    drawn, before = sample_params(torch.arange(9), seed=3), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        together = augment(images, drawn, PHASES[2], 32)
-        alone = [augment(images[[i]], drawn[[i]], PHASES[2], 32) for i in range(9)]
+        together = augment(images, drawn, POLICIES[2], 32)
+        alone = [augment(images[[i]], drawn[[i]], POLICIES[2], 32) for i in range(9)]
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
@@ -78,16 +77,16 @@ def test_an_image_is_augmented_alike_wherever_it_stands_in_a_batch(threads: int)
     ],
 )
 def test_geometry_equals_torchvisions(
-    phase: Phase, drawn: torch.Tensor, angle: float, translate: tuple[float, float], scale: float
+    phase: AugmentPolicy, drawn: torch.Tensor, angle: float, translate: tuple[float, float], scale: float
 ) -> None:
     source = smooth().float() / 255
     ours = augment(smooth(), drawn, phase, 64)
     candidates = [
         tv.affine(source, a, [*translate], scale, [0.0, 0.0], interpolation=tv.InterpolationMode.BILINEAR)
         for a in {angle, -angle}
-    ]  # the sign of a symmetric draw is a matter of taste
+    ]  # the sign of a symmetric sample_params is a matter of taste
     inner = (..., slice(16, 48), slice(16, 48))
-    gaps = [(ours[inner] - normalise(candidate)[inner]).abs().max() for candidate in candidates]
+    gaps = [(ours[inner] - normalize(candidate)[inner]).abs().max() for candidate in candidates]
     assert min(gaps) < 0.15
 
 
@@ -114,7 +113,7 @@ def test_random_resized_crop_stays_inside_and_has_the_area_drawn() -> None:
     phase = dataclasses.replace(STILL, crop_area=(0.8, 1.0), crop_ratio=(0.9, 1.1))
     for seed in range(50):
         pixels = (
-            augment(ramp, uniforms(torch.tensor([seed]), 1, len(DRAWS)), phase, 64)[0, 0] * 0.229 * 255 + 0.485 * 255
+            augment(ramp, uniforms(torch.tensor([seed]), 1, len(PARAMS)), phase, 64)[0, 0] * 0.229 * 255 + 0.485 * 255
         )
         width = (pixels[32, -1] - pixels[32, 0]).item() / 255 * 64 / 63
         assert (0.8 * 0.9) ** 0.5 - 0.02 <= width <= 1.01
@@ -126,15 +125,15 @@ def test_random_resized_crop_stays_inside_and_has_the_area_drawn() -> None:
 def test_jitter_equals_torchvisions(name: str, operation: object) -> None:
     dim = image() // 2 + 20  # where nothing is clipped
     phase, drawn = dataclasses.replace(STILL, jitter=0.3), set_to(**{name: 0.9})
-    expected = normalise(operation(dim.float() / 255, 1.24))  # type: ignore[operator]
+    expected = normalize(operation(dim.float() / 255, 1.24))  # type: ignore[operator]
     torch.testing.assert_close(augment(dim, drawn, phase, 32), expected, atol=0.02, rtol=0)
 
 
-def test_hue_turns_colours_and_leaves_grey_and_luma() -> None:
+def test_hue_turns_colors_and_leaves_gray_and_luma() -> None:
     phase = dataclasses.replace(STILL, hue=0.15)
-    colours = torch.tensor([[0.5, 0.4, 0.4], [0.4, 0.4, 0.4]]).mul(255).byte().T[None, :, :, None].expand(1, 3, 2, 2)
-    turned = augment(colours.contiguous(), set_to(hue=0.9), phase, 2)
-    plain = normalise(colours.float() / 255)
+    colors = torch.tensor([[0.5, 0.4, 0.4], [0.4, 0.4, 0.4]]).mul(255).byte().T[None, :, :, None].expand(1, 3, 2, 2)
+    turned = augment(colors.contiguous(), set_to(hue=0.9), phase, 2)
+    plain = normalize(colors.float() / 255)
     torch.testing.assert_close(turned[0, :, 1], plain[0, :, 1], atol=0.01, rtol=0)
     assert (turned[0, :, 0] - plain[0, :, 0]).abs().max() > 0.05
     std = torch.tensor([0.229, 0.224, 0.225])
@@ -142,10 +141,10 @@ def test_hue_turns_colours_and_leaves_grey_and_luma() -> None:
     assert shift.item() == pytest.approx(0, abs=1e-3)
 
 
-def test_grey_images_have_equal_channels() -> None:
-    grey = augment(image(), set_to(grey=0.0), dataclasses.replace(STILL, grey=0.1, jitter=0.3, hue=0.15), 32)
+def test_gray_images_have_equal_channels() -> None:
+    gray = augment(image(), set_to(gray=0.0), dataclasses.replace(STILL, gray=0.1, jitter=0.3, hue=0.15), 32)
     std, mean = (torch.tensor(v).view(3, 1, 1) for v in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
-    pixels = grey[0] * std + mean
+    pixels = gray[0] * std + mean
     torch.testing.assert_close(pixels[0], pixels[1], atol=1e-5, rtol=0)
     torch.testing.assert_close(pixels[0], pixels[2], atol=1e-5, rtol=0)
 
@@ -161,19 +160,19 @@ def test_erasing_blanks_a_rectangle_of_the_area_drawn() -> None:
 
 
 def test_phases_are_the_recipes() -> None:
-    first, second = PHASES[1], PHASES[2]
+    first, second = POLICIES[1], POLICIES[2]
     assert (first.resize, first.degrees, first.jitter, first.hue, first.flip) == (256 / 224, 10, 0.2, 0.1, 0.5)
-    assert (first.translate, first.shear, first.grey, first.erase, first.crop_area) == (0, 0, 0, 0, None)
+    assert (first.translate, first.shear, first.gray, first.erase, first.crop_area) == (0, 0, 0, 0, None)
     assert (second.crop_area, second.crop_ratio, second.degrees) == ((0.8, 1.0), (0.9, 1.1), 15)
     assert (second.translate, second.scale, second.shear, second.jitter) == (0.1, (0.9, 1.1), 5, 0.3)
-    assert (second.hue, second.grey, second.erase, second.erase_area) == (0.15, 0.1, 0.1, (0.02, 0.1))
-    assert (stored_size(224), second.flip) == (288, 0.5)
+    assert (second.hue, second.gray, second.erase, second.erase_area) == (0.15, 0.1, 0.1, (0.02, 0.1))
+    assert (resize_size(224), second.flip) == (288, 0.5)
 
 
 def test_an_image_draws_the_same_whatever_its_batch() -> None:
-    together = draw(torch.tensor([5, 9, 2]), seed=3)
-    assert torch.equal(together[1:2], draw(torch.tensor([9]), seed=3))
-    assert not torch.equal(together, draw(torch.tensor([5, 9, 2]), seed=4))
+    together = sample_params(torch.tensor([5, 9, 2]), seed=3)
+    assert torch.equal(together[1:2], sample_params(torch.tensor([9]), seed=3))
+    assert not torch.equal(together, sample_params(torch.tensor([5, 9, 2]), seed=4))
 
 
 def test_draws_are_uniform_and_unrelated() -> None:
@@ -189,22 +188,22 @@ def test_draws_are_uniform_and_unrelated() -> None:
 
 
 def test_shrinking_does_not_alias() -> None:
-    pixels = torch.arange(stored_size(96))  # three times what is left, whose middles one pixel of three would give
+    pixels = torch.arange(resize_size(96))  # three times what is left, whose middles one pixel of three would give
     board = ((pixels[:, None] + pixels) % 2 * 255).to(torch.uint8).expand(2, 3, -1, -1).contiguous()
-    small = shrink(board, 32)
-    assert tuple(small.shape) == (2, 3, stored_size(32), stored_size(32))
+    small = downscale(board, 32)
+    assert tuple(small.shape) == (2, 3, resize_size(32), resize_size(32))
     torch.testing.assert_close(small, torch.full_like(small, 127.5), atol=10, rtol=0)
 
 
 def test_small_training_images_show_what_large_ones_do() -> None:
-    source, drawn = smooth(stored_size(64)), draw(torch.tensor([3]), seed=1)
-    for phase in PHASES.values():
-        large, small = augment(source, drawn, phase, 64), augment(shrink(source, 32), drawn, phase, 32)
+    source, drawn = smooth(resize_size(64)), sample_params(torch.tensor([3]), seed=1)
+    for phase in POLICIES.values():
+        large, small = augment(source, drawn, phase, 64), augment(downscale(source, 32), drawn, phase, 32)
         inner = F.avg_pool2d(large, 2)[..., 4:-4, 4:-4]
         assert (small[..., 4:-4, 4:-4] - inner).abs().mean() < 0.05
 
 
-def test_unnormalise_gives_back_the_pictures() -> None:
+def test_unnormalize_gives_back_the_pictures() -> None:
     pictures = torch.arange(256, dtype=torch.uint8).expand(2, 3, 256)[..., None]
-    assert torch.equal(unnormalise(normalise(pictures.float() / 255)), pictures)
-    assert unnormalise(torch.full((1, 3, 2, 2), 99.0)).unique().tolist() == [255]
+    assert torch.equal(denormalize(normalize(pictures.float() / 255)), pictures)
+    assert denormalize(torch.full((1, 3, 2, 2), 99.0)).unique().tolist() == [255]

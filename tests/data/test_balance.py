@@ -4,8 +4,8 @@ from itertools import chain
 import pytest
 import torch
 
-from emotion_lightning.data.sampler import BalancedSampler
-from tests.conftest import Lab
+from emotion_lightning.data.dataset import BalancedSampler
+from tests.helpers import Lab
 
 LABELS = [0] * 900 + [1] * 90 + [2] * 10
 IMAGES = list(range(1000))

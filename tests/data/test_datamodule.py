@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
+from emotion_lightning.batch import normalize
 from emotion_lightning.data import datamodule as datamodule_file
-from emotion_lightning.data.augment import normalise
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.data.images import open_image, to_tensor
+from emotion_lightning.data.images.decode import open_image, to_tensor
 from emotion_lightning.errors import DataError, UsageError
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 class Batches(Callback):
@@ -61,7 +61,7 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
 
     monkeypatch.setattr(datamodule_file, "augment", watch)
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_001.ckpt" if resumed else None
-    data = lab.data(num_workers=workers, finetune_epoch=3)
+    data = lab.data(num_workers=workers, unfreeze_epoch=3)
     lab.trainer("again", max_epochs=4).fit(lab.model(), data, ckpt_path=checkpoint)
     assert phases == ([1] * 6 if resumed else [1] * 18) + [2] * 6
 
@@ -83,7 +83,7 @@ def test_training_images_have_the_side_of_the_epoch_and_validation_ones_never(
             self.seen.setdefault(("val", trainer.current_epoch), set()).add(tuple(batch[0].shape[1:]))
 
     schedule, sides = {0: 24, 2: 28, 3: 32}, Sides()
-    data = {"size_schedule": schedule, "num_workers": 2 * resumed}
+    data = {"resolution_schedule": schedule, "num_workers": 2 * resumed}
     lab.trainer(max_epochs=4).fit(lab.model(), lab.data(**data))
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_000.ckpt" if resumed else None
     lab.trainer("again", max_epochs=4, callbacks=[sides]).fit(lab.model(), lab.data(**data), ckpt_path=checkpoint)
@@ -95,7 +95,7 @@ def test_training_images_have_the_side_of_the_epoch_and_validation_ones_never(
 
 def test_smaller_training_images_are_made_of_the_same_draws(lab: Lab) -> None:
     large = batches(lab, "large", image_size=48)
-    small = batches(lab, "small", image_size=48, size_schedule={0: 24, 1: 48})
+    small = batches(lab, "small", image_size=48, resolution_schedule={0: 24, 1: 48})
     assert small.indices == large.indices
     for big, little in zip(large.images[:6], small.images[:6], strict=True):
         assert tuple(little.shape[2:]) == (24, 24)
@@ -105,11 +105,11 @@ def test_smaller_training_images_are_made_of_the_same_draws(lab: Lab) -> None:
 
 
 def test_sizes_that_the_run_never_reaches_are_named(lab: Lab) -> None:
-    with pytest.warns(UserWarning, match=r"--data\.size_schedule has entries at epochs \[3\].*max_epochs 1"):
-        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(size_schedule={0: 24, 3: 32}))
+    with pytest.warns(UserWarning, match=r"--data\.resolution_schedule has entries at epochs \[3\].*max_epochs 1"):
+        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(resolution_schedule={0: 24, 3: 32}))
 
 
-def test_evaluation_only_resizes_and_normalises(lab: Lab, faces: Path) -> None:
+def test_evaluation_only_resizes_and_normalizes(lab: Lab, faces: Path) -> None:
     class Seen(Callback):
         images: list[torch.Tensor] = []  # noqa: RUF012
 
@@ -121,7 +121,7 @@ def test_evaluation_only_resizes_and_normalises(lab: Lab, faces: Path) -> None:
     seen = Seen()
     lab.trainer(callbacks=[seen]).validate(lab.model(), lab.data(image_size=24), verbose=False)
     files = sorted((faces / "val").rglob("*.png"))
-    expected = torch.stack([normalise(to_tensor(open_image(file), 24)[None].float() / 255)[0] for file in files])
+    expected = torch.stack([normalize(to_tensor(open_image(file), 24)[None].float() / 255)[0] for file in files])
     assert torch.equal(torch.cat(seen.images), expected)
     assert len(seen.images[0]) == 16  # twice the training batch
 
@@ -135,7 +135,9 @@ def test_images_go_to_the_device_as_small_as_all_of_them_are(
         Image.open(path).resize((20, 20)).save(path)
     first = next((root / "train").rglob("*.png"))
     Image.open(first).resize(largest).save(first)
-    data = lab.data(root=str(root), leaks="keep", conflicts="keep", image_size=32)  # for which phase 2 needs 41 pixels
+    data = lab.data(
+        root=str(root), leaks="report", conflicts="report", image_size=32
+    )  # for which phase 2 needs 41 pixels
     data.setup("fit")
     assert next(iter(data.train_dataloader()))[0].shape[2:] == (side, side)
     assert next(iter(data.val_dataloader()))[0].shape[2:] == (32, 32)
@@ -175,7 +177,7 @@ def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: P
         lab.trainer(max_epochs=1).fit(lab.model(), changed, ckpt_path=last)
     assert saved.read_bytes() == before  # a refused resume leaves the cut as it was
     (flat / "happy" / "new.png").unlink()
-    again = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7, splits=str(saved))
+    again = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7, splits_file=str(saved))
     other = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7)
     assert again.manifest.fingerprint() == data.manifest.fingerprint() != other.manifest.fingerprint()
 
@@ -189,7 +191,7 @@ def test_a_test_split_cut_anew_from_changed_images_is_refused(lab: Lab, tmp_path
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     with pytest.raises(DataError, match=r"splits\.csv"):
         lab.trainer("test").test(lab.model(), EmotionDataModule(**options), ckpt_path=last, verbose=False)
-    kept = EmotionDataModule(**options, splits=str(tmp_path / "run" / "splits.csv"))
+    kept = EmotionDataModule(**options, splits_file=str(tmp_path / "run" / "splits.csv"))
     lab.trainer("kept").test(lab.model(), kept, ckpt_path=last, verbose=False)
 
 

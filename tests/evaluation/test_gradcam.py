@@ -14,17 +14,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image, ImageChops
 from torch import Tensor, nn
 
+from emotion_lightning.batch import normalize
 from emotion_lightning.callbacks import EMA, Unfreeze
-from emotion_lightning.data.augment import LUMA, normalise
-from emotion_lightning.data.faces.drawing import Pen, draw_pose
-from emotion_lightning.data.faces.features import draw_mouth, draw_person
-from emotion_lightning.data.faces.person import Expression, draw_expression, draw_identity
-from emotion_lightning.data.faces.scene import background, photograph
+from emotion_lightning.data.augment import LUMA
+from emotion_lightning.data.drawn.drawing import Pen, draw_pose
+from emotion_lightning.data.drawn.features import draw_mouth, draw_person
+from emotion_lightning.data.drawn.person import Expression, draw_expression, draw_identity
+from emotion_lightning.data.drawn.scene import background, photograph
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam, overlay
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.seeding import derive_seed
-from tests.conftest import SCHEDULE, Lab
+from tests.helpers import SCHEDULE, Lab
 
 MOUTHS = ("happy", "sad")
 MOUTH = ("mouth_width", "mouth_open", "smile", "teeth")
@@ -262,9 +263,9 @@ def test_a_run_that_explains_its_validation_ends_with_the_same_weights(lab: Lab)
         return model.state_dict()
 
     explain = Explain()
-    explained, plain = weights(explain), weights()
+    gradcam_overlay, plain = weights(explain), weights()
     assert torch.cat(explain.maps).any()
-    assert all(torch.equal(value, plain[name]) for name, value in explained.items())
+    assert all(torch.equal(value, plain[name]) for name, value in gradcam_overlay.items())
 
 
 def test_an_overlay_leaves_cold_areas_and_grows_brighter_with_the_heat() -> None:
@@ -300,13 +301,13 @@ def _draw(rng: Random, mouth: Expression, size: int) -> tuple[np.ndarray, Box]:
 
 
 def draw_pairs(seed: int, pairs: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised images ``(B, 3, H, W)``, labels ``(B,)`` and whether a pixel lies in the mouth's box ``(B, H, W)``."""
+    """Normalized images ``(B, 3, H, W)``, labels ``(B,)`` and whether a pixel lies in the mouth's box ``(B, H, W)``."""
     drawn = [each for index in range(pairs) for each in draw_pair(seed, index, size)]
     pixels = torch.from_numpy(np.stack([face for face, _ in drawn])).movedim(3, 1)
     inside = torch.zeros(len(drawn), size, size, dtype=torch.bool)
     for mask, (_, (left, top, right, bottom)) in zip(inside, drawn, strict=True):
         mask[top:bottom, left:right] = True
-    return normalise(pixels / 255), torch.tensor([0, 1] * pairs), inside
+    return normalize(pixels / 255), torch.tensor([0, 1] * pairs), inside
 
 
 def train(seed: int, images: Tensor, labels: Tensor, epochs: int = 8, batch_size: int = 32) -> EmotionClassifier:

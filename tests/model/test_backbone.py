@@ -53,7 +53,7 @@ def test_only_the_named_stages_train_and_only_they_are_in_training_mode() -> Non
             assert module.training == name.startswith("layer4")
 
 
-def test_frozen_batch_norm_normalises_with_the_statistics_it_has() -> None:
+def test_frozen_batch_norm_normalizes_with_the_statistics_it_has() -> None:
     backbone = Backbone("test_resnet").train()
     backbone.set_trainable([])
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))

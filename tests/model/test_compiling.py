@@ -7,12 +7,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch._dynamo.utils import counters
 
-from emotion_lightning.callbacks import EMA, Checkpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam
 from emotion_lightning.model import compiling
 from emotion_lightning.model.module import EmotionClassifier
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 class Losses(Callback):
@@ -35,7 +35,7 @@ def test_a_compiled_backbone_trains_as_one_that_is_not(lab: Lab, tmp_path: Path)
     for compiled in (False, True):
         losses[compiled], models[compiled] = Losses(), lab.model(compile=compiled)
         schedule = {0: "classifier", 2: "all"}
-        callbacks = [Unfreeze(schedule), EMA(0.9), Checkpoint(), losses[compiled]]
+        callbacks = [Unfreeze(schedule), EMA(0.9), RunCheckpoint(), losses[compiled]]
         trainer = lab.trainer(str(compiled), max_epochs=4, callbacks=callbacks)
         trainer.fit(models[compiled], lab.data())
     assert losses[True].all == pytest.approx(losses[False].all, rel=1e-3)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from emotion_lightning.model.mix import MixedLabels, Mixing
+from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def labels() -> torch.Tensor:
 @pytest.mark.parametrize("alphas", [(0.3, 0.0), (0.0, 1.0)])
 def test_inputs_stay_as_they_are(images: torch.Tensor, labels: torch.Tensor, alphas: tuple[float, float]) -> None:
     before = images.clone()
-    mixed, _ = Mixing(*alphas, prob=1.0)(images, labels, seed=3)
+    mixed, _ = MixUpCutMix(*alphas, prob=1.0)(images, labels, seed=3)
     assert torch.equal(images, before)
     assert not torch.equal(mixed, before)
 
 
 def test_mixup_weighs_each_image_with_its_partner(images: torch.Tensor, labels: torch.Tensor) -> None:
     for seed in range(10):
-        mixed, targets = Mixing(1.0, 0.0, prob=1.0)(images, labels, seed)
+        mixed, targets = MixUpCutMix(1.0, 0.0, prob=1.0)(images, labels, seed)
         found = [
             any(
                 torch.allclose(mixed[i], targets.weight * images[i] + (1 - targets.weight) * images[j], atol=1e-6)
@@ -40,7 +40,7 @@ def test_mixup_weighs_each_image_with_its_partner(images: torch.Tensor, labels: 
 def test_cutmix_weight_is_the_share_of_pixels_kept(labels: torch.Tensor) -> None:
     images = torch.arange(7.0).view(7, 1, 1, 1).expand(7, 3, 20, 20).contiguous()
     for seed in range(30):
-        mixed, targets = Mixing(0.0, 1.0, prob=1.0)(images, labels, seed)
+        mixed, targets = MixUpCutMix(0.0, 1.0, prob=1.0)(images, labels, seed)
         for i in range(7):
             foreign = mixed[i][mixed[i] != i]
             if len(foreign):
@@ -51,7 +51,7 @@ def test_cutmix_weight_is_the_share_of_pixels_kept(labels: torch.Tensor) -> None
 def test_shares_of_none_mixup_and_cutmix(images: torch.Tensor, labels: torch.Tensor) -> None:
     kinds = {"none": 0, "mixup": 0, "cutmix": 0}
     for seed in range(1000):
-        mixed, _ = Mixing(0.3, 1.0, prob=0.8)(images, labels, seed)
+        mixed, _ = MixUpCutMix(0.3, 1.0, prob=0.8)(images, labels, seed)
         if mixed is images:
             kinds["none"] += 1
         else:  # CutMix leaves every pixel as it was in one of the images
@@ -62,7 +62,7 @@ def test_shares_of_none_mixup_and_cutmix(images: torch.Tensor, labels: torch.Ten
 
 
 def test_same_seed_same_mix(images: torch.Tensor, labels: torch.Tensor) -> None:
-    mix = Mixing(0.3, 1.0, prob=1.0)
+    mix = MixUpCutMix(0.3, 1.0, prob=1.0)
     first, second, other = mix(images, labels, 1), mix(images, labels, 1), mix(images, labels, 2)
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1].partners, second[1].partners)
@@ -71,7 +71,7 @@ def test_same_seed_same_mix(images: torch.Tensor, labels: torch.Tensor) -> None:
 
 def test_nothing_is_drawn_from_the_global_generator(images: torch.Tensor, labels: torch.Tensor) -> None:
     state = torch.get_rng_state()
-    Mixing(0.3, 1.0, prob=1.0)(images, labels, 1)
+    MixUpCutMix(0.3, 1.0, prob=1.0)(images, labels, 1)
     assert torch.equal(state, torch.get_rng_state())
 
 

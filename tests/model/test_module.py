@@ -12,7 +12,7 @@ from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 def test_head_is_the_recipes() -> None:

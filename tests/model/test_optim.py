@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from emotion_lightning.model.optim import adamw, one_cycle
+from emotion_lightning.model.optim import build_optimizer, build_scheduler
 
 
 def make(total_steps: int, pct_start: float = 0.1) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
     stages = {"stem": [nn.Parameter(torch.ones(2))], "classifier": [nn.Parameter(torch.ones(2))]}
-    optimizer = adamw(stages, lr_backbone=1e-5, lr_classifier=1e-3, weight_decay=0.01, eps=1e-8)
-    return optimizer, one_cycle(optimizer, total_steps, pct_start)
+    optimizer = build_optimizer(stages, lr_backbone=1e-5, lr_classifier=1e-3, weight_decay=0.01, eps=1e-8)
+    return optimizer, build_scheduler(optimizer, total_steps, pct_start)
 
 
 def learning_rates(total_steps: int) -> dict[str, list[float]]:

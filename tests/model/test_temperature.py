@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from emotion_lightning.callbacks import EMA, Checkpoint, EarlyStopping, Unfreeze
+from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.evaluation.calibration import fit_temperature
-from emotion_lightning.evaluation.outputs import EpochOutputs
+from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.model.module import EmotionClassifier
-from tests.conftest import Lab
+from tests.helpers import Lab
 
 
 def test_a_checkpoint_has_the_temperature_of_its_own_weights(lab: Lab) -> None:
     model, data = lab.model(mix_prob=0.0, dropout_rate=0.0), lab.data()
-    recipe = [Unfreeze({0: "all_layers"}), EMA(0.5), EarlyStopping(), Checkpoint(every_n_epochs=3)]
+    recipe = [Unfreeze({0: "all_layers"}), EMA(0.5), EarlyStopping(), RunCheckpoint(every_n_epochs=3)]
     trainer = lab.trainer(max_epochs=9, callbacks=recipe)
     trainer.fit(model, data)
     found = set()
@@ -58,7 +58,7 @@ def test_outputs_are_in_the_order_of_the_data_without_padding(lab: Lab) -> None:
 
 
 def test_a_single_image_can_be_measured() -> None:
-    gathered = EpochOutputs()
+    gathered = OutputCollector()
     gathered.update(torch.zeros(1, 3), torch.tensor([2]), torch.tensor([0]))
     assert gathered.outputs().losses.shape == (1,)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from emotion_lightning.model.tta import TTA, average_views
-from tests.conftest import Lab
+from emotion_lightning.model.tta import TTA, tta_logits
+from tests.helpers import Lab
 
 
 def seen_by(tta: TTA) -> list[torch.Tensor]:
@@ -14,7 +14,7 @@ def seen_by(tta: TTA) -> list[torch.Tensor]:
         views.append(view)
         return torch.zeros(1, 2)
 
-    average_views(classify, image, tta)
+    tta_logits(classify, image, tta)
     return views
 
 
@@ -32,7 +32,7 @@ def test_views_are_the_image_its_mirror_image_and_ten_crops() -> None:
 
 def test_probabilities_are_averaged_not_logits() -> None:
     answers = iter([torch.tensor([[4.0, 0.0]]), torch.tensor([[0.0, 1.0]])])
-    found = average_views(lambda view: next(answers), torch.zeros(1, 3, 8, 8), "flip").softmax(1)
+    found = tta_logits(lambda view: next(answers), torch.zeros(1, 3, 8, 8), "flip").softmax(1)
     expected = (torch.tensor([4.0, 0.0]).softmax(0) + torch.tensor([0.0, 1.0]).softmax(0)) / 2
     assert torch.allclose(found[0], expected)
 

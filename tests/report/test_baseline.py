@@ -5,21 +5,21 @@ import torch
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.measurement import figures
-from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
-from emotion_lightning.report.measured import Measured
+from emotion_lightning.report.results import SplitResults
 
 CLASSES = ["happy", "sad"]
 N = 200
 
 
-def measured(right: int, tmp_path: Path) -> Measured:
+def measured(right: int, tmp_path: Path) -> SplitResults:
     """A model that is right on the first ``right`` of 200 images."""
     labels = torch.arange(N) % 2
     predicted = torch.where(torch.arange(N) < right, labels, 1 - labels)
-    outputs = Outputs(torch.nn.functional.one_hot(predicted, 2).double() * 3, labels, torch.arange(N))
+    outputs = EvalOutputs(torch.nn.functional.one_hot(predicted, 2).double() * 3, labels, torch.arange(N))
     names = tuple(f"test/{index}.png" for index in range(N))
-    return Measured(tmp_path, {"split": "test"} | figures(outputs, CLASSES), names, outputs)
+    return SplitResults(tmp_path, {"split": "test"} | figures(outputs, CLASSES), names, outputs)
 
 
 def said(right: int, file: Path, n: int = N) -> Path:

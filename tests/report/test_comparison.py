@@ -7,8 +7,8 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from emotion_lightning.cli import main
-from tests.test_cli import fails
+from emotion_lightning.cli.app import main
+from tests.helpers import fails
 
 Vary = Callable[..., str]
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from emotion_lightning.cli import main
+from emotion_lightning.cli.app import main
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.measurement import calibration, figures
-from emotion_lightning.evaluation.outputs import Outputs
+from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
-from emotion_lightning.report.measured import FACES, write_faces, write_metrics, write_predictions
 from emotion_lightning.report.page import write_report
-from tests.test_cli import QUIET, fails
+from emotion_lightning.report.results import FACES, write_faces, write_metrics, write_predictions
+from tests.helpers import QUIET, fails
 
-CHARTS = ("confusion", "confusion_normalised", "classes", "roc", "precision_recall", "reliability")
+CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability")
 
 
 class Page(HTMLParser):
@@ -114,7 +114,7 @@ def test_what_flatters_comes_first(reported: Path, tmp_path: Path) -> None:
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     classes = [evil, 'b"&']
-    outputs = Outputs(
+    outputs = EvalOutputs(
         torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).double(), torch.tensor([0, 1, 1]), torch.arange(3)
     )
     folder = tmp_path / "run/report/test"
@@ -211,7 +211,7 @@ def test_measurements_of_different_models_are_told_apart(reported: Path, tmp_pat
 
 def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
-    outputs = Outputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
+    outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
     folder = tmp_path / "run/report/test"
     about = {"split": "test", "data": "x", "flattery": [], "leaked": 0, "leak_free": None, "tta": "none", "seed": 1}
     about |= {"calibration": calibration(outputs, 1.0) | {"fitted_with_tta": None}, "checkpoint": "", "versions": {}}
@@ -229,7 +229,7 @@ def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
     def refuse(*args: object) -> torch.Tensor:
         raise UsageError("no stage to look at")
 
-    monkeypatch.setattr("emotion_lightning.callbacks.report.explained", refuse)
+    monkeypatch.setattr("emotion_lightning.callbacks.report.gradcam_overlay", refuse)
     run = tmp_path / "run"
     shutil.copytree(reported, run)
     main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET[:-1], "true"])

@@ -1,0 +1,33 @@
+"""What the data hands to the model: a batch, the label of padding, and ImageNet's normalization."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images ``(B, 3, H, W)`` float, labels ``(B,)`` and the images' positions in the manifest ``(B,)``."""
+
+IGNORE_INDEX = -1
+"""Label of a row that only fills up a rank's last batch; it counts in no metric."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Turn images ``(B, 3, H, W)`` in [0, 1] into ImageNet's mean 0 and standard deviation 1."""
+    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images - mean) / std
+
+
+def denormalize(images: Tensor) -> Tensor:
+    """Turn normalized images ``(B, 3, H, W)`` into pictures to look at, uint8 of the same shape."""
+    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache
+def constant(values: tuple[float, ...] | tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
+    """Return ``values`` as a tensor on ``device``, always the same one."""
+    return torch.tensor(values, device=device)  # once per device: sending it anew would wait for the device

@@ -1,0 +1,155 @@
+"""What a validation of a checkpoint or a test measured, in the folder of the run that the checkpoint belongs to."""
+
+import hashlib
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from emotion_lightning.evaluation.classification_report import classification_report
+from emotion_lightning.evaluation.measurement import calibration, figures
+from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
+from emotion_lightning.report.results import FACES, FOLDER, METRICS, write_metrics, write_predictions
+from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.runs.folder import run_dir
+from emotion_lightning.runs.provenance import versions
+
+
+class MetricsWriter(Callback):
+    """Writes what was measured, on what, in which state, with which checkpoint, and what the model said of each image.
+
+    Everything is measured twice: on all images, and on those that the model has seen neither themselves nor a copy of.
+    A validation of a checkpoint and a test write ``report/SPLIT/metrics.json`` and ``predictions.csv`` there; a test
+    also writes ``metrics.json`` into the run's folder. The validations within a fit write nothing.
+    """
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that the files can be written, before the test."""
+        ensure_writable(run_dir(trainer))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that the files can be written, before a checkpoint is validated."""
+        if trainer.state.fn == "validate":
+            ensure_writable(run_dir(trainer))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what was measured of the validation split, if that is all that is being done."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what was measured of the test split, and log the figures of the images without a copy."""
+        metrics = self._write(trainer, pl_module, measured_split(trainer))
+        if free := metrics["leak_free"]:
+            pl_module.log_dict({f"test_leak_free/{name}": free[name] for name in free["intervals"]})
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule, split: str) -> dict[str, Any]:
+        outputs = current_outputs(trainer, pl_module)  # asks all ranks
+        leaked = _leaked(trainer, split, outputs)
+        names = list(pl_module.hparams["class_names"])
+        metrics = _metrics(trainer, pl_module, split, outputs, leaked)
+        run = run_dir(trainer)  # asks all ranks, too
+        if not trainer.is_global_zero:
+            return metrics
+        folder = run / FOLDER / split
+        replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
+        (folder / FACES).unlink(missing_ok=True)  # of what was measured before
+        write_metrics(folder, metrics)
+        write_predictions(folder, outputs, file_names(_datamodule(trainer), outputs), names, leaked)
+        if trainer.state.fn == "test":
+            write_metrics(run, metrics)
+        rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_headline(metrics)}")
+        rank_zero_info(f"Wrote the figures and predictions of the {split} split to {folder}{replaced}")
+        return metrics
+
+
+def current_outputs(trainer: Trainer, pl_module: LightningModule) -> EvalOutputs:
+    """What the model said of every image of the validation or test that is under way, from all ranks."""
+    gathered = pl_module.test_outputs if trainer.state.fn == "test" else pl_module.val_outputs
+    return cast(OutputCollector, gathered).outputs()
+
+
+def measured_split(trainer: Trainer) -> str:
+    """Name of the split that is being measured."""
+    if trainer.state.fn != "test":
+        return "val"
+    return str(getattr(_datamodule(trainer), "test_split", "test"))
+
+
+def _metrics(
+    trainer: Trainer, pl_module: LightningModule, split: str, outputs: EvalOutputs, leaked: Tensor | None
+) -> dict[str, Any]:
+    data, names = _datamodule(trainer), list(pl_module.hparams["class_names"])
+    unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
+    return {
+        "split": split,
+        "data": str(getattr(data, "root", None) or "built-in"),
+        "flattery": _not_numbers(outputs) + (data.flattery(split) if hasattr(data, "flattery") else []),
+        **figures(outputs, names),
+        "leaked": None if leaked is None else int(leaked.sum()),
+        "leak_free": figures(unseen, names) if unseen is not None and len(unseen.labels) else None,
+        "calibration": calibration(outputs, float(cast(float, pl_module.temperature)))
+        | {"fitted_with_tta": pl_module.temperature_tta},
+        "tta": pl_module.hparams["tta"],
+        "seed": pl_module.hparams["seed"],
+        "audit": getattr(data, "state", None),
+        "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "weights": _digest(pl_module),
+        "images": data.fingerprint(outputs.indices) if hasattr(data, "fingerprint") else None,
+        "versions": versions(),
+    }
+
+
+def _not_numbers(outputs: EvalOutputs) -> list[str]:
+    broken = int((~outputs.logits.isfinite()).any(dim=1).sum())
+    if not broken:
+        return []
+    return [f"For {broken:,} of {len(outputs.labels):,} images the model gave no numbers: it has diverged."]
+
+
+def _digest(pl_module: LightningModule) -> str:
+    """SHA-256 over the weights, by which two measurements of the same model are known."""
+    digest = hashlib.sha256()
+    for name, value in sorted(pl_module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _leaked(trainer: Trainer, split: str, outputs: EvalOutputs) -> Tensor | None:
+    """Which rows of ``outputs`` are of images that the model has seen; None if unknown."""
+    data = _datamodule(trainer)
+    leaked = data.leaked(split) if hasattr(data, "leaked") else None
+    return None if leaked is None else leaked[outputs.indices]
+
+
+def file_names(data: Any, outputs: EvalOutputs) -> list[str]:
+    """Path of each image of ``outputs`` as the datamodule ``data`` names it, or else its position."""
+    manifest = getattr(data, "manifest", None)
+    return [str(index) if manifest is None else manifest.names[index] for index in outputs.indices.tolist()]
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    """Say the headline figures with their intervals, on all images and on those without a copy."""
+    lines = list(metrics["flattery"])
+    unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
+    for where, found in (("all", metrics), (unseen, metrics["leak_free"])):
+        if found and found["n"]:
+            shown = (
+                f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
+                for name, (low, high) in found["intervals"].items()
+            )
+            lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}")
+    lines.append("In brackets: 95 % bootstrap intervals")
+    found = metrics["calibration"]
+    lines.append(f"Expected calibration error {found['ece']:.4f}")
+    if found["fitted_with_tta"]:
+        fitted = f"at the temperature of {found['temperature']:.3f} that was fitted to the validation split"
+        lines[-1] += f", and {found['ece_scaled']:.4f} {fitted}"
+    return "\n".join(lines)
+
+
+def _datamodule(trainer: Trainer) -> Any:
+    return getattr(trainer, "datamodule", None)

@@ -1,0 +1,41 @@
+"""The resolved configuration of a run, kept beside its checkpoints and inside them."""
+
+import json
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from emotion_lightning.runs.config import KEY, PRECISION
+from emotion_lightning.runs.files import write_json
+from emotion_lightning.runs.folder import log_dir
+from emotion_lightning.runs.provenance import PROVENANCE, provenance
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints; and starts.json."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
+        if stage == "fit" and self.config.data.batch_size == "auto":
+            self.config.data.batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]  # as was found
+        if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
+            return
+        # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
+        folder = log_dir(trainer)
+        if not trainer.strategy.broadcast((folder / self.config_filename).is_file()):
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add this start to those of the run."""
+        if trainer.logger is None:
+            return
+        file = log_dir(trainer) / PROVENANCE
+        if trainer.is_global_zero:
+            starts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+            write_json(file, [*starts, provenance() | {"epoch": trainer.current_epoch}])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the configuration into the checkpoint, as text, and the precision that came of it."""
+        checkpoint[PRECISION] = trainer.precision
+        checkpoint[KEY] = self.parser.dump(self.config, skip_unset=False, format="yaml")

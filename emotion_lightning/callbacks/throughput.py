@@ -1,0 +1,62 @@
+"""How long an epoch trains and how many images it takes in a second."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+
+
+class Throughput(Callback):
+    """Logs seconds and images per second of each epoch's training and of its validation, checkpoints left out.
+
+    On a GPU it also logs the epoch's peak memory in GB (10⁹ bytes).
+    """
+
+    def __init__(self) -> None:
+        self._start = self._end = self._validation_start = self._validation_end = 0.0
+        self._images = self._validated = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._images = 0
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch; only behind the last one wait for the device."""
+        self._images += len(batch[0]) * trainer.world_size
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._end = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch's figures."""
+        seconds = self._end - self._start
+        pl_module.log("train/epoch_seconds", seconds)
+        pl_module.log("train/images_per_second", self._images / seconds)
+        if pl_module.device.type == "cuda":
+            pl_module.log("train/peak_memory_gb", torch.cuda.max_memory_allocated() / 1e9)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of a validation."""
+        self._validated, self._validation_start = 0, time.perf_counter()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Count the batch; only behind the last one wait for the device."""
+        self._validated += len(batch[0]) * trainer.world_size
+        if pl_module.device.type == "cuda" and batch_idx + 1 == sum(trainer.num_val_batches):
+            torch.cuda.synchronize()
+        self._validation_end = time.perf_counter()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the figures of a validation, without what others do when it ends."""
+        seconds = self._validation_end - self._validation_start
+        pl_module.log("val/epoch_seconds", seconds)
+        pl_module.log("val/images_per_second", self._validated / seconds)

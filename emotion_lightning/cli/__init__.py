@@ -1,0 +1,21 @@
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,report,audit}``."""
+
+import sys
+from collections.abc import Sequence
+
+from emotion_lightning.cli.commands import asks_for_overview, overview
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit status 1 or 2.
+
+    Args:
+        args: Arguments after the program's name; by default those of the process.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    if asks_for_overview(given):
+        print(overview())
+        return
+    from emotion_lightning.cli.app import run  # imports every library, which takes seconds
+
+    run(given)

@@ -1,0 +1,281 @@
+"""Lightning's command line for one model and one datamodule, and how a command ends."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch.callbacks as lightning_callbacks
+import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from emotion_lightning.callbacks import (
+    EMA,
+    EarlyStopping,
+    EpochSummary,
+    MetricsWriter,
+    PredictionWriter,
+    ProgressBar,
+    Report,
+    RunCheckpoint,
+    StepLoss,
+    TensorBoardImages,
+    Throughput,
+    Unfreeze,
+)
+from emotion_lightning.callbacks.save_config import SaveRunConfig
+from emotion_lightning.cli.commands import COMMANDS, PROGRAM
+from emotion_lightning.cli.flags import given_flag
+from emotion_lightning.cli.parser import EmotionParser, with_dashes
+from emotion_lightning.cli.tools import audit, report
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.report.run import Run
+from emotion_lightning.report.summary import summary
+from emotion_lightning.runs.config import PRECISION, checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
+from emotion_lightning.runtime.allocator import tune_malloc
+from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
+from emotion_lightning.schedule import unfreeze_epoch
+from emotion_lightning.tuning.dry_run import dry_run
+from emotion_lightning.tuning.dry_run_report import tables
+from emotion_lightning.tuning.lr_find import lr_find
+
+RUNS = "lightning_logs"
+RECIPE_TRAINER = {
+    "max_epochs": 80,
+    "precision": "16-mixed",
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+    "benchmark": True,  # every batch of a kind has the same shape
+    "enable_model_summary": False,  # it would count stages as trainable before they are frozen; Unfreeze says it right
+}
+
+
+class EmotionCLI(LightningCLI):
+    """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
+
+    def __init__(self, args: Sequence[str]):
+        self._command = args[0]
+        super().__init__(
+            EmotionClassifier,
+            EmotionDataModule,
+            save_config_callback=SaveRunConfig,
+            trainer_defaults=RECIPE_TRAINER
+            | {"callbacks": [Throughput(), MetricsWriter(), EpochSummary(), StepLoss()]},
+            seed_everything_default=42,
+            parser_class=EmotionParser,
+            parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
+            args=list(args),
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Know the given command alone, if it is one: to put together the options of each takes a second."""
+        every = LightningCLI.subcommands()
+        return {name: skipped for name, skipped in every.items() if name == self._command} or every
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks, and tie together what is one fact."""
+        parser.add_lightning_class_args(Unfreeze, "unfreeze")
+        parser.add_lightning_class_args(EMA, "ema")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_lightning_class_args(Report, "report")
+        parser.link_arguments("data.seed", "seed_everything")
+        parser.link_arguments("data.seed", "model.seed")
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the options; with a checkpoint, those of its run take the place of the defaults."""
+        self.checkpoint_path: str | None = None
+        self.precision: str | None = None  # in which a checkpoint's run computed
+        quiet = [arg for arg in args if not arg.startswith("--print_config")]  # not before the checkpoint is known
+        self.config = parser.parse_args(quiet)
+        subcommand = self.config.subcommand
+        if args[0] != subcommand:
+            raise UsageError(f"put {subcommand} first and its options behind it, not {args[0]}")
+        if not 0 <= (seed := self.config[subcommand].data.seed) < 2**32:
+            raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
+        self.flag = given_flag(self.config[subcommand])
+        path = self.config[subcommand].get("ckpt_path")
+        if path is None:
+            if quiet != args:
+                self.config = parser.parse_args(args)
+            if subcommand != "fit":
+                raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
+            return
+        self.checkpoint_path = str(path)
+        checkpoint = load_checkpoint(self.checkpoint_path)
+        self.precision = checkpoint.get(PRECISION)
+        saved = checkpoint_config(checkpoint, subcommand)
+        base = [subcommand, "--config", yaml.safe_dump(saved)]
+        self.config = parser.parse_args([*base, *args[1:]])
+        before = parser.parse_args(base)
+        refuse_contradictions(before[subcommand].as_dict(), self.config[subcommand].as_dict(), subcommand)
+        self.config[subcommand].weights_only = True
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would put the checkpoint's values over the given ones without a word."""
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a model that is restored needs no pretrained weights, and so no network."""
+        model = self.config[self.subcommand].model
+        pretrained = model.pretrained
+        if self.checkpoint_path is not None:
+            model.pretrained = False
+        super().instantiate_classes()
+        model.pretrained = self.model.hparams["pretrained"] = pretrained
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with the precision, logger and strategy that suit this machine and command."""
+        given = self.config_init[self.subcommand].trainer
+        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model, self.precision)
+        if given.logger is None or given.logger is True:
+            logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
+            kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
+        if given.deterministic:
+            kwargs["benchmark"] = False  # which would choose otherwise from run to run
+        allow_tf32(given.accelerator)
+        if given.enable_progress_bar is not False and not _has_progress_bar(given.callbacks):
+            self.trainer_defaults["callbacks"].append(ProgressBar())
+        single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
+        if given.strategy in ("auto", "ddp") and not single:
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
+        self.trainer_options = {**given, **kwargs}
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Look at the data before other processes are started, which would wait for it, and before a folder is made."""
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self.datamodule.check("fit")
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, or by a flag only try the run out."""
+        if self.flag is None:
+            self.trainer.fit(**kwargs)
+            return
+        given = self.config[self.subcommand]
+        schedule, options = given.unfreeze.schedule, self.trainer_options
+        if self.flag == "lr_find":
+            text = lr_find(self.model, self.datamodule, options, schedule)
+        else:
+            run = dry_run(self.model, self.datamodule, options, schedule, given.ema.decay)
+            text = tables(run, self.model.hparams, options["precision"])
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(text)
+
+    def after_fit(self) -> None:
+        """Say what came of the run, and what to do next."""
+        checkpoint = self.trainer.checkpoint_callback
+        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_model_path:
+            return
+        folder = self.trainer.log_dir if self.trainer.logger else None
+        best = _relative(checkpoint.best_model_path)
+        rank_zero_info(
+            f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
+            f"\nCheckpoint: {best}, which is now measured on the validation split"
+        )
+        self.trainer.loggers = []  # the curves have this epoch already
+        self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
+        run = run_dir(self.trainer)
+        if self.trainer.is_global_zero:
+            rank_zero_info(f"\n{_relative(str(run))}\n{summary(Run(run), 'val')}")
+        rank_zero_info(
+            f"\nNext:\n  {PROGRAM} test --ckpt_path {best}"
+            + (f"\n  tensorboard --logdir {_relative(str(Path(folder).parent))}" if folder else "")
+        )
+
+    def _logger(self, root: str | None) -> TensorBoardLogger:
+        """Log into a new folder of lightning_logs, or on into that of the run that is resumed."""
+        if self.checkpoint_path is not None:
+            folder = Path(self.checkpoint_path).resolve().parent
+            if folder.name == CHECKPOINTS:
+                run = folder.parent
+                if root is not None and Path(root).resolve() != run.parent.parent:
+                    raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
+                return TensorBoardLogger(
+                    run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False
+                )
+        ensure_writable(Path(root or ".") / RUNS)
+        return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
+
+
+EXPECTED_WARNINGS = (
+    r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
+    r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
+    r"The number of training batches .* is smaller than the logging",  # the figures of epochs are logged all the same
+    r"It is recommended to use .*sync_dist=True",  # every figure logged was already summed over the ranks
+)
+
+
+def run(args: Sequence[str]) -> None:
+    """Run a command with its options; a user's mistake ends in one line on stderr and exit status 1 or 2."""
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_speak_command_line)
+    try:
+        command = args[0]
+        _check_command(command)
+        tools = {"audit": audit, "report": report}
+        if tool := tools.get(command):
+            tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
+        else:
+            tune_malloc()
+            EmotionCLI(args)
+    except EmotionError as error:
+        _stop(str(error), error.exit_status)
+    except MisconfigurationException as error:
+        _stop(str(error), 2)
+    except torch.OutOfMemoryError:
+        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+    except SIGTERMException:
+        sys.exit(128 + 15)
+    except KeyboardInterrupt:
+        sys.exit(128 + 2)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has put everything away, and ends with 1
+            sys.exit(128 + 2)
+        raise
+
+
+def _speak_command_line(record: logging.LogRecord) -> bool:
+    record.msg = with_dashes(str(record.msg))
+    return True
+
+
+def _has_progress_bar(callbacks: Any) -> bool:
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
+
+
+def _check_command(name: str) -> None:
+    if not name.startswith("-") and name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command '{name}'{meant}")
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"error: {with_dashes(message)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _relative(path: str) -> Path:
+    absolute = Path(path).resolve()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

@@ -1,0 +1,78 @@
+"""Command-line parsing whose errors take one line and name the nearest right option."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from emotion_lightning.cli.flags import add_flags
+from emotion_lightning.options import option_named
+
+LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
+OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
+
+HELP = {
+    "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it.",
+    "verbose": "Print every figure that was logged as a table.",
+    "weights_only": "Always true: a checkpoint is loaded without running code from it.",
+    "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
+}
+"""Help of options whose own would mislead."""
+
+
+PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
+
+
+def with_dashes(message: str) -> str:
+    """Write the options of the command line in place of the parameters that a message names in back-quotes."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = option_named(found[1]), found[2]
+        if name is None:
+            return found[0]
+        return f"--{name}" if value is None else f"--{name} {value}"
+
+    return PARAMETER.sub(option, message)
+
+
+class EmotionParser(LightningArgumentParser):
+    """Parser of the program and of each subcommand: no abbreviations, short errors, exit status 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""
+        added: list[str] = super().add_method_arguments(*args, **kwargs)
+        for action in self._actions:
+            action.help = HELP.get(action.dest, action.help)
+        if args[1:2] in (("validate",), ("test",)):
+            self.set_defaults({"verbose": False})  # the classification report says it better
+        if args[1:2] == ("fit",):
+            add_flags(self)
+        return added
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""
+        if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
+            raise argparse.ArgumentError(None, message) from ex
+        said = with_dashes(LINK.sub("", " ".join(message.split())))
+        self.exit(2, f"error: {said}{self._suggestion(message)}\n")
+
+    def _suggestion(self, message: str) -> str:
+        known = set(_options(self))
+        for name in OPTION.findall(message):
+            if name not in known and (near := get_close_matches(name, known, n=1, cutoff=0.7)):
+                return f" -- did you mean --{near[0]}?"
+        return ""
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:  # argparse has no public list of its options
+        yield from (option[2:] for option in action.option_strings if option.startswith("--"))
+        if isinstance(action.choices, dict):
+            for child in action.choices.values():
+                yield from _options(child)

@@ -1,0 +1,87 @@
+"""The commands beside training: each parses its own options and needs no trainer."""
+
+import sys
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emotion_lightning.callbacks.report import Report
+from emotion_lightning.cli.parser import EmotionParser
+from emotion_lightning.data.audit.summary import everything, summary
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import UsageError
+from emotion_lightning.options import AUDITED, renamed
+from emotion_lightning.report.audit_page import page
+from emotion_lightning.report.run import Run
+from emotion_lightning.runs.files import ensure_writable, write_json, write_page
+
+
+def audit(args: Sequence[str], program: str, description: str) -> None:
+    """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
+    parser = EmotionParser(prog=program, description=description)
+    parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
+    parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())
+    parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
+    parser.add_argument(
+        "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
+    )
+    config = parser.parse_args(list(args))
+    if config.config is not None:
+        parser.set_defaults(_data_options(Path(config.config).expanduser()))
+        config = parser.parse_args(list(args))
+    if config.data.root is None:
+        raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
+    folder = Path(config.output).expanduser()
+    ensure_writable(folder, "--output")
+    found = EmotionDataModule(**config.data).audit
+    assert found is not None  # there is a root
+    write_json(folder / "audit.json", everything(found), indent=1)
+    write_page(folder / "audit.html", page(found))
+    print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
+    if config.strict and (found.leaks or found.conflicts or found.unreadable):
+        sys.exit(1)
+
+
+def report(args: Sequence[str], program: str, description: str) -> None:
+    """Write the report of one run from what it left in its folder, or a page that compares several."""
+    from emotion_lightning.report.comparison import write_comparison  # what draws is slow to import
+    from emotion_lightning.report.page import write_report
+
+    parser = EmotionParser(prog=program, description=description)
+    parser.add_argument(
+        "runs", nargs="+", type=str, metavar="RUN", help="Folder of a run, such as lightning_logs/version_0."
+    )
+    parser.add_class_arguments(Report, "report", skip={"write"})
+    parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
+    config = parser.parse_args(list(args))
+    folders = [Path(run).expanduser() for run in config.runs]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder; give that of a run, such as lightning_logs/version_0")
+    given = {name: value for name, value in config.report.as_dict().items() if value is not None}
+    if len(folders) > 1:
+        if given:
+            raise UsageError(
+                f"--report.{min(given)} is for the report of one run; several are compared with one another"
+            )
+        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
+        return
+    baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline  # of the run, if none is given
+    print(f"Wrote {write_report(folders[0], baseline)}")
+
+
+def _data_options(file: Path) -> dict[str, Any]:
+    """Options of the data in a configuration file that matter for an audit."""
+    try:
+        options = renamed(yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("data", {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise UsageError(f"--config {file} cannot be read as a configuration: {error}") from error
+    return {f"data.{name}": value for name, value in options.items() if name in AUDITED}
+
+
+def _without_effect() -> set[str]:
+    """Parameters of the datamodule that change nothing about what an audit finds."""
+    return set(signature(EmotionDataModule).parameters) - set(AUDITED)

@@ -1,0 +1,92 @@
+"""What every image of a data set is like, and which are copies of one another: looked up, or found out once."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
+from zipfile import BadZipFile
+
+import numpy as np
+
+from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs, group
+from emotion_lightning.data.audit.scan import Scan, scan
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.decode import Files, PixelRows
+from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+VERSION = 2
+"""To be raised with every change that finds other pairs, or gives other thumbnails: older findings are left alone."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Inspection(NamedTuple):
+    """A scan, and the pairs of copies among its images; identical ones are linked in chains."""
+
+    scan: Scan
+    pairs: tuple[Pair, ...]
+
+    def together(self) -> list[Sequence[str | None]]:
+        """What a cut keeps together: for each image its pixels, and the copies that it is one of; nothing unreadable.
+
+        An unreadable image has a key of its own, as files with the same damage have nothing in common.
+        """
+        alike = group(len(self.scan.digests), self.pairs)
+        broken = [reason is not None for reason in self.scan.reasons]
+        return [
+            [f"{d} {i}" if lost else d for i, (d, lost) in enumerate(zip(self.scan.digests, broken, strict=True))],
+            [None if lost else f"copies of {first}" for first, lost in zip(alike, broken, strict=True)],
+        ]
+
+
+def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> Inspection:
+    """Decode every image that ``cache`` does not know, and compare all with all unless they were compared before.
+
+    Args:
+        source: The images.
+        cache: Where pixels and findings are looked up and kept.
+        progress: Show progress bars on stderr.
+    """
+    scanned = scan(source, cache, progress)
+    key = _key(scanned.digests)
+    file = cache.file.with_suffix(f".{key[:16]}.npz")  # one for every choice of the data set's images
+    pairs = _recall(file, key)
+    if pairs is None:
+        pairs = tuple(find_pairs(scanned.thumbnails, scanned.digests, progress))
+        if cache.room:
+            _keep(file, key, pairs)
+    return Inspection(scanned, pairs)
+
+
+def _key(digests: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([str(VERSION), *digests]).encode()).hexdigest()
+
+
+def _recall(file: Path, key: str) -> tuple[Pair, ...] | None:
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            if str(saved["key"]) != key:
+                return None
+            columns = [saved[name].tolist() for name in ("first", "second", "similarity", "kind")]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    return tuple(Pair(first, second, alike, KINDS[kind]) for first, second, alike, kind in zip(*columns, strict=True))
+
+
+def _keep(file: Path, key: str, pairs: Sequence[Pair]) -> None:
+    try:
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                key=key,
+                first=np.array([pair.first for pair in pairs], np.int64),
+                second=np.array([pair.second for pair in pairs], np.int64),
+                similarity=np.array([pair.similarity for pair in pairs]),
+                kind=np.array([KINDS.index(pair.kind) for pair in pairs], np.int8),
+            )
+    except DataError as error:
+        logger.warning("Cache: %s; going on without", error)

@@ -1,0 +1,152 @@
+"""Groups of images that must stay in one split: a subject's, and an original with its augmented copies."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from posixpath import basename, dirname, splitext
+
+from emotion_lightning.data.images.decode import Files
+from emotion_lightning.data.sources.layouts.listing import SampleList
+from emotion_lightning.errors import UsageError
+
+MOST_COPIES = 32
+"""Most copies of one image that are believed where nothing but their names says so; more are a numbering."""
+
+_IMAGE = r"(?:jpe?g|png|bmp|webp)"
+_CHANGE = (
+    r"aug(?:mented|mentation)?|[hv]?flip(?:ped)?(?:[ _-]?(?:lr|ud|h|v|horizontal|vertical))?|mirror(?:ed)?"
+    r"|rot(?:ated?|ation)?|bright(?:er|ness)?|dark(?:er)?|contrast|nois[ey]|blur(?:red)?|zoom(?:ed)?|shift(?:ed)?"
+    r"|shear(?:ed)?|copy|dup(?:licate)?"
+)
+_NUMBERED = re.compile(r" ?\(\d{1,3}\)$")
+_MARKS = (
+    re.compile(rf"[ _.-]+(?:{_CHANGE})(?:[ _+-]*\d{{1,4}}(?:\.\d+)?(?:deg)?)?$", re.IGNORECASE),  # x_aug3, x - Copy
+    re.compile(rf"\.{_IMAGE}\d{{0,4}}$", re.IGNORECASE),  # x.jpg0
+    re.compile(rf"[_.]{_IMAGE}\.rf\.[0-9a-f]{{32}}$", re.IGNORECASE),  # x_jpg.rf.HASH
+    _NUMBERED,  # x (1)
+)
+
+
+def original_stem(name: str) -> str:
+    """Return what the file would be called, without suffix, if it were no augmented copy: "x" for "x_aug3.jpg".
+
+    Only marks that augmentation and copying leave behind are taken off ("_flip", "_rot15", ".jpg0", " (1)" …), never
+    plain numbers. Whether the file is a copy is for :func:`augmented_copies` to say, which looks at what else is there.
+    """
+    stem = splitext(basename(name))[0]
+    while (shorter := _shorter(stem)) != stem:
+        stem = shorter
+    return stem
+
+
+def _shorter(stem: str) -> str:
+    for mark in _MARKS:
+        if found := mark.search(stem):
+            return stem[: found.start()] or stem
+    return stem
+
+
+def augmented_copies(names: Sequence[str], emotions: Sequence[str]) -> list[str | None]:
+    """Name the family of each image that has augmented copies or is one; None for all others.
+
+    A family has one class, and its original or at least two copies are there. Images of different folders are of one
+    family only where file names tell images apart, that is where no class has a file name twice.
+
+    Args:
+        names: Path of each image, with forward slashes.
+        emotions: Class of each image.
+    """
+    files = [basename(name) for name in names]
+    unique = len(set(zip(files, emotions, strict=True))) == len(files)
+    places = emotions if unique else [dirname(name) for name in names]
+    families: defaultdict[str, list[int]] = defaultdict(list)
+    for index, (place, file) in enumerate(zip(places, files, strict=True)):
+        families[f"copies of {place}/{original_stem(file)}"].append(index)
+    found: list[str | None] = [None] * len(files)
+    for family, members in families.items():
+        if _is_family([splitext(files[index])[0] for index in members]):
+            for index in members:
+                found[index] = family
+    return found
+
+
+def _is_family(stems: Sequence[str]) -> bool:
+    if len(stems) == 1:
+        return False
+    original = original_stem(f"{stems[0]}.jpg")
+    marks = [stem.removeprefix(original) for stem in stems if stem != original]
+    if not marks:
+        return False
+    has_original = len(marks) < len(stems)
+    if all(_NUMBERED.fullmatch(mark) for mark in marks):  # "download (7)" may be the seventh of as many faces
+        return has_original and len(marks) <= MOST_COPIES
+    return has_original or 2 <= len(marks) <= MOST_COPIES
+
+
+def connected_components(*keys: Sequence[str | None]) -> list[str | None]:
+    """Join the images that share a key, directly or through others, and name each group after one of its keys.
+
+    Args:
+        keys: One or more sequences with a key or None for each image. Equal keys mean the same thing wherever they
+            stand, so keys of different kinds must differ.
+
+    Returns:
+        For each image a key of its group, None for one without any key. It is the smallest of those of the earliest
+        sequence that has one, so it does not depend on the order of the images.
+    """
+    above: dict[str, str] = {}
+
+    def top(key: str) -> str:
+        while (parent := above.setdefault(key, key)) != key:
+            above[key] = above[parent]  # halves the way for the next
+            key = above[key]
+        return key
+
+    images = [[(place, key) for place, key in enumerate(found) if key is not None] for found in zip(*keys, strict=True)]
+    for image in images:
+        for _, key in image[1:]:
+            above[top(key)] = top(image[0][1])
+    names: dict[str, tuple[int, str]] = {}
+    for image in images:
+        for ranked in image:
+            names[top(ranked[1])] = min(ranked, names.get(top(ranked[1]), ranked))
+    return [names[top(image[0][1])][1] if image else None for image in images]
+
+
+def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
+    """Give the images the groups that ``pattern`` finds in their names, and those of augmented copies.
+
+    Args:
+        listing: The images, some perhaps with a group already, which a pattern replaces.
+        pattern: Regular expression that is searched in each name below ROOT; its group named subject, or its first,
+            is what images of one group have in common.
+
+    Raises:
+        UsageError: The pattern is malformed, has no group, or matches no image.
+    """
+    names, notes = [row.name for row in listing.rows], listing.notes
+    given = [row.group for row in listing.rows]
+    if pattern is not None:
+        given = _search(pattern, names)
+        if without := given.count(None):
+            notes = (*notes, f"{without:,} images without a group")
+    families: Sequence[str | None] = [None] * len(names)
+    if isinstance(listing.source, Files):
+        families = augmented_copies(names, [row.emotion for row in listing.rows])
+    groups = zip(listing.rows, connected_components(given, families), strict=True)
+    return replace(listing, rows=[row._replace(group=group) for row, group in groups], notes=notes)
+
+
+def _search(pattern: str, names: Sequence[str]) -> list[str | None]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"`group_regex` {pattern!r} is no regular expression: {error}") from error
+    if not expression.groups:
+        raise UsageError(f"`group_regex` {pattern!r} has no group: put what names the subject into parentheses")
+    group: str | int = "subject" if "subject" in expression.groupindex else 1
+    found = [match[group] or None if (match := expression.search(name)) else None for name in names]
+    if not any(found):
+        raise UsageError(f"`group_regex` {pattern!r} matches no image; the first is {names[0]}")
+    return found

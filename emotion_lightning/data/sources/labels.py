@@ -1,0 +1,61 @@
+"""Names of emotions and their aliases: classes are matched by name, never by somebody's index."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from emotion_lightning.errors import DataError
+
+FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""The classes of FER2013 in the order of its ids 0 to 6."""
+
+_SYNONYMS = (
+    ("angry", "anger"),
+    ("disgust", "disgusted"),
+    ("fear", "fearful"),
+    ("happy", "happiness", "joy"),
+    ("sad", "sadness"),
+    ("surprise", "surprised"),
+    ("neutral",),
+    ("contempt",),
+)
+_CANONICAL = {alias: names[0] for names in _SYNONYMS for alias in names}
+
+
+@lru_cache(maxsize=4096)  # asked for every image of a data set
+def canonical_name(name: str) -> str:
+    """Return the one name that stands for ``name`` and all its aliases.
+
+    Case and surrounding blanks do not count. A name that is no known emotion stands for itself.
+    """
+    # NFC: macOS stores "é" in folder names as two code points, CSV files and checkpoints usually as one.
+    plain = unicodedata.normalize("NFC", name.strip()).casefold()
+    return _CANONICAL.get(plain, plain)
+
+
+def class_ids(class_names: Iterable[str]) -> dict[str, int]:
+    """Map the canonical_name form of each name to its position.
+
+    Raises:
+        DataError: Two of the names mean the same class.
+    """
+    ids: dict[str, int] = {}
+    names = list(class_names)
+    for position, name in enumerate(names):
+        first = ids.setdefault(canonical_name(name), position)
+        if first != position:
+            raise DataError(f"classes {names[first]!r} and {name!r} mean the same emotion: rename one or merge them")
+    return ids
+
+
+def labels_of(names: Iterable[str], class_names: Sequence[str]) -> list[int]:
+    """Return the position in ``class_names`` of the class that each of ``names`` means.
+
+    Raises:
+        DataError: A name means none of the classes, or two of ``class_names`` mean the same.
+    """
+    names, ids = list(names), class_ids(class_names)
+    unknown = sorted({name for name in names if canonical_name(name) not in ids})
+    if unknown:
+        raise DataError(f"no such class: {', '.join(unknown)} (the classes are {', '.join(class_names)})")
+    return [ids[canonical_name(name)] for name in names]

@@ -1,0 +1,139 @@
+"""Readers of the ways in which people keep facial-emotion data, each found by looking at the folder."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name
+from emotion_lightning.data.sources.layouts import affectnet, rafdb
+from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
+from emotion_lightning.data.sources.layouts.emoset import is_emoset, read_emoset
+from emotion_lightning.data.sources.layouts.fer2013 import pixel_csv, read_fer2013, read_pixels
+from emotion_lightning.data.sources.layouts.listing import (
+    SampleList,
+    file_source,
+    images_below,
+    is_image,
+    unique_class_names,
+    visible_folders,
+)
+from emotion_lightning.data.sources.layouts.tables import label_map, read_csvs, read_rows
+from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_numbers
+from emotion_lightning.errors import DataError
+
+__all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
+
+Format = Literal["auto", "tree", "csv", "fer2013", "rafdb", "affectnet", "ckplus", "emoset"]
+"""What ```layout``` may say: a way of keeping data, or auto to find it by looking."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+LAYOUTS = (
+    "ROOT/{train,val,test}/<class>/*.jpg; ROOT/<class>/*.jpg; ROOT/train.csv with the columns filepath,label; "
+    "ROOT/fer2013.csv or ROOT/icml_face_data.csv; RAF-DB, AffectNet, CK+48 and EmoSet as they are unpacked"
+)
+
+
+class Reader(NamedTuple):
+    """How a format is known by what is in a folder, and listed from ``(root, folder)``."""
+
+    fits: Callable[[Path], bool]
+    read: Callable[[Path, Path], SampleList]
+
+
+# In the order of the questions. Files that only one data set has come first, then the user's own train.csv, then what
+# less particular names tell. Whatever fits none of them is a tree, so class folders of any names stay what they are.
+READERS: Mapping[Format, Reader] = {
+    "fer2013": Reader(lambda folder: pixel_csv(folder) is not None, read_fer2013),
+    "rafdb": Reader(rafdb.is_rafdb, rafdb.read_rafdb),
+    "emoset": Reader(is_emoset, read_emoset),
+    "csv": Reader(lambda folder: (folder / "train.csv").is_file(), read_csvs),
+    "affectnet": Reader(affectnet.is_affectnet, affectnet.read_affectnet),
+    "ckplus": Reader(is_ckplus, read_ckplus),
+}
+
+
+def read_layout(root: Path, format: Format = "auto") -> SampleList:
+    """Find out how the data under ``root`` is kept, unless ``format`` says so, and list it.
+
+    Raises:
+        DataError: There is no such path, no layout is recognized, or the data breaks a rule of its layout.
+    """
+    folder = _unwrap(root, format)
+    if root.is_file() and format not in ("auto", "fer2013"):
+        raise DataError(f"{root} is a file, and `layout` {format} is kept in a folder: give the folder")
+    kept = _recognize(folder) if format == "auto" else format
+    if kept in READERS:
+        return READERS[kept].read(root, folder)
+    if format == "auto":
+        affectnet.refuse_unclear(folder)
+    if format == "auto" and (lone := [name for name in ("val.csv", "test.csv") if (folder / name).is_file()]):
+        raise DataError(f"{root} has {lone[0]} but no train.csv: add one, or give `layout=tree` to go by the folders")
+    if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
+        raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
+    listing = read_tree(root, folder)
+    return listing if format == "tree" else refuse_numbers(listing)
+
+
+def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: Iterable[str] = ()) -> SampleList:
+    """List exactly the images that a CSV with the columns filepath,label,split names, with ``root`` as their base.
+
+    Args:
+        root: Folder or file with the data.
+        file: The CSV file.
+        format: How the data is kept, or auto; the order of its classes holds.
+        merged: Names of classes that the file may have besides those of the data.
+
+    Raises:
+        DataError: The file is malformed, or names an image that is not there.
+    """
+    folder = _unwrap(root, format)
+    kept = _recognize(folder) if format == "auto" else format
+    order = _order(kept, folder)
+    known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling goes before
+    allowed = (*order, *(name for name in known.values() if name not in order)) if order else None
+    if kept == "fer2013" and (pixels := pixel_csv(folder)):
+        whole = read_pixels(pixels)
+        place = {row.name: position for position, row in enumerate(whole.rows)}
+        rows = read_rows(file, place.__contains__, allowed)
+        source = whole.keep([place[row.name] for row in rows]).source
+        return SampleList("splits file", whole.root, allowed or (), rows, source)
+    rows = read_rows(file, lambda name: (root / name).is_file(), allowed)
+    names = allowed or unique_class_names((row.emotion for row in rows if row.split == "train"), file)
+    return SampleList("splits file", root, names, rows, file_source(root, rows, anywhere=True))
+
+
+def _recognize(folder: Path) -> Format:
+    return next((name for name, reader in READERS.items() if reader.fits(folder)), "tree")
+
+
+def _order(kept: Format, folder: Path) -> tuple[str, ...]:
+    """Return the classes in the order of a format's ids, whether the data has them or not; nothing without ids."""
+    official: dict[Format, Iterable[str]] = {
+        "fer2013": FER2013_CLASSES if pixel_csv(folder) else (),
+        "rafdb": rafdb.CLASSES.values(),
+        "affectnet": affectnet.CLASSES.values(),
+        "csv": label_map(folder) or () if kept == "csv" else (),
+    }
+    return tuple(official.get(kept, ()))
+
+
+def _unwrap(root: Path, format: Format) -> Path:
+    """Look through the single folder that unpacking an archive may have put around the data."""
+    if root.is_file() and root.suffix.lower() != ".csv":
+        raise DataError(f"{root} is neither a folder nor a CSV file: give the folder with the data, archives unpacked")
+    if root.is_file():
+        return root
+    if not root.is_dir():
+        raise DataError(f"{root} does not exist: give the folder that holds the data")
+    folders = visible_folders(root)
+    if len(folders) != 1 or has_splits(root) or _fits(root, format):
+        return root
+    holds_images = any(is_image(entry.name) for entry in folders[0].iterdir())
+    return root if holds_images and not _fits(folders[0], format) else folders[0]
+
+
+def _fits(folder: Path, format: Format) -> bool:
+    if format == "auto":
+        return _recognize(folder) != "tree"
+    return format in READERS and READERS[format].fits(folder)

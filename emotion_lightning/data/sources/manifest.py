@@ -1,0 +1,225 @@
+"""The manifest: which images a data set has, with their class and split, whatever the layout they are kept in."""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from emotion_lightning.data.images.decode import Files, PixelRows
+from emotion_lightning.data.sources.class_map import ClassMap
+from emotion_lightning.data.sources.groups import connected_components, with_groups
+from emotion_lightning.data.sources.labels import canonical_name, class_ids, labels_of
+from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
+from emotion_lightning.data.sources.splits import (
+    ALL_FROM_ONE,
+    SPLITS,
+    VAL_FROM_TRAIN,
+    Split,
+    stratified_group_split,
+    verify_split,
+)
+from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import NAMES, atomic_csv
+
+__all__ = ["SPLITS", "Manifest", "Split", "read_manifest", "write_splits"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of a data set, one position for each in ``names``, ``labels`` and ``splits``.
+
+    Attributes:
+        layout: How the data is kept, in words.
+        root: Folder that ``names`` start from; None when the images come from no folder.
+        class_names: The classes as the data spells them; labels are positions in it.
+        names: Path of each image below ``root``, with forward slashes (absolute when outside ``root``); for a row of
+            a CSV with pixels "fer2013.csv:LINE", the first image being on line 2.
+        labels: Class of each image, ``0 <= label < len(class_names)``.
+        splits: Split of each image.
+        read: Decodes the image at a position as RGB; can be sent to worker processes.
+        cut: The splits that were made by a cut here, rather than given by the data.
+        groups: What each image has in common with others that a cut keeps in its split, such as its subject or the
+            original that it is a copy of; None for an image without. None when no image has a group.
+        notes: What :meth:`describe` says besides numbers, such as which classes were merged.
+    """
+
+    layout: str
+    root: Path | None
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    splits: tuple[Split, ...]
+    read: Callable[[int], Image.Image]
+    cut: tuple[Split, ...] = ()
+    groups: tuple[str | None, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def paths(self) -> tuple[Path, ...] | None:
+        """The file of each image, or None when the images are not files."""
+        return self.read.paths if isinstance(self.read, Files) else None
+
+    def indices(self, split: Split) -> list[int]:
+        """Positions of the images of ``split``."""
+        return [index for index, given in enumerate(self.splits) if given == split]
+
+    def counts(self, split: Split) -> dict[str, int]:
+        """Number of images of each class in ``split``, in the order of ``class_names``."""
+        found = Counter(self.labels[index] for index in self.indices(split))
+        return {name: found[label] for label, name in enumerate(self.class_names)}
+
+    def describe(self) -> str:
+        """One line such as "folder tree with splits, 7 classes, 28,709 train, 3,589 val"."""
+        sizes = Counter(self.splits)
+        parts = [f"{sizes[split]:,} {split}{' (cut)' * (split in self.cut)}" for split in SPLITS if sizes[split]]
+        sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes", *parts])
+        return "; ".join([sizes_said, *self.notes])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the names, classes and splits of all images, whatever their order and the aliases used."""
+        classes = [canonical_name(name) for name in self.class_names]
+        rows = zip(self.names, self.labels, self.splits, strict=True)
+        lines = sorted(f"{name}\0{classes[label]}\0{split}\n" for name, label, split in rows)
+        return hashlib.sha256("".join(lines).encode("utf-8", NAMES)).hexdigest()
+
+
+def read_manifest(
+    root: Path,
+    seed: int = 42,
+    class_names: Sequence[str] | None = None,
+    splits_file: Path | None = None,
+    layout: Format = "auto",
+    merge_classes: Mapping[str, Sequence[str]] | None = None,
+    drop_classes: Sequence[str] = (),
+    group_regex: str | None = None,
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]] | None = None,
+) -> Manifest:
+    """List the data set at ``root``, whose layout is found by looking, and cut the splits it does not come with.
+
+    Without validation images 15 % of the training images become it; a data set without any splits is cut
+    70/15/15. A test set is never cut out of given splits.
+
+    Args:
+        root: Folder with the data, or a FER2013 CSV file.
+        seed: Of the cut.
+        class_names: ClassMap in the order that labels shall follow, such as those of a checkpoint; matched by
+            canonical_name name. By default the order of the data: its label map, FER2013's ids, or the alphabet.
+        splits_file: CSV file from :func:`write_splits`; exactly the images it names are used, split as it says.
+        layout: How the data is kept; by default that is found by looking.
+        merge_classes: New class names, each with the classes that become it.
+        drop_classes: Classes whose images are left out.
+        group_regex: Regular expression; what its first group, or that named subject, finds in the names of images below
+            ``root`` keeps them in one split.
+        together: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
+            default those whose files are the same.
+
+    Raises:
+        DataError: The data cannot be used as it is; the message says where and what to do.
+        UsageError: A class to merge or drop is unknown, or ``group_regex`` matches nothing.
+    """
+    root, classes = Path(os.path.abspath(root.expanduser())), ClassMap(merge_classes or {}, drop_classes)
+    try:
+        if splits_file is None:
+            listing = read_layout(root, layout)
+        else:
+            listing = read_splits_file(root, splits_file, layout, classes.merge)
+    except OSError as error:  # a folder without permission, a name too long for the file system
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+    listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
+    _check_classes(listing)
+    ordered = listing.class_names if class_names is None else _reorder(listing, class_names)
+    labels = labels_of((row.emotion for row in listing.rows), ordered)
+    splits, made = _complete(listing, labels, ordered, seed, together or _identical)
+    names = tuple(row.name for row in listing.rows)
+    groups, notes = listing.groups, listing.notes
+    if made and groups:
+        notes = (*notes, f"{len(set(groups) - {None}):,} groups kept whole")
+    return Manifest(
+        listing.layout, listing.root, ordered, names, tuple(labels), splits, listing.source, made, groups, notes
+    )
+
+
+def _check_classes(listing: SampleList) -> None:
+    """Refuse splits without images, and classes that training would never see."""
+    given = Counter(row.split for row in listing.rows)
+    if None not in given and not given["train"]:
+        raise DataError(f"{listing.root} has no images for training: add some")
+    if len(listing.class_names) < 2:
+        raise DataError(f"{listing.root} has one class only ({listing.class_names[0]}): add images of another")
+    known = {canonical_name(name): name for name in listing.class_names}
+    learnt = {canonical_name(row.emotion) for row in listing.rows if row.split in (None, "train")}
+    for row in listing.rows:
+        if canonical_name(row.emotion) not in known:
+            raise DataError(
+                f"class {row.emotion!r} is in {row.split} but not in train (first: {row.name} in {listing.root}): "
+                "add training images of it or remove it"
+            )
+    if absent := [name for key, name in known.items() if key not in learnt]:
+        raise DataError(f"class {absent[0]!r} has no training images in {listing.root}: add some")
+
+
+def _reorder(listing: SampleList, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Put the data's spelling of the classes in the order of ``class_names``."""
+    wanted, found = class_ids(class_names), {canonical_name(name): name for name in listing.class_names}
+    if wanted.keys() != found.keys():
+        missing = [name for name in class_names if canonical_name(name) not in found]
+        extra = [name for key, name in found.items() if key not in wanted]
+        raise DataError(
+            f"the checkpoint has classes {', '.join(class_names)}; {listing.root} has {', '.join(found.values())} "
+            f"(missing: {', '.join(missing) or 'none'}; extra: {', '.join(extra) or 'none'})"
+        )
+    return tuple(found[key] for key in wanted)
+
+
+def _complete(
+    listing: SampleList,
+    labels: Sequence[int],
+    class_names: Sequence[str],
+    seed: int,
+    together: Callable[[Files | PixelRows], list[Sequence[str | None]]],
+) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
+    """Return the split of each image, cutting those that are not given, and which were cut."""
+    given = [row.split for row in listing.rows]
+    if "val" in given:
+        return tuple(split for split in given if split), ()
+    source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
+    chosen = [index for index, split in enumerate(given) if split == source]
+    every: list[Sequence[str | None]] = [*together(listing.source), [row.group for row in listing.rows]]
+    keys = [[key[index] for index in chosen] for key in every]
+    groups = [key for key in connected_components(*keys) if key is not None]  # all of them: every image is like itself
+    pieces = stratified_group_split(groups, [labels[index] for index in chosen], class_names, shares, seed)
+    verify_split(pieces, *keys)
+    new = dict(zip(chosen, pieces, strict=True))
+    return tuple(new.get(index) or split or "train" for index, split in enumerate(given)), made
+
+
+def _identical(source: Files | PixelRows) -> list[Sequence[str | None]]:
+    count = len(source.paths if isinstance(source, Files) else source.pixels)
+    return [[source.digest(index) for index in range(count)]]
+
+
+def write_splits(manifest: Manifest, file: Path) -> None:
+    """Write the split of every image as a CSV file filepath,label,split and, where there are any, group.
+
+    The file is written whole or not at all.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    with atomic_csv(file) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        labels = (manifest.class_names[label] for label in manifest.labels)
+        rows = zip(manifest.names, labels, manifest.splits, strict=True)
+        if manifest.groups is None:
+            writer.writerows([("filepath", "label", "split"), *rows])
+        else:
+            grouped = ((*row, group or "") for row, group in zip(rows, manifest.groups, strict=True))
+            writer.writerows([("filepath", "label", "split", "group"), *grouped])

@@ -1,0 +1,142 @@
+"""What each option does to a run: one table, read by resume, comparison, audit and TensorBoard's hyperparameters."""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+
+class Effect(Enum):
+    """What changes in a run when an option changes."""
+
+    LEARNING = "which weights come out: a resume must keep it, runs are compared by it"
+    SOURCE = "which images are read: a resume compares the images themselves, by their fingerprint"
+    MEASURING = "what is measured of the same weights"
+    MACHINE = "how fast and where the same is computed"
+    OUTPUT = "what is shown or written, and where"
+
+
+_MODEL = {
+    Effect.LEARNING: (
+        *("backbone", "pretrained", "dropout_rate", "hidden_features", "lr_backbone", "lr_classifier", "weight_decay"),
+        *("eps", "pct_start", "label_smoothing", "mixup_alpha", "cutmix_alpha", "mix_prob"),
+    ),
+    Effect.MEASURING: ("tta",),
+    Effect.MACHINE: ("compile",),
+}
+_DATA = {
+    Effect.LEARNING: (
+        *("image_size", "resolution_schedule", "batch_size", "seed", "leaks", "conflicts", "balance"),
+        *("merge_classes", "drop_classes", "class_names"),
+    ),
+    Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable"),
+    Effect.MEASURING: ("test_split",),
+    Effect.MACHINE: ("eval_batch_size", "num_workers", "cache_gb"),
+}
+_TRAINER = {
+    Effect.LEARNING: (
+        *("max_epochs", "min_epochs", "max_steps", "min_steps", "precision", "accumulate_grad_batches"),
+        *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches", "sync_batchnorm"),
+    ),
+    Effect.MEASURING: (
+        *("limit_val_batches", "limit_test_batches", "limit_predict_batches", "val_check_interval"),
+        *("check_val_every_n_epoch", "num_sanity_val_steps"),
+    ),
+    Effect.MACHINE: (
+        *("accelerator", "strategy", "devices", "num_nodes", "deterministic", "benchmark", "inference_mode"),
+        *("use_distributed_sampler", "reload_dataloaders_every_n_epochs", "plugins", "max_time"),
+    ),
+    Effect.OUTPUT: (
+        *("logger", "callbacks", "fast_dev_run", "log_every_n_steps", "enable_checkpointing", "enable_progress_bar"),
+        *("enable_model_summary", "profiler", "detect_anomaly", "barebones", "default_root_dir"),
+        *("enable_autolog_hparams", "model_registry"),
+    ),
+}
+_CALLBACKS = {
+    Effect.LEARNING: ("unfreeze.schedule", "ema.decay", "early_stopping.patience", "early_stopping.min_delta"),
+    Effect.OUTPUT: (
+        *("checkpoint.every_n_epochs", "tensorboard.every_n_epochs", "predictions.output", "report.write"),
+        *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_predictions"),
+    ),
+}
+_COMMAND = {Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "dry_run", "lr_find")}
+
+GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {
+    "model.": _MODEL,
+    "data.": _DATA,
+    "trainer.": _TRAINER,
+    "": _CALLBACKS,
+}
+
+OPTIONS: Mapping[str, Effect] = {
+    f"{prefix}{name}": effect
+    for prefix, group in (*GROUPS.items(), ("", _COMMAND))
+    for effect, names in group.items()
+    for name in names
+}
+"""Effect of every option, by its name on the command line without dashes."""
+
+CALLBACK_GROUPS = tuple(dict.fromkeys(name.partition(".")[0] for names in _CALLBACKS.values() for name in names))
+"""Option groups of the recipe's callbacks."""
+
+AUDITED = (
+    "root",
+    "image_size",
+    "seed",
+    "cache_gb",
+    "splits_file",
+    "layout",
+    "merge_classes",
+    "drop_classes",
+    "group_regex",
+)
+"""Options of the data that change what an audit finds, or how fast."""
+
+MAPPINGS = tuple(name for name in OPTIONS if name.endswith((".schedule", ".resolution_schedule", ".merge_classes")))
+"""Options whose value is a mapping, and which are compared as one."""
+
+RENAMED = {
+    "data.size_schedule": "data.resolution_schedule",
+    "data.splits": "data.splits_file",
+    "data.format": "data.layout",
+    "data.merge": "data.merge_classes",
+    "data.drop": "data.drop_classes",
+    "data.group": "data.group_regex",
+    "data.finetune_epoch": "data.unfreeze_epoch",
+    "dashboard.every_n_epochs": "tensorboard.every_n_epochs",
+}
+"""Names of options in the checkpoints of version 0.1, and what they are called now."""
+
+
+def changes_learning(name: str) -> bool:
+    """Say whether the option ``name``, such as ``model.eps``, decides which weights come out of a run."""
+    return OPTIONS.get(name) is Effect.LEARNING
+
+
+def option_named(parameter: str) -> str | None:
+    """Full name of the option that ``parameter``, with or without its group, stands for; None if there is none."""
+    if parameter in OPTIONS:
+        return parameter
+    found = [name for name in OPTIONS if name.rpartition(".")[2] == parameter]
+    return found[0] if len(found) == 1 else None
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the full name and the value of every option in a nested ``config``."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value and f"{prefix}{key}" not in MAPPINGS:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options in a nested ``config`` that an earlier version wrote the names that they have now."""
+    groups: dict[str, Any] = {}
+    for group, values in config.items():
+        if not isinstance(values, Mapping):
+            groups[group] = values
+            continue
+        for name, value in values.items():
+            new_group, _, new_name = RENAMED.get(f"{group}.{name}", f"{group}.{name}").partition(".")
+            groups.setdefault(new_group, {})[new_name] = value
+    return groups

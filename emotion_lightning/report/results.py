@@ -1,0 +1,123 @@
+"""What was measured on a split, as it is kept in the folder of a run: figures, the answer to every image, and faces."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emotion_lightning.errors import DataError
+from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.runs.files import NAMES, atomic_csv, write_json
+
+FOLDER = "report"
+"""Folder of the report in that of the run; it has a folder for each split that was measured."""
+
+METRICS, PREDICTIONS, FACES = "metrics.json", "predictions.csv", "faces.json"
+COLUMNS = ("filepath", "label", "predicted", "probability", "loss", "leaked")
+
+
+@dataclass(frozen=True)
+class SplitResults:
+    """A measurement of one split.
+
+    Attributes:
+        folder: Where it is kept.
+        metrics: What metrics.json says.
+        names: Path of each image below the data's root.
+        outputs: What the model said of each, as the logarithms of its probabilities; positions count from 0.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    names: tuple[str, ...]
+    outputs: EvalOutputs
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the emotions in the order of the labels."""
+        return list(self.metrics["per_class"])
+
+    @cached_property
+    def faces(self) -> list[dict[str, Any]]:
+        """Faces that show what the model gets right and wrong; none if none were kept."""
+        path = self.folder / FACES
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return found
+
+    def galleries(self, kind: str) -> list[list[dict[str, Any]]]:
+        """Faces of each gallery of a kind, such as those of each class, in the order in which they were chosen."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for face in self.faces:
+            if face["gallery"].split()[0] == kind:
+                found.setdefault(face["gallery"], []).append(face)
+        return list(found.values())
+
+
+def write_predictions(
+    folder: Path, outputs: EvalOutputs, names: Sequence[str], class_names: Sequence[str], leaked: Tensor | None
+) -> None:
+    """Write one row for each image, with the probability of every class as the model gives it, uncalibrated.
+
+    All digits are kept, so that every figure can be worked out again.
+
+    Args:
+        folder: Folder for predictions.csv.
+        outputs: What the model said.
+        names: Path of each image of ``outputs``.
+        class_names: Names of the emotions.
+        leaked: Which images the model has seen, or a copy of them, bool ``(N,)``; None if unknown.
+    """
+    columns = zip(
+        names,
+        outputs.labels.tolist(),
+        outputs.predicted.tolist(),
+        outputs.probabilities.tolist(),
+        outputs.losses.tolist(),
+        [""] * len(names) if leaked is None else leaked.tolist(),
+        strict=True,
+    )
+    with atomic_csv(folder / PREDICTIONS) as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*COLUMNS, *class_names])
+        for name, label, predicted, row, loss, seen in columns:
+            writer.writerow([name, class_names[label], class_names[predicted], row[predicted], loss, seen, *row])
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics.json."""
+    write_json(folder / METRICS, metrics)
+
+
+def write_faces(folder: Path, faces: list[dict[str, Any]]) -> None:
+    """Write faces.json."""
+    write_json(folder / FACES, faces, indent=None)
+
+
+def read_results(folder: Path) -> SplitResults | None:
+    """Read what was measured on a split; None if nothing was.
+
+    Raises:
+        DataError: A file is damaged.
+    """
+    if not ((folder / METRICS).is_file() and (folder / PREDICTIONS).is_file()):
+        return None
+    try:
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        return SplitResults(folder, metrics, *_read_predictions(folder / PREDICTIONS, list(metrics["per_class"])))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error
+
+
+def _read_predictions(path: Path, class_names: list[str]) -> tuple[tuple[str, ...], EvalOutputs]:
+    with path.open(newline="", encoding="utf-8", errors=NAMES) as stream:
+        _, *rows = csv.reader(stream)
+    first = len(COLUMNS)
+    probabilities = torch.tensor([[float(p) for p in row[first:]] for row in rows], dtype=torch.double)
+    labels = torch.tensor([class_names.index(row[1]) for row in rows])
+    return tuple(row[0] for row in rows), EvalOutputs(probabilities.log(), labels, torch.arange(len(rows)))

@@ -1,0 +1,74 @@
+"""The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.options import OPTIONS, changes_learning, flatten, renamed
+from emotion_lightning.runs.loading import load_safely
+
+Config = dict[str, Any]
+KEY = "config"
+PRECISION = "precision"
+"""Key of a checkpoint under which stands the precision that its run had in the end, whatever the options ask for."""
+
+RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard")
+"""Option groups that a resume takes up."""
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """Load a local checkpoint without running code from it.
+
+    Raises:
+        DataError: The file is missing or damaged, or would run code.
+    """
+    checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", mmap=True)
+    if not isinstance(checkpoint, dict) or "class_names" not in checkpoint.get("hyper_parameters", {}):
+        raise DataError(f"`ckpt_path` {path}: not a checkpoint of an emotion_lightning run")
+    return checkpoint
+
+
+def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
+    """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them."""
+    hparams = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters", {})}
+    saved = renamed(yaml.safe_load(checkpoint.get(KEY, "")) or {})
+    config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
+              for group, found in renamed(hparams).items()}  # fmt: skip
+    data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
+    data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
+    state = checkpoint.get("EmotionDataModule", {})
+    for name, key in (("root", "root"), ("splits_file", "splits")):  # as absolute paths, so that any folder will do
+        data[name] = state.get(key, data.get(name))
+    if subcommand == "fit":
+        if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
+            trainer.pop("default_root_dir", None)
+        callbacks = {name: saved[name] for name in RESUMED_CALLBACKS if name in saved}
+        return config | {"trainer": trainer} | callbacks
+    if subcommand == "predict":  # never the training images unless they are asked for
+        data["root"] = data["splits_file"] = None
+    measuring = {"report": saved["report"]} if "report" in saved and subcommand != "predict" else {}
+    return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
+
+
+def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], subcommand: str) -> None:
+    """Refuse a ``config`` in which something differs from the ``saved`` one that would make it another run.
+
+    Raises:
+        UsageError: The first such option, with both values.
+    """
+    now = dict(flatten(config))
+    for name, before in flatten(saved):
+        if _is_fixed(name, subcommand) and now.get(name) != before:
+            raise UsageError(
+                f"`{name}` {now.get(name)} contradicts the checkpoint, whose run has {before}; leave the option out"
+                + (", or start a new run" if subcommand == "fit" else "")
+            )
+
+
+def _is_fixed(name: str, subcommand: str) -> bool:
+    """Say whether an option must be what it was: what changes learning, and in ``fit`` what chooses the best epoch."""
+    if subcommand == "fit":
+        return changes_learning(name) or name == "model.tta"
+    return changes_learning(name) and name.startswith("model.")

@@ -1,0 +1,93 @@
+"""How files are written: whole or not at all, into a folder that was tried before work is put in."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isfinite
+from pathlib import Path
+from typing import Any, TextIO
+
+from emotion_lightning.errors import DataError
+
+NAMES = "surrogateescape"
+"""How Python keeps bytes of file names that are no text."""
+
+
+def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
+    """Make ``folder`` if need be, and write a file to it to see that it takes one.
+
+    Raises:
+        DataError: It does not; the message names ``option``.
+    """
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder by {option}") from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, whose file takes the place of ``path`` when the block ends well.
+
+    A kill or a full disk leaves what was there before.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # beside it: a rename must not cross file systems
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        if os.name != "nt":  # Windows cannot open a folder, and needs no sync of it
+            _sync(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_csv(path: Path) -> Iterator[TextIO]:
+    """Give a stream for ``csv.writer`` that takes the place of ``path`` as ``atomic_write`` does; raises the same.
+
+    The names of files in it may be no text: they are written byte by byte as they are.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAMES) as stream:
+        yield stream
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write ``value`` as JSON, in which nan is null, whole or not at all; raises as ``atomic_write`` does."""
+    with atomic_write(path) as temporary:
+        text = json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")  # names of files may be no text
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write an HTML page, whole or not at all, and return its path; raises as ``atomic_write`` does."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+    return path
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None in the place of every number that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

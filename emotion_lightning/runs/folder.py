@@ -1,0 +1,23 @@
+"""The folder of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's checkpoints, in that of the run."""
+
+
+def log_dir(trainer: "Trainer") -> Path:
+    """Folder that ``trainer`` logs into, or its root where it has no logger."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def run_dir(trainer: "Trainer") -> Path:
+    """Folder of the run whose checkpoint was loaded; without one, that of ``log_dir``."""
+    if trainer.ckpt_path is None:
+        return log_dir(trainer)
+    folder = Path(trainer.ckpt_path).resolve().parent
+    return folder.parent if folder.name == CHECKPOINTS else folder

@@ -1,0 +1,63 @@
+"""Where a run comes from: when, by which command, from which code, on which machine."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PROVENANCE = "provenance.json"
+"""File in the folder of a run, with an entry for each time that it was started or resumed."""
+
+PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
+
+
+def provenance() -> dict[str, Any]:
+    """Everything about this process that its results may depend on, in plain types."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "devices": _devices(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the packages that results depend on."""
+    return {package: _version(package) for package in PACKAGES}
+
+
+def git_commit(folder: Path = Path(__file__).parents[1]) -> str | None:
+    """Commit that ``folder`` was checked out from, marked if files have changed since; None if it was not."""
+    try:
+        if not _git(folder, "ls-files", "."):
+            return None  # installed below somebody else's repository
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit + (" (changed since)" if _git(folder, "status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *args: str) -> str:
+    run = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return run.stdout.strip()
+
+
+def _devices() -> list[str]:
+    if torch.cuda.is_available():
+        return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [f"CPU, {torch.get_num_threads()} threads"]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return None

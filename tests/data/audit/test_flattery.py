@@ -1,0 +1,69 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from emotion_lightning.data.datamodule import EmotionDataModule
+from tests.helpers import Lab
+
+
+def test_a_measured_split_says_what_it_was_used_for(lab: Lab) -> None:
+    data = lab.data()
+    assert data.flattery("test") == []
+    assert "chose the checkpoint" in data.flattery("val")[0]
+    assert "trained on" in data.flattery("train")[0]
+    assert EmotionDataModule().flattery("test") == []
+
+
+@pytest.mark.parametrize("copied", [0, 8, 9, 18])
+def test_a_test_split_that_is_the_validation_split_is_told(copied: int, faces: Path, tmp_path: Path, lab: Lab) -> None:
+    root = tmp_path / "same"
+    shutil.copytree(faces, root)
+    images = sorted((faces / "val").rglob("*.png"))[:copied]
+    for image in images:
+        shutil.copy(image, root / "test" / image.parent.name / f"{image.stem}.png")
+    found = lab.data(root=str(root)).flattery("test")
+    if copied < 9:
+        assert found == []
+    else:
+        said = f"{copied} of 18 test images, or copies of them, are in the validation split that chose it."
+        assert found == [f"The checkpoint was selected on the test set: {said}"]
+
+
+def test_private_test_images_that_validate_are_told(faces: Path, tmp_path: Path, lab: Lab) -> None:
+    root = tmp_path / "private"
+    shutil.copytree(faces, root)
+    for image in sorted((root / "val").rglob("*.png")):
+        image.rename(image.with_name(f"PrivateTest_{image.name}"))
+    (found,) = lab.data(root=str(root), layout="tree").flattery("test")
+    assert "18 of 18 validation images are of FER2013's PrivateTest" in found
+
+
+def test_what_chose_the_checkpoint_is_known_whatever_is_measured_later(faces: Path, tmp_path: Path, lab: Lab) -> None:
+    same = tmp_path / "same"
+    shutil.copytree(faces, same)
+    shutil.rmtree(same / "test")
+    shutil.copytree(same / "val", same / "test")
+    trained = lab.data(root=str(same))
+    lab.trainer(max_epochs=1).fit(lab.model(), trained)
+    clean = tmp_path / "clean"
+    shutil.copytree(same, clean)
+    shutil.rmtree(clean / "val")
+    shutil.copytree(faces / "test", clean / "val")
+    later = lab.data(root=str(clean))
+    model = lab.model()
+    best = str(lab.folder / "run/checkpoints/best.ckpt")
+    lab.trainer(callbacks=[]).test(model, later, ckpt_path=best, verbose=False)
+    assert "selected on the test set: 18 of 18" in later.flattery("test")[0]
+    leaked = later.leaked("test")
+    assert leaked is not None
+    assert leaked.sum() == 18
+
+
+def test_images_left_out_accuse_nobody(faces: Path, tmp_path: Path, lab: Lab) -> None:
+    root = tmp_path / "dropped"
+    shutil.copytree(faces, root)
+    for image in sorted((faces / "val").rglob("*.png"))[:12]:
+        shutil.copy(image, root / "test" / image.parent.name / f"copy_{image.name}")
+    assert lab.data(root=str(root)).flattery("test") != []
+    assert lab.data(root=str(root), leaks="drop").flattery("test") == []

@@ -1,0 +1,65 @@
+"""What is read back from a run's folder is what was measured, and what scikit-learn says of it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn import metrics as sklearn
+
+from emotion_lightning.report.results import read_results
+
+
+def test_every_figure_is_that_of_scikit_learn(reported: Path) -> None:
+    measured = read_results(reported / "report/test")
+    assert measured is not None
+    names, found = measured.class_names, measured.metrics
+    with (reported / "report/test/predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
+    probabilities = [[float(row[name]) for name in names] for row in rows]
+    expected = {
+        "accuracy": sklearn.accuracy_score(labels, predicted),
+        "f1_macro": sklearn.f1_score(labels, predicted, average="macro", zero_division=0),
+        "f1_weighted": sklearn.f1_score(labels, predicted, average="weighted", zero_division=0),
+        "loss": sklearn.log_loss(labels, probabilities, labels=names),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-9)
+    columns = sklearn.precision_recall_fscore_support(labels, predicted, labels=names, zero_division=0)
+    for position, name in enumerate(names):
+        own = [label == name for label in labels]
+        scores = [row[position] for row in probabilities]
+        expected = dict(
+            zip(("precision", "recall", "f1", "support"), (column[position] for column in columns), strict=True)
+        )
+        expected |= {
+            "roc_auc": sklearn.roc_auc_score(own, scores),
+            "average_precision": sklearn.average_precision_score(own, scores),
+        }
+        assert found["per_class"][name] == pytest.approx(expected, abs=1e-9)
+    confusion = sklearn.confusion_matrix(labels, predicted, labels=names)
+    assert torch.equal(measured.outputs.confusion, torch.from_numpy(confusion))
+
+
+def test_predictions_are_read_back_as_they_were(reported: Path) -> None:
+    measured = read_results(reported / "report/val")
+    assert measured is not None
+    assert measured.metrics["n"] == len(measured.names) == len(set(measured.names)) == 18
+    assert measured.outputs.losses.mean().item() == pytest.approx(measured.metrics["loss"], abs=1e-12)
+    assert measured.outputs.probabilities.sum(dim=1).tolist() == pytest.approx([1] * 18)
+    assert all(name.split("/")[0] == "val" for name in measured.names)
+
+
+def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
+    best = torch.load(reported / "checkpoints/best.ckpt", weights_only=True)
+    found = json.loads((reported / "report/val/metrics.json").read_text())
+    assert found["f1_macro"] == pytest.approx(best["callbacks"]["Checkpoint"]["best_score"], abs=1e-6)
+    assert found["calibration"]["temperature"] == best["calibration"]["temperature"] != 1
+    assert found["flattery"] == [
+        "These are the images that chose the checkpoint: on others the figures will be somewhat lower."
+    ]
+    test = json.loads((reported / "metrics.json").read_text())
+    assert test["flattery"] == []
+    assert test["calibration"]["temperature"] == best["calibration"]["temperature"]  # never fitted to the test split
