@@ -39,7 +39,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reported(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained and tested, with its report."""
-    from emotion_lightning.cli.app import main
+    from emotion_lightning.cli import main
 
     quiet = ["--trainer.enable_progress_bar", "false"]
     folder = tmp_path_factory.mktemp("reported")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 

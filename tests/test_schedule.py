@@ -89,7 +89,7 @@ def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
 @pytest.mark.parametrize(
     ("schedule", "named"),
     [
-        ({0: 128, 5: 225}, "225 pixels at epoch 5.*at most --data.image_size 224"),
+        ({0: 128, 5: 225}, "225 pixels at epoch 5.*at most `image_size` 224"),
         ({0: 0}, "0 pixels at epoch 0"),
         ({0: -64}, "-64 pixels at epoch 0"),
         ({0: 23}, "23 pixels at epoch 0; a side is at least 24"),
@@ -99,5 +99,5 @@ def test_the_side_of_training_images_is_that_of_the_latest_entry() -> None:
     ],
 )
 def test_wrong_sizes_are_refused(schedule: dict[int, int], named: str) -> None:
-    with pytest.raises(UsageError, match=f"--data.resolution_schedule.*{named}"):
+    with pytest.raises(UsageError, match=f"`resolution_schedule`.*{named}"):
         parse_resolutions(schedule, 224)

@@ -178,7 +178,7 @@ class EmotionCLI(LightningCLI):
             run = dry_run(self.model, self.datamodule, options, schedule, given.ema.decay)
             text = tables(run, self.model.hparams, options["precision"])
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            print(text)
+            print(with_dashes(text))
 
     def after_fit(self) -> None:
         """Say what came of the run, and what to do next."""
@@ -228,7 +228,8 @@ def run(args: Sequence[str]) -> None:
     """Run a command with its options; a user's mistake ends in one line on stderr and exit status 1 or 2."""
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_speak_command_line)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(_speak_command_line)
     try:
         command = args[0]
         _check_command(command)
@@ -252,9 +253,12 @@ def run(args: Sequence[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has put everything away, and ends with 1
             sys.exit(128 + 2)
         raise
+    finally:
+        logger.removeFilter(_speak_command_line)
 
 
 def _speak_command_line(record: logging.LogRecord) -> bool:
+    """Write options in place of the parameters that a line of the log names."""
     record.msg = with_dashes(str(record.msg))
     return True
 

@@ -121,7 +121,7 @@ def _said(found: Sequence[Sweep]) -> str:
         lines.append(f"  {sweep.part:<10}  configured {sweep.configured:.1e}  suggested {suggestion}")
     if len(found) == 1:
         lines.append("  backbone    left out, as `schedule` never trains it")
-    options = [f"`lr_`{sweep.part} {sweep.suggestion:.1e}" for sweep in found if sweep.suggestion is not None]
+    options = [f"`lr_{sweep.part}={sweep.suggestion:.1e}`" for sweep in found if sweep.suggestion is not None]
     return "\n".join([*lines, *([f"To use what is suggested: {' '.join(options)}"] if options else [])])
 
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from emotion_lightning.callbacks import Unfreeze, batch_size
 from emotion_lightning.callbacks.batch_size import RECIPE_RATES, evaluation_batch, rate_rule, training_batch
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from tests.helpers import QUIET, RUN, TINY, Lab
@@ -42,7 +42,7 @@ def test_a_batch_is_the_largest_power_of_two_that_memory_and_data_allow(
 @pytest.mark.parametrize("capacity", [0, 1])
 def test_a_gpu_without_room_for_a_batch_is_said(monkeypatch: pytest.MonkeyPatch, capacity: int) -> None:
     monkeypatch.setattr(batch_size, "training_capacity", lambda trainer, side: capacity)
-    with pytest.raises(UsageError, match=r"--data.batch_size auto: not even two images of 224 pixels"):
+    with pytest.raises(UsageError, match=r"`batch_size=auto`: not even two images of 224 pixels"):
         training_batch(ANY, 224, 1000)
 
 
@@ -63,7 +63,7 @@ def test_adams_rule_is_the_square_root() -> None:
     assert said is not None
     assert "256 images (32 x 2 accumulated x 4 devices)" in said
     assert said.endswith("--model.lr_backbone 4e-05 --model.lr_classifier 0.004")
-    assert "--model.lr_classifier 0.0007" in str(rate_rule(RECIPE_RATES, 8, 1, 1))  # fewer images, lower rates
+    assert "`lr_classifier=0.0007" in str(rate_rule(RECIPE_RATES, 8, 1, 1))  # fewer images, lower rates
     assert rate_rule(RECIPE_RATES, 4, 2, 2) is None
     assert rate_rule(RECIPE_RATES | {"lr_backbone": 1e-3}, 64, 1, 1) is None
     assert rate_rule({}, 64, 1, 1) is None  # another model's
@@ -85,7 +85,7 @@ def test_what_auto_found_is_a_number_from_then_on(
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(faces), *TINY, *recipe, *auto, "--checkpoint.every_n_epochs", "1", *QUIET])
     [line] = [line for line in caplog.messages if "Batches: " in line]
-    assert "--data.batch_size auto is 4; a step has 4 images (4 x 1 accumulated x 1 devices)" in line  # 48 // 8 is 6
+    assert "`batch_size=auto` is 4; a step has 4 images (4 x 1 accumulated x 1 devices)" in line  # 48 // 8 is 6
     assert sides == [32]
     assert yaml.safe_load((RUN / "config.yaml").read_text())["data"]["batch_size"] == 4
     assert yaml.safe_load((RUN / "hparams.yaml").read_text())["batch_size"] == 4

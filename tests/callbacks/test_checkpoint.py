@@ -66,7 +66,7 @@ def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_pla
 def test_unwritable_folder_is_said_before_training(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     model, trainer = lab.model(), lab.trainer()
-    with pytest.raises(DataError, match=r"run/checkpoints.*--trainer\.default_root_dir"):
+    with pytest.raises(DataError, match=r"run/checkpoints.*`default_root_dir`"):
         trainer.fit(model, lab.data())
     assert trainer.global_step == 0
 

@@ -130,7 +130,7 @@ def test_switching_it_off_in_a_resume_is_refused(lab: Lab, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
 def test_decay_outside_its_range_is_refused(decay: float) -> None:
-    with pytest.raises(UsageError, match=r"--ema\.decay"):
+    with pytest.raises(UsageError, match=r"`decay`"):
         EMA(decay)
 
 

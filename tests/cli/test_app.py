@@ -13,7 +13,8 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from emotion_lightning.cli.app import COMMANDS, main
+from emotion_lightning.cli import main
+from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.history import read_history
 from emotion_lightning.schedule import STAGES

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 from emotion_lightning.tuning import lr_find
 
 TINY = [

@@ -58,7 +58,7 @@ def test_a_machine_that_cannot_compile_says_so_before_training(lab: Lab, monkeyp
 
     monkeypatch.setattr(compiling.torch, "compile", broken)
     with pytest.raises(
-        UsageError, match=r"--model\.compile true needs a C\+\+ compiler.*No working C\+\+ compiler found$"
+        UsageError, match=r"`compile=true` needs a C\+\+ compiler.*No working C\+\+ compiler found$"
     ):
         lab.trainer(max_epochs=1).fit(lab.model(compile=True), lab.data())
 

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 from tests.helpers import fails
 
 Vary = Callable[..., str]

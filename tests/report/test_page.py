@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.measurement import calibration, figures
 from emotion_lightning.evaluation.outputs import EvalOutputs

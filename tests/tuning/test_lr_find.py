@@ -93,7 +93,7 @@ def test_every_sweep_starts_from_the_weights_given(lab: Lab, monkeypatch: pytest
 @pytest.mark.parametrize("schedule", [{0: "classifier"}, {0: "classifier", 3: "all"}])
 def test_a_backbone_that_never_trains_is_left_out(lab: Lab, tmp_path: Path, schedule: dict[int, str]) -> None:
     text = lr_find(lab.model(), lab.data(), OPTIONS | {"default_root_dir": tmp_path / "out"}, schedule)
-    assert "backbone    left out, as --unfreeze.schedule never trains it" in text
+    assert "backbone    left out, as `schedule` never trains it" in text
     assert {path.name for path in tmp_path.rglob("*")} == {"out", "lr_find", "lr_find.png", "lr_find.csv"}
     with (tmp_path / "out/lr_find/lr_find.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -114,4 +114,4 @@ def test_suggestions_can_be_pasted(lab: Lab, tmp_path: Path, monkeypatch: pytest
     text = lr_find(lab.model(), lab.data(), {"default_root_dir": tmp_path}, SCHEDULE)
     assert "configured 1.0e-03  suggested 1.0e-0" in text
     assert "configured 1.0e-05  suggested none" in text
-    assert text.splitlines()[3].startswith("To use what is suggested: --model.lr_classifier 1.0e-0")
+    assert text.splitlines()[3].startswith("To use what is suggested: `lr_classifier=1.0e-0")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from emotion_lightning.cli.app import main
+from emotion_lightning.cli import main
 from emotion_lightning.data.audit import scan
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.drawn import draw_face
