@@ -42,9 +42,9 @@ class Baseline:
     def __post_init__(self) -> None:
         for name, value in (("accuracy", self.accuracy), ("f1", self.f1)):
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"`baseline_`{name} {value} is not in [0, 1], such as 0.8158 for 81.58 %")
+                raise UsageError(f"`baseline_{name}` {value} is not in [0, 1], such as 0.8158 for 81.58 %")
             if value is not None and self.predictions is not None:
-                raise UsageError(f"`baseline_`{name} follows from `baseline_predictions`; leave it out")
+                raise UsageError(f"`baseline_{name}` follows from `baseline_predictions`; leave it out")
         if self.predictions is not None and not self.predictions.is_file():
             raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 

@@ -86,7 +86,7 @@ def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_negative_interval_is_refused() -> None:
-    with pytest.raises(UsageError, match="every_n_epochs -1"):
+    with pytest.raises(UsageError, match="every_n_epochs` -1"):
         RunCheckpoint(every_n_epochs=-1)
 
 

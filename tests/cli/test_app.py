@@ -435,7 +435,7 @@ def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
 
 def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(faces: Path, trained: Path) -> None:
     main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
-    assert [start["epoch"] for start in json.loads((RUN / "starts.json").read_text())] == [0, 1]
+    assert [start["epoch"] for start in json.loads((RUN / "provenance.json").read_text())] == [0, 1]
     accuracy = read_history(RUN)["val/accuracy"]
     assert list(accuracy) == [0, 1, 2]
     events = EventAccumulator(str(RUN))
