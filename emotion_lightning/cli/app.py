@@ -35,7 +35,7 @@ from emotion_lightning.callbacks import (
 from emotion_lightning.callbacks.save_config import SaveRunConfig
 from emotion_lightning.cli.commands import COMMANDS, PROGRAM
 from emotion_lightning.cli.flags import given_flag
-from emotion_lightning.cli.parser import EmotionParser, with_dashes
+from emotion_lightning.cli.parser import EmotionParser, seed_of, with_dashes
 from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
@@ -96,8 +96,8 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(Report, "report")
-        parser.link_arguments("data.seed", "seed_everything")
-        parser.link_arguments("data.seed", "model.seed")
+        for target in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", target, compute_fn=seed_of)
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
 
@@ -110,8 +110,6 @@ class EmotionCLI(LightningCLI):
         subcommand = self.config.subcommand
         if args[0] != subcommand:
             raise UsageError(f"put {subcommand} first and its options behind it, not {args[0]}")
-        if not 0 <= (seed := self.config[subcommand].data.seed) < 2**32:
-            raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
         self.flag = given_flag(self.config[subcommand])
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
