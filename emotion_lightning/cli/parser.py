@@ -12,7 +12,7 @@ from emotion_lightning.cli.flags import add_flags
 from emotion_lightning.errors import UsageError
 from emotion_lightning.options import option_named
 
-LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
+LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # our own message follows it
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
 
 HELP = {

@@ -1,4 +1,4 @@
-"""The commands beside training: each parses its own options and needs no trainer."""
+"""The commands that need no trainer: audit and report."""
 
 import sys
 from collections.abc import Sequence

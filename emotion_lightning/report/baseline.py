@@ -16,7 +16,7 @@ from emotion_lightning.evaluation.metrics import accuracy_and_f1
 from emotion_lightning.evaluation.outputs import confusion_of
 from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.report.results import SplitResults
-from emotion_lightning.runs.files import NAMES
+from emotion_lightning.runs.files import PATH_ERRORS
 
 COMPARED = ("accuracy", "f1_macro")
 
@@ -75,7 +75,7 @@ def predicted_classes(measured: SplitResults, path: Path) -> Tensor:
     Raises:
         DataError: The file has no such columns, lacks an image, or has classes that were not measured.
     """
-    with path.open(newline="", encoding="utf-8", errors=NAMES) as stream:
+    with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
         rows = csv.DictReader(stream)
         if not {"filepath", "predicted"} <= set(rows.fieldnames or ()):
             raise DataError(f"{path}: needs the columns filepath and predicted, has {', '.join(rows.fieldnames or ())}")

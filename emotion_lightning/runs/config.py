@@ -1,4 +1,4 @@
-"""The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
+"""The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
 from collections.abc import Mapping
 from typing import Any

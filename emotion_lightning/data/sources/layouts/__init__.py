@@ -90,7 +90,7 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
     folder = _unwrap(root, format)
     kept = _recognize(folder) if format == "auto" else format
     order = _order(kept, folder)
-    known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling goes before
+    known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling wins
     allowed = (*order, *(name for name in known.values() if name not in order)) if order else None
     if kept == "fer2013" and (pixels := pixel_csv(folder)):
         whole = read_pixels(pixels)
