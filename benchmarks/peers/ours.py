@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.setting import PHASES, Setting
 from emotion_lightning.callbacks import (
     EMA,
@@ -46,7 +46,7 @@ class SplitResults(Exception):
 class StopAfter(Callback):
     """Leaves the fit with the lap; it belongs behind all other callbacks, whose work it times."""
 
-    def __init__(self, lap: Lap) -> None:
+    def __init__(self, lap: BatchTimer) -> None:
         self.lap = lap
 
     def on_train_batch_end(
@@ -89,7 +89,7 @@ class Ours:
         self.model = EmotionClassifier(setting.class_names, setting.backbone, pretrained=False, seed=setting.seed)
         self.data: LightningDataModule = Synthetic(setting) if synthetic else images(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train in a run whose schedule has this phase from epoch 0."""
         assert isinstance(self.data, EmotionDataModule | Synthetic)
         tune_malloc()  # as the command line does

@@ -29,7 +29,7 @@ class TurnOver(Callback):
         self._step_end = self._validation_start = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the end of a turn-over."""
+        """Note the end of a epoch's end."""
         if self.validations:
             self.others.append(now() - self._step_end - self.validations[-1])
         if len(self.others) == self.rounds:
@@ -69,6 +69,6 @@ def measure(setting: Setting) -> list[Figure]:
         limit_val_batches=1.0 if setting.on_gpu else CPU_BATCHES,
     )
     return [
-        Figure("turnover", "validation", "ours", tuple(watch.validations), watch.images),
-        Figure("turnover", "all else", "ours", tuple(watch.others)),
+        Figure("epoch_end", "validation", "ours", tuple(watch.validations), watch.images),
+        Figure("epoch_end", "all else", "ours", tuple(watch.others)),
     ]
