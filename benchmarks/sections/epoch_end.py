@@ -29,7 +29,7 @@ class TurnOver(Callback):
         self._step_end = self._validation_start = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the end of a epoch's end."""
+        """Note when an epoch has ended."""
         if self.validations:
             self.others.append(now() - self._step_end - self.validations[-1])
         if len(self.others) == self.rounds:
