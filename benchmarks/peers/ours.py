@@ -39,7 +39,7 @@ from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.precision import resolve_precision
 
 
-class SplitResults(Exception):
+class Measured(Exception):
     """Leaves a fit when all is measured, without the work of an epoch's end."""
 
 
@@ -54,7 +54,7 @@ class StopAfter(Callback):
     ) -> None:
         """Count the step."""
         if self.lap.end_of_step():
-            raise SplitResults
+            raise Measured
 
 
 class Synthetic(LightningDataModule):
@@ -132,7 +132,7 @@ def fit(
     watcher: Callback,
     **options: Any,
 ) -> None:
-    """Fit as the command line does, without a word, until ``watcher`` raises ``SplitResults``."""
+    """Fit as the command line does, without a word, until ``watcher`` raises ``Measured``."""
     accelerator = "gpu" if setting.on_gpu else "cpu"
     with TemporaryDirectory() as folder, silence():
         trainer = Trainer(
@@ -149,7 +149,7 @@ def fit(
         )
         try:
             trainer.fit(model, data)
-        except SplitResults:
+        except Measured:
             return
     raise RuntimeError("the run ended before all was measured")
 
