@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from benchmarks.clock import now
 from benchmarks.figure import Figure
-from benchmarks.peers.ours import Ours, Measured, fit
+from benchmarks.peers.ours import Measured, Ours, fit
 from benchmarks.setting import Setting
 
 CPU_BATCHES = 2
