@@ -3,8 +3,6 @@ from typing import Any
 
 import pytest
 import torch
-
-from emotion_lightning.callbacks import memory
 from emotion_lightning.callbacks.memory import (
     SHARE,
     evaluate,
@@ -13,6 +11,8 @@ from emotion_lightning.callbacks.memory import (
     train,
     training_capacity,
 )
+
+from emotion_lightning.callbacks import memory
 from tests.helpers import Lab
 
 

@@ -57,9 +57,7 @@ def test_a_machine_that_cannot_compile_says_so_before_training(lab: Lab, monkeyp
         raise RuntimeError("No working C++ compiler found\nand more")
 
     monkeypatch.setattr(compiling.torch, "compile", broken)
-    with pytest.raises(
-        UsageError, match=r"`compile=true` needs a C\+\+ compiler.*No working C\+\+ compiler found$"
-    ):
+    with pytest.raises(UsageError, match=r"`compile=true` needs a C\+\+ compiler.*No working C\+\+ compiler found$"):
         lab.trainer(max_epochs=1).fit(lab.model(compile=True), lab.data())
 
 

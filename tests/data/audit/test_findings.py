@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from emotion_lightning.data.audit.usage import Usage, content_ids
 from torch import Tensor
 
 from emotion_lightning.data.audit.duplicates import Pair
@@ -10,7 +11,6 @@ from emotion_lightning.data.audit.findings import Audit, Leak
 from emotion_lightning.data.audit.policy import Policies, excluded, refuse, said
 from emotion_lightning.data.audit.scan import Scan
 from emotion_lightning.data.audit.summary import everything, state, summary
-from emotion_lightning.data.audit.usage import Usage, content_ids
 from emotion_lightning.data.drawn import DrawnFaces
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.data.sources.manifest import Manifest, Split
