@@ -25,7 +25,7 @@ _MODEL = {
 }
 _DATA = {
     Effect.LEARNING: (
-        *("image_size", "resolution_schedule", "batch_size", "seed", "leaks", "conflicts", "balance"),
+        *("image_size", "resolution_schedule", "batch_size", "leaks", "conflicts", "balance"),
         *("merge_classes", "drop_classes", "class_names"),
     ),
     Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable"),
@@ -58,7 +58,10 @@ _CALLBACKS = {
         *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_predictions"),
     ),
 }
-_COMMAND = {Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "dry_run", "lr_find")}
+_COMMAND = {
+    Effect.LEARNING: ("seed_everything",),
+    Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "dry_run", "lr_find"),
+}
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {
     "model.": _MODEL,
@@ -81,7 +84,6 @@ CALLBACK_GROUPS = tuple(dict.fromkeys(name.partition(".")[0] for names in _CALLB
 AUDITED = (
     "root",
     "image_size",
-    "seed",
     "cache_gb",
     "splits_file",
     "layout",

@@ -67,7 +67,7 @@ class _Loop:
         self.network = network.to(self.device).train()
         _freeze(self.network, stages)
         self.average = ModelEmaV3(self.network, decay=0.9999, use_warmup=True)
-        self.optimizer = create_optimizer_v2(self.network, "build_optimizer", lr=1e-3, weight_decay=0.01)
+        self.optimizer = create_optimizer_v2(self.network, "adamw", lr=1e-3, weight_decay=0.01)
         self.scheduler, _ = create_scheduler_v2(
             self.optimizer, num_epochs=80, step_on_epochs=False, updates_per_epoch=1000
         )

@@ -15,13 +15,13 @@ from benchmarks.peers.network import Pictures, endless
 from benchmarks.peers.notebook import recipe_transform
 from benchmarks.peers.ours import images, silence
 from benchmarks.setting import Setting
-from emotion_lightning.data.augment import PHASES, augment, draw
+from emotion_lightning.data.augment import POLICIES, augment, sample_params
 
 
 def measure(setting: Setting) -> list[Figure]:
     """Measure seconds of a batch in both phases of augmentation."""
     figures, ours = [], _cached(setting)
-    for phase in PHASES:
+    for phase in POLICIES:
         contestants = {"ours": _ours(setting, ours, phase), "torchvision": _torchvision(setting, phase)}
         with one_core():
             calls = {name: partial(repeated, batch, setting.least_seconds) for name, batch in contestants.items()}
@@ -44,7 +44,7 @@ def _ours(setting: Setting, loader: DataLoader[Any], phase: int) -> Callable[[],
 
     def batch() -> object:
         pixels, _, indices = next(batches)
-        return augment(pixels, draw(indices, setting.seed), PHASES[phase], setting.image_size)
+        return augment(pixels, sample_params(indices, setting.seed), POLICIES[phase], setting.image_size)
 
     return batch
 

@@ -18,7 +18,7 @@ from benchmarks.setting import Setting
 from emotion_lightning.batch import normalize
 from emotion_lightning.callbacks import EMA
 from emotion_lightning.data.audit.scan import scan
-from emotion_lightning.data.augment import PHASES, augment, draw, resize_size
+from emotion_lightning.data.augment import POLICIES, augment, resize_size, sample_params
 from emotion_lightning.data.dataset import FaceDataset
 from emotion_lightning.data.drawn import draw_face
 from emotion_lightning.data.images.cache import Cache
@@ -78,13 +78,13 @@ def _batches(setting: Setting) -> Parts:
     pixels = torch.randint(256, (number, 3, side, side), dtype=torch.uint8, generator=generator).to(setting.device)
     batch, labels = torch.randn(number, 3, size, size, device=setting.device), torch.arange(number) % 2
     labels, indices = labels.to(setting.device), torch.arange(number)
-    drawn, mix = draw(indices, setting.seed).to(setting.device), MixUpCutMix(prob=1.0)
+    drawn, mix = sample_params(indices, setting.seed).to(setting.device), MixUpCutMix(prob=1.0)
     parts: dict[str, tuple[Callable[[], object], int]] = {
-        "draw a batch's augmentation": (lambda: draw(indices, setting.seed), number),
+        "draw a batch's augmentation": (lambda: sample_params(indices, setting.seed), number),
         "normalize a batch for evaluation": (lambda: normalize(pixels[..., :size, :size].float() / 255), number),
         "mix a batch": (lambda: mix(batch, labels, next(seeds)), number),
     }
-    for phase, ranges in PHASES.items():
+    for phase, ranges in POLICIES.items():
         parts[f"augment a batch, phase {phase}"] = (partial(augment, pixels, drawn, ranges, size), number)
     return parts
 

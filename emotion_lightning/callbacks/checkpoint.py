@@ -39,6 +39,11 @@ class RunCheckpoint(callbacks.Checkpoint):
         self.best_score = float("-inf")
         self.best_epoch = -1
 
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint, as version 0.1 wrote it."""
+        return "Checkpoint"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make sure that the folder can be written, before an hour of training is lost for it."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]

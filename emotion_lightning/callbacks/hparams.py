@@ -21,6 +21,7 @@ def compared_options(trainer: Trainer, pl_module: LightningModule) -> dict[str, 
     options |= {} if data is None else {f"data.{name}": value for name, value in data.hparams.items()}
     options |= _of_callbacks(trainer.callbacks)  # type: ignore[attr-defined]
     options |= {
+        "seed_everything": pl_module.hparams["seed"],
         "trainer.max_epochs": trainer.max_epochs,
         "trainer.precision": trainer.precision,
         "trainer.gradient_clip_val": trainer.gradient_clip_val or 0.0,

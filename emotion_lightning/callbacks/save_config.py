@@ -14,7 +14,7 @@ from emotion_lightning.runs.provenance import PROVENANCE, provenance
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints; and starts.json."""
+    """Writes config.yaml into a new run's folder, and the same into each of its checkpoints; and provenance.json."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""

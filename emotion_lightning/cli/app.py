@@ -32,7 +32,7 @@ from emotion_lightning.callbacks import (
 from emotion_lightning.callbacks.save_config import SaveRunConfig
 from emotion_lightning.cli.commands import COMMANDS, PROGRAM
 from emotion_lightning.cli.flags import given_flag
-from emotion_lightning.cli.parser import EmotionParser, with_dashes
+from emotion_lightning.cli.parser import EmotionParser, seed_of, with_dashes
 from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
@@ -79,12 +79,12 @@ class EmotionCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Know the given command alone, if it is one: to put together the options of each takes a second."""
+        """Return the given command alone, since building the options of each command takes a second."""
         every = LightningCLI.subcommands()
         return {name: skipped for name, skipped in every.items() if name == self._command} or every
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the callbacks, and tie together what is one fact."""
+        """Add the callbacks' options, and link options that state the same fact."""
         parser.add_lightning_class_args(Unfreeze, "unfreeze")
         parser.add_lightning_class_args(EMA, "ema")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
@@ -92,23 +92,23 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(Report, "report")
-        parser.link_arguments("data.seed", "seed_everything")
-        parser.link_arguments("data.seed", "model.seed")
+        for target in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", target, compute_fn=seed_of)
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
         parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the options; with a checkpoint, those of its run take the place of the defaults."""
+        """Parse the options; with a checkpoint, those of its run replace the defaults."""
         self.checkpoint_path: str | None = None
         self.precision: str | None = None  # in which a checkpoint's run computed
-        quiet = [arg for arg in args if not arg.startswith("--print_config")]  # not before the checkpoint is known
+        quiet = [
+            arg for arg in args if not arg.startswith("--print_config")
+        ]  # printed once the checkpoint's options are known
         self.config = parser.parse_args(quiet)
         subcommand = self.config.subcommand
         if args[0] != subcommand:
-            raise UsageError(f"put {subcommand} first and its options behind it, not {args[0]}")
-        if not 0 <= (seed := self.config[subcommand].data.seed) < 2**32:
-            raise UsageError(f"--data.seed {seed} is not in [0, 2**32)")
+            raise UsageError(f"put {subcommand} first and its options after it, not {args[0]}")
         self.flag = given_flag(self.config[subcommand])
         path = self.config[subcommand].get("ckpt_path")
         if path is None:
@@ -128,10 +128,10 @@ class EmotionCLI(LightningCLI):
         self.config[subcommand].weights_only = True
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning would put the checkpoint's values over the given ones without a word."""
+        """Do nothing: Lightning would replace given options by the checkpoint's without saying so."""
 
     def instantiate_classes(self) -> None:
-        """Build everything; a model that is restored needs no pretrained weights, and so no network."""
+        """Build everything; a model that is restored needs no pretrained weights and no network."""
         model = self.config[self.subcommand].model
         pretrained = model.pretrained
         if self.checkpoint_path is not None:
@@ -147,7 +147,7 @@ class EmotionCLI(LightningCLI):
             logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
             kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
         if given.deterministic:
-            kwargs["benchmark"] = False  # which would choose otherwise from run to run
+            kwargs["benchmark"] = False  # it may choose another kernel in each run
         allow_tf32(given.accelerator)
         if given.enable_progress_bar is not False and not _has_progress_bar(given.callbacks):
             self.trainer_defaults["callbacks"].append(ProgressBar())
@@ -158,12 +158,12 @@ class EmotionCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Look at the data before other processes are started, which would wait for it, and before a folder is made."""
+        """Check the data before other processes start, which would wait for it, and before a folder is made."""
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.datamodule.check("fit")
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, or by a flag only try the run out."""
+        """Train; with a flag, only try the run out."""
         if self.flag is None:
             self.trainer.fit(**kwargs)
             return
@@ -178,7 +178,7 @@ class EmotionCLI(LightningCLI):
             print(with_dashes(text))
 
     def after_fit(self) -> None:
-        """Say what came of the run, and what to do next."""
+        """Measure the best checkpoint, and print the run's result and the next commands."""
         checkpoint = self.trainer.checkpoint_callback
         if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_model_path:
             return
@@ -199,7 +199,7 @@ class EmotionCLI(LightningCLI):
         )
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
-        """Log into a new folder of lightning_logs, or on into that of the run that is resumed."""
+        """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""
         if self.checkpoint_path is not None:
             folder = Path(self.checkpoint_path).resolve().parent
             if folder.name == CHECKPOINTS:
@@ -247,7 +247,7 @@ def run(args: Sequence[str]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + 2)
     except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has put everything away, and ends with 1
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
             sys.exit(128 + 2)
         raise
     finally:

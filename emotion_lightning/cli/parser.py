@@ -9,13 +9,15 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from emotion_lightning.cli.flags import add_flags
+from emotion_lightning.errors import UsageError
 from emotion_lightning.options import option_named
 
-LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # what is behind it is our own message
+LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # our own message follows it
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
 
 HELP = {
     "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it.",
+    "seed_everything": "Seed of everything random in a run, the cut of its splits included.",
     "verbose": "Print every figure that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",
     "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
@@ -36,6 +38,17 @@ def with_dashes(message: str) -> str:
         return f"--{name}" if value is None else f"--{name} {value}"
 
     return PARAMETER.sub(option, message)
+
+
+def seed_of(value: bool | int) -> int:
+    """Check the seed of a run, from which every random number is derived.
+
+    Raises:
+        UsageError: It is no number in [0, 2**32).
+    """
+    if isinstance(value, bool) or not 0 <= value < 2**32:
+        raise UsageError(f"`seed_everything` {value} is no whole number in [0, 2**32)")
+    return value
 
 
 class EmotionParser(LightningArgumentParser):

@@ -1,4 +1,4 @@
-"""The commands beside training: each parses its own options and needs no trainer."""
+"""The commands that need no trainer: audit and report."""
 
 import sys
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from emotion_lightning.callbacks.report import Report
-from emotion_lightning.cli.parser import EmotionParser
+from emotion_lightning.cli.parser import HELP, EmotionParser, seed_of
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
-from emotion_lightning.options import AUDITED, renamed
+from emotion_lightning.options import AUDITED, flatten, renamed
 from emotion_lightning.report.run import Run
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
@@ -25,19 +25,20 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     parser = EmotionParser(prog=program, description=description)
     parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())
+    parser.add_argument("--seed_everything", type=int, default=42, help=HELP["seed_everything"])
     parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
     parser.add_argument(
         "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
     )
     config = parser.parse_args(list(args))
     if config.config is not None:
-        parser.set_defaults(_data_options(Path(config.config).expanduser()))
+        parser.set_defaults(_audited_options(Path(config.config).expanduser()))
         config = parser.parse_args(list(args))
     if config.data.root is None:
         raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
     folder = Path(config.output).expanduser()
     ensure_writable(folder, "--output")
-    found = EmotionDataModule(**config.data).audit
+    found = EmotionDataModule(**config.data, seed=seed_of(config.seed_everything)).audit
     assert found is not None  # there is a root
     write_json(folder / "audit.json", everything(found), indent=1)
     write_page(folder / "audit.html", page(found))
@@ -74,13 +75,14 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     print(f"Wrote {write_report(folders[0], baseline)}")
 
 
-def _data_options(file: Path) -> dict[str, Any]:
-    """Options of the data in a configuration file that matter for an audit."""
+def _audited_options(file: Path) -> dict[str, Any]:
+    """Options in a configuration file that matter for an audit."""
     try:
-        options = renamed(yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("data", {})
+        options = dict(flatten(renamed(yaml.safe_load(file.read_text(encoding="utf-8")) or {})))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise UsageError(f"--config {file} cannot be read as a configuration: {error}") from error
-    return {f"data.{name}": value for name, value in options.items() if name in AUDITED}
+    audited = {"seed_everything", *(f"data.{name}" for name in AUDITED)}
+    return {name: value for name, value in options.items() if name in audited}
 
 
 def _without_effect() -> set[str]:

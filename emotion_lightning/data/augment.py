@@ -19,7 +19,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class AugmentPolicy:
-    """Ranges of one augmentation phase; what is not named is off.
+    """Ranges of one augmentation phase; an operation without a range is off.
 
     Args:
         resize: Side that the image is resized to before the crop, over the side of the crop.
@@ -113,7 +113,7 @@ def augment(images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int
     """Augment and normalize a batch.
 
     Args:
-        images: ``(B, 3, S, S)``, values 0 to 255, S at most ``resize_size``; what is smaller is enlarged by the
+        images: ``(B, 3, S, S)``, values 0 to 255, S at most ``resize_size``; smaller images are enlarged by the
             resampling.
         drawn: Uniform numbers in [0, 1) by ``sample_params``, ``(B, draws)``, on the images' device.
         phase: What to do.

@@ -44,7 +44,7 @@ class ShuffledSampler(DistributedSampler[int]):
     Args:
         indices: Images of the training split.
         seed: Seed of the order.
-        epoch: Epoch of the first order; a resumed run starts behind 0.
+        epoch: Epoch of the first order; a resumed run starts after 0.
         rank: This process, from 0.
         world_size: Number of processes.
     """

@@ -47,7 +47,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """
     body = model.get_submodule("backbone.body")
     precise = torch.autocast(images.device.type, enabled=False)
-    eager = torch.compiler.set_stance("force_eager")  # what is compiled knows nothing of later hooks
+    eager = torch.compiler.set_stance("force_eager")  # compiled code ignores hooks that are added later
     with torch.inference_mode(False), precise, eager, _evaluating(model), _stages(body) as stages:
         # clones made here, as autograd takes no tensor that was made in inference mode
         images, classes = images.detach().clone().requires_grad_(), classes.clone()

@@ -16,7 +16,7 @@ from emotion_lightning.evaluation.metrics import accuracy_and_f1
 from emotion_lightning.evaluation.outputs import confusion_of
 from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.report.results import SplitResults
-from emotion_lightning.runs.files import NAMES
+from emotion_lightning.runs.files import PATH_ERRORS
 
 COMPARED = ("accuracy", "f1_macro")
 
@@ -42,9 +42,9 @@ class Baseline:
     def __post_init__(self) -> None:
         for name, value in (("accuracy", self.accuracy), ("f1", self.f1)):
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"`baseline_`{name} {value} is not in [0, 1], such as 0.8158 for 81.58 %")
+                raise UsageError(f"`baseline_{name}` {value} is not in [0, 1], such as 0.8158 for 81.58 %")
             if value is not None and self.predictions is not None:
-                raise UsageError(f"`baseline_`{name} follows from `baseline_predictions`; leave it out")
+                raise UsageError(f"`baseline_{name}` follows from `baseline_predictions`; leave it out")
         if self.predictions is not None and not self.predictions.is_file():
             raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 
@@ -75,7 +75,7 @@ def predicted_classes(measured: SplitResults, path: Path) -> Tensor:
     Raises:
         DataError: The file has no such columns, lacks an image, or has classes that were not measured.
     """
-    with path.open(newline="", encoding="utf-8", errors=NAMES) as stream:
+    with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
         rows = csv.DictReader(stream)
         if not {"filepath", "predicted"} <= set(rows.fieldnames or ()):
             raise DataError(f"{path}: needs the columns filepath and predicted, has {', '.join(rows.fieldnames or ())}")

@@ -48,7 +48,7 @@ class Comparison:
             for option, values in found.items()
             if len({repr(value) for value in values.values()}) > 1
             and changes_learning(option)
-            and option != "data.seed"
+            and option != "seed_everything"
         }
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from emotion_lightning.errors import DataError
 from emotion_lightning.evaluation.outputs import EvalOutputs
-from emotion_lightning.runs.files import NAMES, atomic_csv, write_json
+from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv, write_json
 
 FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
@@ -116,7 +116,7 @@ def read_results(folder: Path) -> SplitResults | None:
 
 
 def _read_predictions(path: Path, class_names: list[str]) -> tuple[tuple[str, ...], EvalOutputs]:
-    with path.open(newline="", encoding="utf-8", errors=NAMES) as stream:
+    with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
         _, *rows = csv.reader(stream)
     first = len(COLUMNS)
     probabilities = torch.tensor([[float(p) for p in row[first:]] for row in rows], dtype=torch.double)

@@ -1,4 +1,4 @@
-"""The resolved configuration of a run: kept beside its checkpoints and inside them, and taken up again from there."""
+"""The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +38,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
               for group, found in renamed(hparams).items()}  # fmt: skip
     data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
     data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
+    config["seed_everything"] = checkpoint["hyper_parameters"]["seed"]
     state = checkpoint.get("EmotionDataModule", {})
     for name, key in (("root", "root"), ("splits_file", "splits")):  # as absolute paths, so that any folder will do
         data[name] = state.get(key, data.get(name))

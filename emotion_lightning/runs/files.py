@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 from emotion_lightning.errors import DataError
 
-NAMES = "surrogateescape"
-"""How Python keeps bytes of file names that are no text."""
+PATH_ERRORS = "surrogateescape"
+"""Error handler by which Python keeps the bytes of file names that are not valid UTF-8."""
 
 
 def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
@@ -31,20 +31,22 @@ def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, whose file takes the place of ``path`` when the block ends well.
+    """Give a temporary path in the same folder; its file replaces ``path`` when the block ends without an error.
 
-    A kill or a full disk leaves what was there before.
+    A kill or a full disk leaves the old file.
 
     Raises:
         DataError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # beside it: a rename must not cross file systems
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}.tmp"
+    )  # in the same folder, since a rename must not cross file systems
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary, os.O_RDWR)
         os.replace(temporary, path)
-        if os.name != "nt":  # Windows cannot open a folder, and needs no sync of it
+        if os.name != "nt":  # Windows cannot open a folder, and need not sync it
             _sync(path.parent, os.O_RDONLY)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
@@ -56,9 +58,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def atomic_csv(path: Path) -> Iterator[TextIO]:
     """Give a stream for ``csv.writer`` that takes the place of ``path`` as ``atomic_write`` does; raises the same.
 
-    The names of files in it may be no text: they are written byte by byte as they are.
+    File names in it that are not valid UTF-8 are written byte by byte.
     """
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAMES) as stream:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=PATH_ERRORS) as stream,
+    ):
         yield stream
 
 
@@ -66,18 +71,20 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write ``value`` as JSON, in which nan is null, whole or not at all; raises as ``atomic_write`` does."""
     with atomic_write(path) as temporary:
         text = json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")  # names of files may be no text
+        temporary.write_text(
+            f"{text}\n", encoding="utf-8", errors="backslashreplace"
+        )  # file names may hold invalid UTF-8
 
 
 def write_page(path: Path, text: str) -> Path:
     """Write an HTML page, whole or not at all, and return its path; raises as ``atomic_write`` does."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may be no text
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # file names may hold invalid UTF-8
     return path
 
 
 def _without_nan(value: Any) -> Any:
-    """Put None in the place of every number that JSON does not know."""
+    """Replace every number that JSON does not have, such as nan, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Reading files that somebody else may have written: what is inside is data, never code."""
+"""Loading files of ``torch.save`` that may come from strangers: their content is data and never runs as code."""
 
 from pathlib import Path
 from pickle import UnpicklingError

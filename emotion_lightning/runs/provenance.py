@@ -38,7 +38,7 @@ def git_commit(folder: Path = Path(__file__).parents[1]) -> str | None:
     """Commit that ``folder`` was checked out from, marked if files have changed since; None if it was not."""
     try:
         if not _git(folder, "ls-files", "."):
-            return None  # installed below somebody else's repository
+            return None  # installed inside the repository of another project
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + (" (changed since)" if _git(folder, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):

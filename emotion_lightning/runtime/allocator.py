@@ -1,4 +1,4 @@
-"""What the C library does with memory that tensors on a CPU no longer need."""
+"""Tuning of glibc's malloc for training on a CPU; only the command line calls it."""
 
 import ctypes
 import os
@@ -8,20 +8,20 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
 
 LARGEST = 32 * 2**20
-"""Bytes of the largest block that glibc takes from memory it has kept; a larger one always comes from the kernel."""
+"""Largest block in bytes that glibc serves from memory it kept; larger ones always come from the kernel."""
 
 MOST = 2**31 - 1
-"""Bytes to keep at most, all that the parameter can say."""
+"""Most bytes to keep, the largest value that mallopt takes."""
 
 CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-"""Environment variables by which somebody has decided for himself."""
+"""Environment variables by which a user tunes malloc; any of them turns this off."""
 
 
 def tune_malloc() -> None:
-    """Let glibc keep what is freed for the next step's tensors; with another C library nothing is done.
+    """Let glibc keep freed memory for the next step's tensors; with another C library this does nothing.
 
-    By itself it gives all but some megabytes back to the kernel, which clears every page of the next step's tensors
-    anew: that was a third of a step of a ResNet50 whose classifier alone trains, at 224 px on two cores.
+    By default it returns most of it to the kernel, which clears every page again when the next step allocates. That
+    took a third of a step of a ResNet50 at 224 px on two cores while only the classifier trained.
     """
     if sys.platform != "linux" or any(name in os.environ for name in CHOSEN):
         return

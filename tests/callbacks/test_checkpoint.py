@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -26,43 +25,6 @@ def test_best_last_and_every_few_epochs(lab: Lab, tmp_path: Path) -> None:
     assert (epochs["last.ckpt"], epochs["epoch_001.ckpt"], epochs["epoch_003.ckpt"]) == (4, 1, 3)
 
 
-def test_a_failed_write_leaves_the_old_file_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
-    io.save_checkpoint({"epoch": 1}, path)
-
-    def full(checkpoint: object, file: object) -> None:
-        file.write(b"half a checkpoint")  # type: ignore[attr-defined]
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(DataError, match=r"last\.ckpt.*No space left"):
-        io.save_checkpoint({"epoch": 2}, path)
-    monkeypatch.undo()
-    assert torch.load(path, weights_only=True) == {"epoch": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
-
-
-def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    fsync, replace = os.fsync, os.replace
-
-    def watched_fsync(descriptor: int) -> None:
-        done.append("fsync")
-        fsync(descriptor)
-
-    def watched_replace(source: Path, target: Path) -> None:
-        assert Path(source).parent == Path(target).parent
-        done.append("replace")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "replace", watched_replace)
-    AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
-    assert done == ["fsync", "replace", "fsync"]
-
-
 def test_unwritable_folder_is_said_before_training(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     model, trainer = lab.model(), lab.trainer()
@@ -86,7 +48,7 @@ def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_negative_interval_is_refused() -> None:
-    with pytest.raises(UsageError, match="every_n_epochs -1"):
+    with pytest.raises(UsageError, match="every_n_epochs` -1"):
         RunCheckpoint(every_n_epochs=-1)
 
 

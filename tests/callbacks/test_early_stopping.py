@@ -78,5 +78,5 @@ def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.M
 
 
 def test_patience_below_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="patience 0"):
+    with pytest.raises(UsageError, match="patience` 0"):
         EarlyStopping(patience=0)

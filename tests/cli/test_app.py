@@ -147,7 +147,7 @@ def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.
         ("fit", ("--trainer.max_epochs", "9"), "--trainer.max_epochs 9 contradicts the checkpoint, whose run has 3"),
         ("fit", ("--ema.decay", "0.5"), "--ema.decay 0.5 contradicts"),
         ("fit", ("--unfreeze.schedule", "{0: all}"), "--unfreeze.schedule {0: 'all'} contradicts"),
-        ("fit", ("--data.seed", "1"), "--data.seed 1 contradicts"),
+        ("fit", ("--seed_everything", "1"), "--seed_everything 1 contradicts"),
         (
             "fit",
             ("--data.resolution_schedule", "{0: 24, 1: 32}"),
@@ -256,7 +256,7 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         "model": {"backbone": "resnet50", "pretrained": True, "dropout_rate": 0.5, "hidden_features": 512}
         | {"lr_backbone": 1e-5, "lr_classifier": 1e-3, "weight_decay": 0.01, "eps": 1e-8, "pct_start": 0.1}
         | {"label_smoothing": 0.1, "mixup_alpha": 0.3, "cutmix_alpha": 1.0, "mix_prob": 0.8},
-        "data": {"image_size": 224, "batch_size": 16, "seed": 42},
+        "data": {"image_size": 224, "batch_size": 16},
         "ema": {"decay": 0.9999},
         "early_stopping": {"patience": 15, "min_delta": 0.001},
         "checkpoint": {"every_n_epochs": 5},
@@ -264,6 +264,7 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
     }
     for group, options in expected.items():
         assert {name: config[group][name] for name in options} == options
+    assert config["seed_everything"] == 42
     schedule = {int(epoch): stage for epoch, stage in config["unfreeze"]["schedule"].items()}
     assert schedule == {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
 
@@ -279,7 +280,8 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
         (["fot"], "'fot'"),
         (["test"], "test needs --ckpt_path"),
         (["--config", "top.yaml", "test"], "put test first"),
-        (["fit", "--data.seed", "-1"], "--data.seed -1"),
+        (["fit", "--seed_everything", "-1"], "--seed_everything -1"),
+        (["fit", "--seed_everything", "true"], "--seed_everything True"),
         (["fit", "--data.layout", "raf"], "rafdb"),
         (
             ["fit", "--data.drop_classes", "[sad]", *TINY],
@@ -435,7 +437,7 @@ def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
 
 def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(faces: Path, trained: Path) -> None:
     main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
-    assert [start["epoch"] for start in json.loads((RUN / "starts.json").read_text())] == [0, 1]
+    assert [start["epoch"] for start in json.loads((RUN / "provenance.json").read_text())] == [0, 1]
     accuracy = read_history(RUN)["val/accuracy"]
     assert list(accuracy) == [0, 1, 2]
     events = EventAccumulator(str(RUN))

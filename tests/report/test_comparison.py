@@ -21,7 +21,7 @@ def vary(reported: Path, tmp_path: Path) -> Vary:
         run = tmp_path / name
         shutil.copytree(reported, run)
         config = yaml.safe_load((run / "config.yaml").read_text())
-        config["data"]["seed"] = config["seed_everything"] = seed
+        config["seed_everything"] = seed
         config["model"]["dropout_rate"] = dropout
         (run / "config.yaml").write_text(yaml.safe_dump(config))
         file = run / "report/test/metrics.json"

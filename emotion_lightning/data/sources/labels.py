@@ -1,4 +1,4 @@
-"""Names of emotions and their aliases: classes are matched by name, never by somebody's index."""
+"""Names of emotions and their aliases: classes are matched by name, never by the index of another data set."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence

@@ -25,7 +25,7 @@ from emotion_lightning.data.sources.splits import (
     verify_split,
 )
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.files import NAMES, atomic_csv
+from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv
 
 __all__ = ["SPLITS", "Manifest", "Split", "complete_splits", "read", "read_manifest", "write_splits"]
 
@@ -89,7 +89,7 @@ class Manifest:
         classes = [canonical_name(name) for name in self.class_names]
         rows = zip(self.names, self.labels, self.splits, strict=True)
         lines = sorted(f"{name}\0{classes[label]}\0{split}\n" for name, label, split in rows)
-        return hashlib.sha256("".join(lines).encode("utf-8", NAMES)).hexdigest()
+        return hashlib.sha256("".join(lines).encode("utf-8", PATH_ERRORS)).hexdigest()
 
 
 def read(

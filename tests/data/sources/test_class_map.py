@@ -92,7 +92,7 @@ def test_splits_of_merged_classes_can_be_given_back(four: Path, tmp_path: Path, 
         ({"merge_classes": {"any": list(EMOTIONS)}}, "leave 1 of the classes"),
         ({"merge_classes": {"up": ["happy"]}, "drop_classes": ["joy"]}, "name class 'happy' twice"),
         ({"merge_classes": {"up": ["happy"], "down": ["happiness"]}}, "name class 'happy' twice"),
-        ({"merge_classes": {"up": []}}, r"--data\.merge_classes 'up': give a name and the classes to merge"),
+        ({"merge_classes": {"up": []}}, r"`merge_classes` 'up': give a name and the classes to merge"),
     ],
 )
 def test_names_that_cannot_be_meant_are_refused(four: Path, options: dict[str, list[str]], message: str) -> None:
@@ -101,8 +101,14 @@ def test_names_that_cannot_be_meant_are_refused(four: Path, options: dict[str, l
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("merge", {"a": ["sad"]}), ("drop", ["sad"]), ("group", "(x)"), ("format", "rafdb")]
+    ("name", "value"),
+    [
+        ("merge_classes", {"a": ["sad"]}),
+        ("drop_classes", ["sad"]),
+        ("group_regex", "(x)"),
+        ("layout", "rafdb"),
+    ],
 )
 def test_drawn_faces_have_nothing_to_choose(name: str, value: object) -> None:
-    with pytest.raises(UsageError, match=f"--data.{name} is for data of your own"):
+    with pytest.raises(UsageError, match=f"`{name}` is for data of your own"):
         _ = EmotionDataModule(**{name: value}).manifest  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def test_a_pattern_keeps_subjects_whole(subjects: Path, pattern: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        (r"p(\d+", r"--data\.group_regex 'p\(\\\\d\+' is no regular expression: missing \)"),
+        (r"p(\d+", r"`group_regex` 'p\(\\\\d\+' is no regular expression: missing \)"),
         (r"p\d+", r"has no group: put what names the subject into parentheses"),
         (r"/(q\d+)", r"matches no image; the first is happy/p00-0\.png"),
     ],

@@ -24,7 +24,7 @@ from emotion_lightning.errors import DataError
 __all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
 
 Format = Literal["auto", "tree", "csv", "fer2013", "rafdb", "affectnet", "ckplus", "emoset"]
-"""What ```layout``` may say: a way of keeping data, or auto to find it by looking."""
+"""How data is kept, or auto to find it by looking."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -61,7 +61,7 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     """
     folder = _unwrap(root, format)
     if root.is_file() and format not in ("auto", "fer2013"):
-        raise DataError(f"{root} is a file, and `layout` {format} is kept in a folder: give the folder")
+        raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
     kept = _recognize(folder) if format == "auto" else format
     if kept in READERS:
         return READERS[kept].read(root, folder)
@@ -90,7 +90,7 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
     folder = _unwrap(root, format)
     kept = _recognize(folder) if format == "auto" else format
     order = _order(kept, folder)
-    known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling goes before
+    known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling wins
     allowed = (*order, *(name for name in known.values() if name not in order)) if order else None
     if kept == "fer2013" and (pixels := pixel_csv(folder)):
         whole = read_pixels(pixels)

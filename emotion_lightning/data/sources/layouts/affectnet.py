@@ -73,8 +73,8 @@ def refuse_unclear(folder: Path) -> None:
     """
     if _is_unclear(folder):
         raise DataError(
-            f"{folder / 'labels.csv'} may be AffectNet's or not, which decides what a number means: `layout` "
-            "affectnet takes it for AffectNet's; otherwise write a train.csv with the columns filepath,label"
+            f"{folder / 'labels.csv'} may be AffectNet's or not, which decides what a number means: "
+            "`layout=affectnet` takes it for AffectNet's; otherwise write a train.csv with the columns filepath,label"
         )
 
 

@@ -112,7 +112,7 @@ def _group_column(file: Path) -> list[str]:
 
 
 def _keys(class_names: Sequence[str]) -> dict[str, str]:
-    """Map what a label may say, an index or any spelling of a name, to the class name; a name goes before an index."""
+    """Map what a label may say, an index or any spelling of a name, to the class name; a name wins over an index."""
     indices = {str(index): name for index, name in enumerate(class_names)}
     return indices | {canonical_name(name): name for name in class_names}
 

@@ -71,7 +71,7 @@ def test_a_table_of_images_is_affectnets_only_with_its_very_classes(tmp_path: Pa
     labels(tmp_path / "whole", "image", NAMES)
     assert read_manifest(tmp_path / "whole").layout == "AffectNet"
     labels(tmp_path / "numbers", "image", ("3", "5"))
-    with pytest.raises(DataError, match=r"labels\.csv may be AffectNet's or not.*--data\.layout affectnet"):
+    with pytest.raises(DataError, match=r"labels\.csv may be AffectNet's or not.*`layout=affectnet`"):
         read_manifest(tmp_path / "numbers")
     assert read_manifest(tmp_path / "numbers", layout="affectnet").class_names == ("surprise", "disgust")
 

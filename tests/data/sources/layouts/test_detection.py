@@ -47,7 +47,7 @@ def test_numbers_of_unknown_origin_are_refused_and_mixed_names_are_not(flat: Pat
     (flat / "happy").rename(flat / "0")
     assert read_layout(flat).class_names == ("0", "angry")
     (flat / "angry").rename(flat / "6")
-    with pytest.raises(DataError, match=r"numbers \(0, 6\), whose meaning cannot be seen: --data\.layout rafdb or aff"):
+    with pytest.raises(DataError, match=r"numbers \(0, 6\), whose meaning cannot be seen: `layout=rafdb` or aff"):
         read_layout(flat)
 
 
@@ -59,7 +59,7 @@ def test_a_wrong_format_says_what_it_expected(flat: Path, format: Format, expect
 
 def test_a_format_of_folders_is_not_read_from_a_file(flat: Path) -> None:
     file = table(flat / "x.csv", "a,b", [(1, 2)])
-    with pytest.raises(DataError, match=r"x\.csv is a file, and --data\.layout rafdb is kept in a folder"):
+    with pytest.raises(DataError, match=r"x\.csv is a file, and `layout=rafdb` is kept in a folder"):
         read_layout(file, "rafdb")
     with pytest.raises(DataError, match=r"data has no train\.csv: write one"):
         read_layout(flat, "csv")

@@ -58,7 +58,7 @@ def test_numbered_folders_are_known_by_their_tables_or_names(tmp_path: Path, wit
 
 def test_numbered_folders_of_unknown_origin_are_read_when_the_format_is_given(tmp_path: Path) -> None:
     shared(tmp_path, None, "{}.jpg")
-    with pytest.raises(DataError, match=r"folders are numbers.*--data\.layout rafdb or affectnet decides"):
+    with pytest.raises(DataError, match=r"folders are numbers.*`layout=rafdb` or affectnet decides"):
         read_manifest(tmp_path)
     assert read_manifest(tmp_path, layout="rafdb").class_names == NAMES
     assert read_manifest(tmp_path, layout="tree").class_names == tuple("1234567")

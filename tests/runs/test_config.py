@@ -1,0 +1,85 @@
+import csv
+import json
+import lzma
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from emotion_lightning.cli import main
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
+from tests.helpers import QUIET
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def of_version_0_1(faces: Path, in_an_empty_folder: None) -> Path:
+    """A checkpoint that version 0.1 wrote after the first of three epochs, in an empty folder beside its data."""
+    checkpoint = Path("run/checkpoints/epoch_000.ckpt")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(lzma.decompress((HERE / "checkpoint_v0_1.ckpt.xz").read_bytes()))
+    shutil.copytree(faces, "faces")
+    return checkpoint
+
+
+def test_a_checkpoint_of_version_0_1_is_measured_as_that_version_measured_it(of_version_0_1: Path) -> None:
+    main(["test", "--ckpt_path", str(of_version_0_1), "--data.root", "faces", *QUIET])
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["accuracy"] == 1 / 3
+    assert metrics["loss"] == pytest.approx(2.128179430461888, rel=1e-5)
+    assert list(metrics["per_class"]) == ["angry", "up"]  # merged, as its options say under their old names
+
+
+def test_a_checkpoint_of_version_0_1_predicts_what_that_version_predicted(of_version_0_1: Path) -> None:
+    main(["predict", "--ckpt_path", str(of_version_0_1), "--data.root", "faces/test", *QUIET])
+    with Path("run/predictions.csv").open() as file:
+        rows = {row["filepath"]: row for row in csv.DictReader(file)}
+    expected = {"faces/test/angry/00.png": 0.857860, "faces/test/angry/01.png": 0.985695}
+    for path, probability in expected.items():
+        assert float(rows[path]["angry"]) == pytest.approx(probability, abs=1e-4)
+
+
+def test_a_run_of_version_0_1_is_resumed_with_its_options(of_version_0_1: Path) -> None:
+    main(["fit", "--ckpt_path", str(of_version_0_1), "--data.root", "faces", *QUIET])
+    last = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert last["epoch"] == 2
+    assert last["datamodule_hyper_parameters"]["merge_classes"] == {"up": ["happy", "surprised"]}
+    assert last["callbacks"]["EMA"]["updates"] == last["global_step"]
+
+
+def test_options_that_change_learning_must_stay_in_a_resume_and_others_need_not() -> None:
+    saved = {"model": {"eps": 1e-8, "compile": False, "tta": "none"}, "data": {"num_workers": 2, "image_size": 64}}
+    free = {"model": {"eps": 1e-8, "compile": True, "tta": "none"}, "data": {"num_workers": 0, "image_size": 64}}
+    refuse_contradictions(saved, free, "fit")
+    for group, option, value in (("model", "eps", 1.0), ("model", "tta", "flip"), ("data", "image_size", 96)):
+        other = {name: dict(values) for name, values in saved.items()}
+        other[group][option] = value
+        with pytest.raises(UsageError, match=f"`{group}.{option}` {value} contradicts the checkpoint"):
+            refuse_contradictions(saved, other, "fit")
+
+
+def test_a_measurement_may_choose_its_views_but_not_another_model() -> None:
+    saved = {"model": {"eps": 1e-8, "tta": "none"}, "data": {"image_size": 64}}
+    refuse_contradictions(saved, {"model": {"eps": 1e-8, "tta": "flip"}, "data": {"image_size": 96}}, "test")
+    with pytest.raises(UsageError, match=r"`model\.eps`"):
+        refuse_contradictions(saved, {"model": {"eps": 1.0, "tta": "none"}, "data": {"image_size": 64}}, "test")
+
+
+def test_a_prediction_starts_without_the_training_images() -> None:
+    checkpoint = {
+        "hyper_parameters": {"class_names": ["a", "b"], "eps": 1e-8, "seed": 7},
+        "datamodule_hyper_parameters": {"root": "faces", "splits": "splits.csv", "unknown": 1},
+        "EmotionDataModule": {"root": "/faces", "splits": "/splits.csv"},
+    }
+    data = checkpoint_config(checkpoint, "predict")["data"]
+    assert data == {"root": None, "splits_file": None, "class_names": ["a", "b"]}
+    assert checkpoint_config(checkpoint, "test")["data"]["splits_file"] == "/splits.csv"
+
+
+def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(DataError, match="not a checkpoint of an emotion_lightning run"):
+        load_checkpoint(str(tmp_path / "other.ckpt"))
