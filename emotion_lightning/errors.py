@@ -23,6 +23,16 @@ class UsageError(EmotionError, ValueError):
     exit_status = 2
 
 
+def check_least(name: str, value: float, least: float) -> None:
+    """Refuse a ``value`` of the parameter ``name`` that is below the ``least``.
+
+    Raises:
+        UsageError: It is below.
+    """
+    if value < least:
+        raise UsageError(f"`{name}` {value} is too small; the least is {least}")
+
+
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Refuse a ``value`` of the parameter ``name`` that is none of its ``choices``.
 

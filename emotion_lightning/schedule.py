@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from emotion_lightning.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 LEAST_SIDE = 24
 """Smallest side in pixels of an image that a network is given.
@@ -52,9 +57,10 @@ def trainable_stages(schedule: Mapping[int, str], epoch: int) -> tuple[str, ...]
 
 
 def last_unfreezing(schedule: Mapping[int, str]) -> int:
-    """Epoch from which nothing more will be unfrozen under a parsed ``schedule``."""
-    deepest = list(schedule.values())[-1]
-    return next(epoch for epoch, stage in schedule.items() if stage == deepest)
+    """Epoch from which nothing more will be unfrozen."""
+    parsed = parse_schedule(schedule)
+    deepest = list(parsed.values())[-1]
+    return next(epoch for epoch, stage in parsed.items() if stage == deepest)
 
 
 def unfreeze_epoch(schedule: Mapping[int, str]) -> int | None:
@@ -93,6 +99,14 @@ def parse_resolutions(schedule: Mapping[int, int] | None, image_size: int) -> di
 def training_resolution(sizes: Mapping[int, int], epoch: int) -> int:
     """Side in pixels of the training images in ``epoch`` under parsed ``sizes``."""
     return sizes[max(start for start in sizes if start <= epoch)]
+
+
+def warn_unreached(name: str, schedule: Iterable[int], trainer: "Trainer") -> None:
+    """Warn of epochs in the ``schedule`` of parameter ``name`` that the run of ``trainer`` never reaches."""
+    epochs = trainer.max_epochs
+    late = [epoch for epoch in schedule if epochs and 0 < epochs <= epoch]
+    if late and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        rank_zero_warn(f"`{name}` has entries at epochs {late}, which a run of `max_epochs` {epochs} never reaches")
 
 
 class Phase(NamedTuple):

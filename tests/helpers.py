@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, BatchSize, Calibration, EarlyStopping, RunCheckpoint, SaveData, Unfreeze
 from emotion_lightning.cli import main
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.splits import Split
@@ -54,7 +54,10 @@ class Lab:
     def trainer(self, folder: str = "run", **options: Any) -> Trainer:
         """A quiet trainer with the recipe's callbacks; keyword ``callbacks`` puts others in their place."""
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-        recipe = [Unfreeze(SCHEDULE), EMA(0.9), EarlyStopping(patience=3), RunCheckpoint(every_n_epochs=1)]
+        recipe = [
+            *(Unfreeze(SCHEDULE), EMA(0.9), EarlyStopping(patience=3, start_epoch=2), RunCheckpoint(every_n_epochs=1)),
+            *(BatchSize(), SaveData(), Calibration()),
+        ]
         run = {"max_epochs": 3, "gradient_clip_val": 1.0, "callbacks": recipe, "default_root_dir": self.folder / folder}
         return Trainer(**quiet | run | options)
 

@@ -18,20 +18,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.clock import BatchTimer
 from benchmarks.setting import PHASES, Setting
-from emotion_lightning.callbacks import (
-    EMA,
-    EarlyStopping,
-    EpochSummary,
-    MetricsWriter,
-    PredictionWriter,
-    ProgressBar,
-    Report,
-    RunCheckpoint,
-    StepLoss,
-    TensorBoardImages,
-    Throughput,
-    Unfreeze,
-)
+from emotion_lightning.callbacks import ProgressBar, default_callbacks
 from emotion_lightning.cli.app import RECIPE_TRAINER
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.model.module import EmotionClassifier
@@ -108,22 +95,6 @@ def images(setting: Setting) -> EmotionDataModule:
     )
 
 
-def recipe_callbacks(lowest: str) -> list[Callback]:
-    """What ``fit`` takes along by default, with a schedule that trains ``lowest`` and all above from epoch 0."""
-    return [
-        *(
-            Throughput(),
-            MetricsWriter(),
-            EpochSummary(),
-            Unfreeze({0: lowest}),
-            EMA(),
-            EarlyStopping(),
-            RunCheckpoint(),
-        ),
-        *(TensorBoardImages(every_n_epochs=0), PredictionWriter(), Report(), StepLoss(), ProgressBar()),
-    ]
-
-
 def fit(
     setting: Setting,
     model: EmotionClassifier,
@@ -141,7 +112,7 @@ def fit(
                 "accelerator": accelerator,
                 "devices": 1,
                 "precision": resolve_precision("16-mixed", accelerator, model),
-                "callbacks": [*recipe_callbacks(lowest), watcher],
+                "callbacks": [*default_callbacks({0: lowest}, every_n_epochs=0), ProgressBar(), watcher],
                 "logger": TensorBoardLogger(folder, default_hp_metric=False),
                 "num_sanity_val_steps": 0,
             }

@@ -1,6 +1,13 @@
 """The recipe's callbacks; each works with a plain ``Trainer`` as well."""
 
+from collections.abc import Mapping
+
+from lightning.pytorch import Callback
+
+from emotion_lightning.callbacks.batch_size import BatchSize
+from emotion_lightning.callbacks.calibration import Calibration
 from emotion_lightning.callbacks.checkpoint import RunCheckpoint
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_summary import EpochSummary
@@ -8,13 +15,17 @@ from emotion_lightning.callbacks.metrics_writer import MetricsWriter
 from emotion_lightning.callbacks.prediction_writer import PredictionWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
+from emotion_lightning.callbacks.save_data import SaveData
 from emotion_lightning.callbacks.step_loss import StepLoss
 from emotion_lightning.callbacks.tensorboard import TensorBoardImages
 from emotion_lightning.callbacks.throughput import Throughput
 from emotion_lightning.callbacks.unfreeze import Unfreeze
+from emotion_lightning.schedule import RECIPE_SCHEDULE, last_unfreezing
 
 __all__ = [
     "EMA",
+    "BatchSize",
+    "Calibration",
     "EarlyStopping",
     "EpochSummary",
     "MetricsWriter",
@@ -22,8 +33,47 @@ __all__ = [
     "ProgressBar",
     "Report",
     "RunCheckpoint",
+    "SaveData",
     "StepLoss",
     "TensorBoardImages",
     "Throughput",
     "Unfreeze",
+    "data_of",
+    "default_callbacks",
+    "fixed_callbacks",
 ]
+
+
+def fixed_callbacks() -> list[Callback]:
+    """Those of the recipe's callbacks that have no options."""
+    return [BatchSize(), SaveData(), Calibration(), Throughput(), MetricsWriter(), EpochSummary(), StepLoss()]
+
+
+def default_callbacks(
+    schedule: Mapping[int, str] = RECIPE_SCHEDULE,
+    ema_decay: float = 0.9999,
+    patience: int = 15,
+    every_n_epochs: int = 5,
+) -> list[Callback]:
+    """The recipe's callbacks, as the command line has them, but for the progress bar.
+
+    Args:
+        schedule: Epoch (from 0) to the lowest stage that trains from then on, as :class:`Unfreeze` takes it. Give the
+            datamodule's ``unfreeze_epoch`` the first epoch in which a stage of the backbone trains.
+        ema_decay: Decay of the average of the weights, in [0, 1).
+        patience: Epochs without improvement after which training stops, counted from the last unfreezing.
+        every_n_epochs: Keep a checkpoint, and draw for TensorBoard, every so many epochs; 0 leaves both out.
+
+    Raises:
+        UsageError: A number is outside its range, or the schedule cannot work.
+    """
+    return [
+        Unfreeze(dict(schedule)),
+        EMA(ema_decay),
+        EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),
+        RunCheckpoint(every_n_epochs),
+        TensorBoardImages(every_n_epochs),
+        PredictionWriter(),
+        Report(),
+        *fixed_callbacks(),
+    ]

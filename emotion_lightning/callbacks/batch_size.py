@@ -1,18 +1,22 @@
-"""How many images a step takes, and what that means for the learning rates."""
+"""The size of the training batches: found by what a GPU's memory holds, and what it means for the learning rates."""
 
+import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
-from lightning.pytorch import Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import AdamW
 
-from emotion_lightning.callbacks.memory import evaluation_capacity, training_capacity
+from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.data.datamodule import RECIPE_BATCH
 from emotion_lightning.errors import UsageError
 
-RECIPE_BATCH = 16
-"""Images of a training step for which the recipe's learning rates hold."""
-
 RECIPE_RATES = {"lr_backbone": 1e-5, "lr_classifier": 1e-3}
+"""Learning rates that hold for steps of ``RECIPE_BATCH`` images."""
 
 MOST = 1024
 """Most images of a training batch that is found."""
@@ -20,53 +24,61 @@ MOST = 1024
 LEAST_STEPS = 8
 """Steps that an epoch has at least where its batch is found."""
 
-MOST_EVALUATED = 256
-"""Images of an evaluation batch that is found: more are no faster, and workers hold several batches ready."""
+SHARE = 0.85
+"""Part of the free memory that may be taken; the rest is for fragments, and for what convolutions borrow."""
+
+TRIALS = ((8, 16), (2, 4))
+"""Numbers of images in the two batches that are measured, and in those that are tried where these do not fit."""
 
 
-def training_batch(trainer: Trainer, side: int, images: int) -> int:
-    """Find the largest power of two that fits into a GPU's memory, for images of ``side`` pixels.
-
-    Args:
-        trainer: Has the model, its device and its precision.
-        side: Side of the images in pixels.
-        images: Training images of each device; an epoch has at least 8 steps.
-
-    Returns:
-        At most 1024. Without a GPU, whose memory would limit it, the recipe's 16.
+class BatchSize(Callback):
+    """Finds the training batch where the data's ``batch_size`` is auto, and says what it means for the learning rates.
 
     Raises:
-        UsageError: Not even two images fit.
+        UsageError: Not even two images fit into the GPU's memory, when a fit begins.
     """
-    capacity = training_capacity(trainer, side)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the data its batch size; Lightning sets the data up before, and makes the loaders later."""
+        data = data_of(trainer)
+        if stage != "fit" or data is None:
+            return
+        auto = data.batch_size == "auto"
+        if data.batch_size == "auto":
+            side, images = max(data.resolutions.values()), len(data.indices("train")) // trainer.world_size
+            data.batch_size = largest_batch(memory_capacity(trainer, pl_module, side), side, images)
+            data.save_hyperparameters({"batch_size": data.batch_size})
+        hint = lr_scaling_hint(pl_module.hparams, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size)
+        found = f"`batch_size=auto` is {data.batch_size}" if auto else None
+        if parts := [part for part in (found, hint) if part]:
+            rank_zero_info(f"Batches: {'; '.join(parts)}")
+
+
+def largest_batch(capacity: int | None, side: int, images: int) -> int:
+    """Largest power of two that fits into memory, and leaves an epoch 8 steps.
+
+    Args:
+        capacity: Images that fit into a GPU's memory; None without a GPU.
+        side: Side of the images in pixels, for the message.
+        images: Training images of each device.
+
+    Returns:
+        A number in [2, 1024]; without a GPU, whose memory would limit it, the recipe's 16.
+
+    Raises:
+        UsageError: Not even two images fit, which batch norm needs.
+    """
     if capacity is None:
         return RECIPE_BATCH
-    if capacity < 2:  # which batch norm needs
+    if capacity < 2:
         raise UsageError(
             f"`batch_size=auto`: not even two images of {side} pixels fit into the GPU's free memory; choose a "
             "smaller `image_size` or `backbone`"
         )
-    return _power_of_two(max(2, min(capacity, MOST, images // LEAST_STEPS)))
+    return 1 << (max(2, min(capacity, MOST, images // LEAST_STEPS)).bit_length() - 1)
 
 
-def evaluation_batch(trainer: Trainer | None, side: int, training: int) -> int:
-    """Twice the ``training`` batch, as in the recipe; on a GPU, up to 256 images if they fit into its memory."""
-    least = 2 * training
-    if trainer is None or least >= MOST_EVALUATED:
-        return least
-    capacity = evaluation_capacity(trainer, side)
-    return least if capacity is None else max(least, _power_of_two(max(2, min(capacity, MOST_EVALUATED))))
-
-
-def batch_line(trainer: Trainer, batch_size: int, found: bool) -> str | None:
-    """What a run says of its training batches: a size that was ``found``, and what it means for the learning rates."""
-    accumulated, devices = trainer.accumulate_grad_batches, trainer.world_size
-    rule = rate_rule(trainer.lightning_module.hparams, batch_size, accumulated, devices)
-    parts = [f"`batch_size=auto` is {batch_size}" if found else None, rule]
-    return "; ".join(part for part in parts if part) or None
-
-
-def rate_rule(hparams: Mapping[str, Any], batch_size: int, accumulated: int, devices: int) -> str | None:
+def lr_scaling_hint(hparams: Mapping[str, Any], batch_size: int, accumulated: int, devices: int) -> str | None:
     """What Adam's square-root rule says to a run whose steps have more or fewer images than the recipe's.
 
     Args:
@@ -76,7 +88,7 @@ def rate_rule(hparams: Mapping[str, Any], batch_size: int, accumulated: int, dev
         devices: Devices, each with batches of its own.
 
     Returns:
-        A line that states the rates; ``None`` if steps have the recipe's 16 images, or a rate is not the recipe's.
+        A line that states the rates; None if steps have the recipe's 16 images, or a rate is not the recipe's.
     """
     images = batch_size * accumulated * devices
     if images == RECIPE_BATCH or any(hparams.get(name) != rate for name, rate in RECIPE_RATES.items()):
@@ -90,5 +102,63 @@ def rate_rule(hparams: Mapping[str, Any], batch_size: int, accumulated: int, dev
     )
 
 
-def _power_of_two(number: int) -> int:
-    return 1 << (number.bit_length() - 1)
+def memory_capacity(trainer: Trainer, model: LightningModule, side: int) -> int | None:
+    """Images of ``side`` pixels in the largest batch that can be trained on; None where no GPU's memory limits it.
+
+    Every stage trains, with AdamW and the average of the weights. All ranks get the least that any of them has.
+    """
+    device = trainer.strategy.root_device
+    if device.type != "cuda":
+        return None
+
+    def peak(count: int) -> int:
+        _free_memory()
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        train_steps(trainer, model, count, side, device)
+        return torch.cuda.max_memory_allocated(device) - before
+
+    _free_memory()
+    free, _ = torch.cuda.mem_get_info(device)
+    found = images_that_fit(peak, free)
+    _free_memory()
+    return int(trainer.strategy.reduce(torch.tensor(found, device=device), reduce_op="min"))
+
+
+def images_that_fit(peak: Callable[[int], int], free: int) -> int:
+    """Images that take ``SHARE`` of ``free`` bytes, if each image of a batch takes as much as any other.
+
+    Args:
+        peak: Measures the bytes that are allocated at most while a batch of so many images is trained on.
+        free: Bytes.
+
+    Returns:
+        0 where not even the smallest trial fits.
+    """
+    for fewer, more in TRIALS:
+        try:
+            low, high = peak(fewer), peak(more)
+        except torch.OutOfMemoryError:
+            continue
+        each = max((high - low) / (more - fewer), 1.0)
+        return max(0, int(more + (SHARE * free - high) / each))
+    return 0
+
+
+def train_steps(trainer: Trainer, model: LightningModule, count: int, side: int, device: torch.device) -> None:
+    """Take two optimizer steps on a copy of ``model``, with all that a run has in memory."""
+    copy = trainer.precision_plugin.convert_module(deepcopy(model)).to(device).requires_grad_(True).train()
+    average = deepcopy(copy)
+    optimizer = AdamW(copy.parameters())
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # dropout draws
+        for _ in range(2):  # AdamW makes its state in the first
+            with trainer.precision_plugin.forward_context():
+                loss = copy(torch.zeros(count, 3, side, side, device=device)).float().square().mean()
+            loss.backward()
+            optimizer.step()
+    del average
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()

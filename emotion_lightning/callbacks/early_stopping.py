@@ -1,38 +1,38 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
 import lightning.pytorch.callbacks as lightning_callbacks
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks.checkpoint import RunCheckpoint
-from emotion_lightning.callbacks.unfreeze import Unfreeze
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.loading import load_safely
-from emotion_lightning.schedule import last_unfreezing
 
 
 class EarlyStopping(lightning_callbacks.EarlyStopping):
     """Stops when validation macro F1 no longer improves, and puts the best weights into the model when training ends.
 
-    Each unfreezing restarts the patience, and none of it runs out while the schedule has stages left to unfreeze: the
-    next unfreezing is what ends such a plateau. Stopping early cuts OneCycle's annealing short.
+    The patience begins when all stages are unfrozen: before, the next unfreezing is what ends a plateau. Stopping early
+    cuts OneCycle's annealing short.
 
     Args:
         patience: Epochs without improvement after which training stops, at least 1.
         min_delta: Least gain in macro F1 that counts as an improvement.
+        start_epoch: Epoch (from 0) before which patience does not count. On the command line it is the last unfreezing.
 
     Raises:
         UsageError: The patience is below 1.
     """
 
-    def __init__(self, patience: int = 15, min_delta: float = 0.001):
+    def __init__(self, patience: int = 15, min_delta: float = 0.001, start_epoch: int = 0):
         if patience < 1:
             raise UsageError(f"`patience` {patience} is below 1")
         # after validation, never at the end of an epoch that was not validated
         super().__init__(
             monitor=MONITOR, mode="max", patience=patience, min_delta=min_delta, check_on_train_epoch_end=False
         )
+        self.start_epoch = start_epoch
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch's score with the best, and stop when the patience is over."""
@@ -40,7 +40,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
             return  # a validation within the epoch, which no checkpoint holds
         stopping = trainer.should_stop
         super().on_validation_end(trainer, pl_module)
-        if self._unfreezing_is_pending(trainer):
+        if trainer.current_epoch < self.start_epoch:
             self.wait_count, self.stopped_epoch = 0, 0
             trainer.should_stop = stopping
         elif trainer.should_stop and not stopping:
@@ -55,8 +55,3 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         pl_module.load_state_dict(best["state_dict"])
         pl_module.on_load_checkpoint(best)  # the temperature
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")
-
-    def _unfreezing_is_pending(self, trainer: Trainer) -> bool:
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        schedules = (callback.schedule for callback in callbacks if isinstance(callback, Unfreeze))
-        return any(trainer.current_epoch < last_unfreezing(schedule) for schedule in schedules)

@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.unfreeze import Unfreeze
@@ -15,9 +16,9 @@ def compared_options(trainer: Trainer, pl_module: LightningModule) -> dict[str, 
 
     What is no number is text: TensorBoard's table has one type for each column.
     """
-    data = getattr(getattr(trainer, "datamodule", None), "hparams", {})
+    data = data_of(trainer)
     options = {f"model.{name}": value for name, value in pl_module.hparams.items()}
-    options |= {f"data.{name}": value for name, value in data.items()}
+    options |= {} if data is None else {f"data.{name}": value for name, value in data.hparams.items()}
     options |= _of_callbacks(trainer.callbacks)  # type: ignore[attr-defined]
     options |= {
         "seed_everything": pl_module.hparams["seed"],

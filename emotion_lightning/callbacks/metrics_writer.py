@@ -8,6 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
 from emotion_lightning.evaluation.measurement import calibration, figures
 from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
@@ -45,7 +48,7 @@ class MetricsWriter(Callback):
         if free := metrics["leak_free"]:
             pl_module.log_dict({f"test_leak_free/{name}": free[name] for name in free["intervals"]})
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, split: str) -> dict[str, Any]:
+    def _write(self, trainer: Trainer, pl_module: LightningModule, split: Split) -> dict[str, Any]:
         outputs = current_outputs(trainer, pl_module)  # asks all ranks
         leaked = _leaked(trainer, split, outputs)
         names = list(pl_module.hparams["class_names"])
@@ -57,7 +60,7 @@ class MetricsWriter(Callback):
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
         (folder / FACES).unlink(missing_ok=True)  # of what was measured before
         write_metrics(folder, metrics)
-        write_predictions(folder, outputs, file_names(_datamodule(trainer), outputs), names, leaked)
+        write_predictions(folder, outputs, file_names(data_of(trainer), outputs), names, leaked)
         if trainer.state.fn == "test":
             write_metrics(run, metrics)
         rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_headline(metrics)}")
@@ -71,22 +74,23 @@ def current_outputs(trainer: Trainer, pl_module: LightningModule) -> EvalOutputs
     return cast(OutputCollector, gathered).outputs()
 
 
-def measured_split(trainer: Trainer) -> str:
+def measured_split(trainer: Trainer) -> Split:
     """Name of the split that is being measured."""
     if trainer.state.fn != "test":
         return "val"
-    return str(getattr(_datamodule(trainer), "test_split", "test"))
+    data = data_of(trainer)
+    return "test" if data is None else data.test_split
 
 
 def _metrics(
-    trainer: Trainer, pl_module: LightningModule, split: str, outputs: EvalOutputs, leaked: Tensor | None
+    trainer: Trainer, pl_module: LightningModule, split: Split, outputs: EvalOutputs, leaked: Tensor | None
 ) -> dict[str, Any]:
-    data, names = _datamodule(trainer), list(pl_module.hparams["class_names"])
+    data, names = data_of(trainer), list(pl_module.hparams["class_names"])
     unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
     return {
         "split": split,
-        "data": str(getattr(data, "root", None) or "built-in"),
-        "flattery": _not_numbers(outputs) + (data.flattery(split) if hasattr(data, "flattery") else []),
+        "data": "unknown" if data is None else str(data.root or "built-in"),
+        "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
         **figures(outputs, names),
         "leaked": None if leaked is None else int(leaked.sum()),
         "leak_free": figures(unseen, names) if unseen is not None and len(unseen.labels) else None,
@@ -94,10 +98,10 @@ def _metrics(
         | {"fitted_with_tta": pl_module.temperature_tta},
         "tta": pl_module.hparams["tta"],
         "seed": pl_module.hparams["seed"],
-        "audit": getattr(data, "state", None),
+        "audit": None if data is None else data.exposure.summary(),
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "weights": _digest(pl_module),
-        "images": data.fingerprint(outputs.indices) if hasattr(data, "fingerprint") else None,
+        "images": None if data is None else data.content_hash(outputs.indices),
         "versions": versions(),
     }
 
@@ -118,22 +122,21 @@ def _digest(pl_module: LightningModule) -> str:
     return digest.hexdigest()
 
 
-def _leaked(trainer: Trainer, split: str, outputs: EvalOutputs) -> Tensor | None:
+def _leaked(trainer: Trainer, split: Split, outputs: EvalOutputs) -> Tensor | None:
     """Which rows of ``outputs`` are of images that the model has seen; None if unknown."""
-    data = _datamodule(trainer)
-    leaked = data.leaked(split) if hasattr(data, "leaked") else None
+    data = data_of(trainer)
+    leaked = None if data is None else data.exposure.overlap_mask(split)
     return None if leaked is None else leaked[outputs.indices]
 
 
-def file_names(data: Any, outputs: EvalOutputs) -> list[str]:
-    """Path of each image of ``outputs`` as the datamodule ``data`` names it, or else its position."""
-    manifest = getattr(data, "manifest", None)
-    return [str(index) if manifest is None else manifest.names[index] for index in outputs.indices.tolist()]
+def file_names(data: EmotionDataModule | None, outputs: EvalOutputs) -> list[str]:
+    """Path of each image of ``outputs`` as ``data`` names it, or else its position."""
+    return [str(index) if data is None else data.manifest.names[index] for index in outputs.indices.tolist()]
 
 
 def _headline(metrics: dict[str, Any]) -> str:
     """Say the headline figures with their intervals, on all images and on those without a copy."""
-    lines = list(metrics["flattery"])
+    lines = list(metrics["bias_warnings"])
     unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
     for where, found in (("all", metrics), (unseen, metrics["leak_free"])):
         if found and found["n"]:
@@ -149,7 +152,3 @@ def _headline(metrics: dict[str, Any]) -> str:
         fitted = f"at the temperature of {found['temperature']:.3f} that was fitted to the validation split"
         lines[-1] += f", and {found['ece_scaled']:.4f} {fitted}"
     return "\n".join(lines)
-
-
-def _datamodule(trainer: Trainer) -> Any:
-    return getattr(trainer, "datamodule", None)

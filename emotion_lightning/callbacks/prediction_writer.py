@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.batch import IGNORE_INDEX
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runs.files import atomic_csv, ensure_writable
 from emotion_lightning.runs.folder import run_dir
@@ -57,7 +58,9 @@ class PredictionWriter(Callback):
         rows = sorted(
             (i, p) for i, p in zip(indices.tolist(), probabilities.tolist(), strict=True) if i != IGNORE_INDEX
         )
-        paths = trainer.datamodule.predicted.paths  # type: ignore[attr-defined]
+        data = data_of(trainer)
+        assert data is not None  # it has the images
+        paths = data.predict_files.paths
         replaced = ", in place of an earlier one" if path.is_file() else ""
         _write(path, pl_module.hparams["class_names"], [(str(paths[i]), p) for i, p in rows])
         rank_zero_info(f"Wrote {len(rows):,} predictions to {path}{replaced}")

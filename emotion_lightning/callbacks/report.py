@@ -8,7 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.callbacks.metrics_writer import current_outputs, file_names, measured_split
+from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
@@ -62,15 +64,15 @@ class Report(Callback):
             return
         from emotion_lightning.report.page import write_report  # what draws is slow to import
 
-        data = getattr(trainer, "datamodule", None)
-        faces = _faces(data, pl_module, outputs) if hasattr(data, "faces") else []
+        data = data_of(trainer)
+        faces = [] if data is None else _faces(data, pl_module, outputs)
         write_faces(folder / FOLDER / measured_split(trainer), faces)
         rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
 
 
-def _faces(data: Any, pl_module: LightningModule, outputs: EvalOutputs) -> list[dict[str, Any]]:
+def _faces(data: EmotionDataModule, pl_module: LightningModule, outputs: EvalOutputs) -> list[dict[str, Any]]:
     return render_examples(
-        select_examples(outputs), outputs, file_names(data, outputs), data.faces, partial(_overlaid, pl_module)
+        select_examples(outputs), outputs, file_names(data, outputs), data.images, partial(_overlaid, pl_module)
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.runs.config import KEY, PRECISION
 from emotion_lightning.runs.files import write_json
 from emotion_lightning.runs.folder import log_dir
@@ -17,8 +18,8 @@ class SaveRunConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
-        if stage == "fit" and self.config.data.batch_size == "auto":
-            self.config.data.batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]  # as was found
+        if stage == "fit" and (data := data_of(trainer)):
+            self.config.data.batch_size = data.batch_size  # which auto has found
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks import tensorboard_text as text
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.callbacks.hparams import compared_options
 from emotion_lightning.callbacks.image_summary import image_summary
 from emotion_lightning.callbacks.metrics_writer import current_outputs
@@ -64,7 +65,7 @@ class TensorBoardImages(Callback):
         for writer in _writers(trainer):
             writer.add_custom_scalars(layout(_names(pl_module), pl_module.device.type == "cuda"))
             writer.add_text("config", text.configuration(file, compared_options(trainer, pl_module)), step)
-            writer.add_text("data_audit", text.data_audit(getattr(trainer, "datamodule", None)), step)
+            writer.add_text("data_audit", text.data_audit(data_of(trainer)), step)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Show the first batch of a phase, and its first mixed ones."""
@@ -142,10 +143,10 @@ class TensorBoardImages(Callback):
         names, step = _names(pl_module), trainer.global_step - 1  # where Lightning has the figures of the epoch
         for normalized, tag in ((False, "confusion/images"), (True, "confusion/share_of_true_class")):
             _show(trainer, tag, pictures.confusion(outputs, names, normalized), step)
-        if faces := getattr(getattr(trainer, "datamodule", None), "faces", None):
-            _show(trainer, "validation/confident_mistakes", pictures.mistakes(outputs, faces, names), step)
+        if data := data_of(trainer):
+            _show(trainer, "validation/confident_mistakes", pictures.mistakes(outputs, data.images, names), step)
             try:
-                _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, faces, names), step)
+                _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, data.images, names), step)
             except UsageError as error:  # of a backbone without stages; no reason to end a run
                 rank_zero_info(f"No heat maps: {error}")
         for writer in _writers(trainer):
@@ -182,5 +183,5 @@ def _phase(trainer: Trainer, epoch: int) -> tuple[tuple[str, ...], int]:
     """What is trained, and how images are augmented, in ``epoch``."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     schedule = next((callback.schedule for callback in callbacks if isinstance(callback, Unfreeze)), {0: STAGES[0]})
-    unfreeze_epoch = getattr(getattr(trainer, "datamodule", None), "unfreeze_epoch", None)
-    return trainable_stages(schedule, epoch), augmentation_phase(epoch, unfreeze_epoch)
+    data = data_of(trainer)
+    return trainable_stages(schedule, epoch), augmentation_phase(epoch, data.unfreeze_epoch if data else None)

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from emotion_lightning.data.audit.summary import summary
+from emotion_lightning.data.datamodule import EmotionDataModule
 
 
 def block(text: str) -> str:
@@ -19,9 +20,8 @@ def configuration(file: Path, options: Mapping[str, Any]) -> str:
     return block(file.read_text(encoding="utf-8") if file.is_file() else yaml.safe_dump(dict(options)))
 
 
-def data_audit(datamodule: Any) -> str:
+def data_audit(data: EmotionDataModule | None) -> str:
     """Show what is wrong with the data, or say that nobody has looked."""
-    audit = getattr(datamodule, "audit", None)
-    if audit is not None:
-        return block(summary(audit))
+    if data is not None and data.audit is not None:
+        return block(summary(data.audit))
     return "The data was not audited. The built-in faces are not, as each is drawn anew."

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.parallel import DistributedDataParallel
 
+from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.errors import UsageError
 from emotion_lightning.schedule import (
     RECIPE_SCHEDULE,
@@ -14,6 +15,7 @@ from emotion_lightning.schedule import (
     parse_schedule,
     trainable_stages,
     training_resolution,
+    warn_unreached,
 )
 
 
@@ -47,12 +49,7 @@ class Unfreeze(Callback):
             return
         if not hasattr(pl_module, "set_trainable"):
             raise UsageError(f"{type(pl_module).__name__} has no stages to unfreeze")
-        late = [epoch for epoch in self.schedule if trainer.max_epochs and 0 < trainer.max_epochs <= epoch]
-        if late and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            rank_zero_warn(
-                f"`schedule` has entries at epochs {late}, which a run of `max_epochs` "
-                f"{trainer.max_epochs} never reaches"
-            )
+        warn_unreached("schedule", self.schedule, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the epoch that a resumed run continues with, under a strategy that follows later unfreezings."""
@@ -69,12 +66,11 @@ class Unfreeze(Callback):
         """Apply the epoch's stages, and say so when they change."""
         stages = self._apply(trainer, pl_module)
         pl_module.log("schedule/trainable_stages", float(len(stages)))
-        datamodule = getattr(trainer, "datamodule", None)
-        if datamodule is not None and hasattr(datamodule, "unfreeze_epoch"):
-            phase = augmentation_phase(trainer.current_epoch, datamodule.unfreeze_epoch)
+        if data := data_of(trainer):
+            phase = augmentation_phase(trainer.current_epoch, data.unfreeze_epoch)
             pl_module.log("schedule/augmentation_phase", float(phase))
-        if sizes := getattr(datamodule, "sizes", None):
-            pl_module.log("schedule/image_side", float(training_resolution(sizes, trainer.current_epoch)))
+            side = training_resolution(data.resolutions, trainer.current_epoch)
+            pl_module.log("schedule/image_side", float(side))
         if trainer.current_epoch in self.schedule:
             counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
             trainable, total = (sum(n for n, trains in counts if trains or every) / 1e6 for every in (False, True))

@@ -21,16 +21,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from emotion_lightning.callbacks import (
     EMA,
     EarlyStopping,
-    EpochSummary,
-    MetricsWriter,
     PredictionWriter,
     ProgressBar,
     Report,
     RunCheckpoint,
-    StepLoss,
     TensorBoardImages,
-    Throughput,
     Unfreeze,
+    fixed_callbacks,
 )
 from emotion_lightning.callbacks.save_config import SaveRunConfig
 from emotion_lightning.cli.commands import COMMANDS, PROGRAM
@@ -47,7 +44,7 @@ from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
 from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
-from emotion_lightning.schedule import unfreeze_epoch
+from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run
 from emotion_lightning.tuning.dry_run_report import tables
 from emotion_lightning.tuning.lr_find import lr_find
@@ -72,8 +69,7 @@ class EmotionCLI(LightningCLI):
             EmotionClassifier,
             EmotionDataModule,
             save_config_callback=SaveRunConfig,
-            trainer_defaults=RECIPE_TRAINER
-            | {"callbacks": [Throughput(), MetricsWriter(), EpochSummary(), StepLoss()]},
+            trainer_defaults=RECIPE_TRAINER | {"callbacks": fixed_callbacks()},
             seed_everything_default=42,
             parser_class=EmotionParser,
             parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
@@ -100,6 +96,7 @@ class EmotionCLI(LightningCLI):
             parser.link_arguments("seed_everything", target, compute_fn=seed_of)
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
+        parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run replace the defaults."""

@@ -14,13 +14,14 @@ from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.options import AUDITED, flatten, renamed
-from emotion_lightning.report.audit_page import page
 from emotion_lightning.report.run import Run
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
 
 def audit(args: Sequence[str], program: str, description: str) -> None:
     """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
+    from emotion_lightning.report.audit_page import page  # what draws is slow to import
+
     parser = EmotionParser(prog=program, description=description)
     parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())

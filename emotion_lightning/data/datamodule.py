@@ -1,8 +1,7 @@
 """The LightningDataModule: from a manifest to normalized batches on the device."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,33 +9,42 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from PIL import Image
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emotion_lightning.batch import IGNORE_INDEX, normalize
-from emotion_lightning.callbacks.batch_size import RECIPE_BATCH, batch_line, evaluation_batch, training_batch
+from emotion_lightning.data.audit.checks import check_usable, readable_images
+from emotion_lightning.data.audit.exposure import Exposure
+from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.findings import Audit
-from emotion_lightning.data.audit.inspection import inspect
-from emotion_lightning.data.audit.policy import Policies, Policy, refuse, said, unreadable_message
-from emotion_lightning.data.audit.scan import scan
-from emotion_lightning.data.audit.seen import Seen
-from emotion_lightning.data.audit.summary import everything
-from emotion_lightning.data.audit.usage import Usage
+from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
 from emotion_lightning.data.augment import POLICIES, augment, downscale, resize_size, sample_params
-from emotion_lightning.data.dataset import BalancedSampler, FaceDataset, Sample, SequentialSampler, ShuffledSampler
-from emotion_lightning.data.images.cache import Cache
-from emotion_lightning.data.images.decode import Files, PixelRows
-from emotion_lightning.data.sources.builtin import builtin_manifest
-from emotion_lightning.data.sources.folder import find_images, other_files
+from emotion_lightning.data.dataset import (
+    BalancedSampler,
+    FaceDataset,
+    Sample,
+    SequentialSampler,
+    ShuffledSampler,
+    data_loader,
+)
+from emotion_lightning.data.images.decode import Files
+from emotion_lightning.data.sources.folder import find_images
 from emotion_lightning.data.sources.layouts import FORMATS, Format
-from emotion_lightning.data.sources.manifest import SPLITS, Manifest, Split, read_manifest, write_splits
-from emotion_lightning.errors import DataError, UsageError, check_choice
-from emotion_lightning.runs.files import write_json
-from emotion_lightning.runs.folder import log_dir
-from emotion_lightning.schedule import LEAST_SIDE, augmentation_phase, parse_resolutions, training_resolution
+from emotion_lightning.data.sources.manifest import SPLITS, Manifest, Split
+from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.runtime.ranks import is_first_rank, on_first_rank
+from emotion_lightning.schedule import (
+    LEAST_SIDE,
+    augmentation_phase,
+    parse_resolutions,
+    training_resolution,
+    warn_unreached,
+)
 from emotion_lightning.seeding import derive_seed
+
+RECIPE_BATCH = 16
+"""Images of a training step for which the recipe's learning rates hold."""
 
 
 class EmotionDataModule(LightningDataModule):
@@ -102,107 +110,53 @@ class EmotionDataModule(LightningDataModule):
         unfreeze_epoch: int | None = 10,
     ):
         super().__init__()
-        for name, value, least in (
-            ("image_size", image_size, LEAST_SIDE),
-            ("batch_size", 2 if batch_size == "auto" else batch_size, 2),  # batch norm needs two
-            ("eval_batch_size", 1 if eval_batch_size == "auto" else eval_batch_size, 1),
-            ("num_workers", num_workers or 0, 0),
-            ("cache_gb", cache_gb, 0),
-        ):
-            if value < least:
-                raise UsageError(f"`{name}` {value} is too small; the least is {least}")
-        for name, choice, choices in (
-            ("unreadable", unreadable, ("error", "skip")),
-            ("leaks", leaks, get_args(Policy)),
-            ("conflicts", conflicts, get_args(Policy)),
-            ("balance", balance, ("none", "sampler", "loss")),
-            ("test_split", test_split, SPLITS),
-            ("layout", layout, FORMATS),
-        ):
-            check_choice(name, choice, choices)
+        check_least("image_size", image_size, LEAST_SIDE)
+        check_least("batch_size", 2 if batch_size == "auto" else batch_size, 2)  # batch norm needs two
+        check_least("eval_batch_size", 1 if eval_batch_size == "auto" else eval_batch_size, 1)
+        check_least("num_workers", num_workers or 0, 0)
+        check_least("cache_gb", cache_gb, 0)
+        check_choice("unreadable", unreadable, ("error", "skip"))
+        check_choice("leaks", leaks, get_args(Policy))
+        check_choice("conflicts", conflicts, get_args(Policy))
+        check_choice("balance", balance, ("none", "sampler", "loss"))
+        check_choice("test_split", test_split, SPLITS)
+        check_choice("layout", layout, FORMATS)
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
-        self._given_names = None if class_names is None else list(class_names)
         self.root = None if root is None else Path(root).expanduser()
-        self.image_size, self.seed = image_size, seed
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.sizes = parse_resolutions(resolution_schedule, image_size)
-        self.num_workers = num_workers
-        self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
-        self.policies, self.balance, self.cache_gb = Policies(unreadable, leaks, conflicts), balance, cache_gb
         self.splits_file = None if splits_file is None else Path(splits_file).expanduser()
-        self._reading: dict[str, Any] = {
-            "layout": layout,
-            "merge_classes": merge_classes,
-            "drop_classes": drop_classes or (),
-            "group_regex": group_regex,
-        }
-        self.first_epoch = 0
-        self._unpredictable: set[int] = set()
-        self._said = False
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """Every image with its label and split."""
-        if self.root is not None:
-            return read_manifest(
-                self.root, self.seed, self._given_names, self.splits_file, **self._reading, together=self._together
-            )
-        if given := [name for name, value in self._reading.items() if value and value != "auto"]:
-            raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
-        return builtin_manifest(self.seed, self._given_names)
-
-    @cached_property
-    def audit(self) -> Audit | None:
-        """What is wrong with the data; drawn faces are not looked at."""
-        source, cache = self.manifest.read, self._cache
-        if self.root is None or cache is None or not isinstance(source, Files | PixelRows):
-            return None
-        return Audit(self.manifest, *inspect(source, cache, _is_first()), other_files(self.root))
-
-    @cached_property
-    def usage(self) -> Usage | None:
-        """What the audit means for a run: which images are left out, and which leak."""
-        return None if self.audit is None else Usage(self.audit, self.policies)
-
-    @cached_property
-    def seen(self) -> Seen:
-        """What the model has seen of the images: those of a checkpoint once one is loaded, else this data's."""
-        return Seen(self.usage, len(self.manifest))
-
-    def leaked(self, split: Split) -> Tensor | None:
-        """Which images of ``split`` the model has seen, or a copy of them, bool ``(N,)``; None if unknown."""
-        return self.seen.leaked(split)
+        self.image_size, self.resolutions = image_size, parse_resolutions(resolution_schedule, image_size)
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.seed, self.balance, self.policies = seed, balance, Policies(unreadable, leaks, conflicts)
+        self.test_split, self.unfreeze_epoch, self.first_epoch = test_split, unfreeze_epoch, 0
+        self._given_names = None if class_names is None else list(class_names)
+        self._faces = FaceData(
+            self.root,
+            image_size,
+            seed,
+            cache_gb,
+            class_names=self._given_names,
+            splits_file=self.splits_file,
+            layout=layout,
+            merge_classes=merge_classes,
+            drop_classes=drop_classes or (),
+            group_regex=group_regex,
+        )
+        self._summary_logged = False
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What goes with every measurement: what is wrong with the data, and what was done about it."""
-        return self.seen.state()
+    def manifest(self) -> Manifest:
+        """Every image with its label and split."""
+        return self._faces.manifest
 
-    def flattery(self, split: Split) -> list[str]:
-        """Say why figures of ``split`` flatter the model; nothing where it was trained on other data."""
-        return self.seen.flattery(split)
-
-    def fingerprint(self, indices: Tensor) -> str | None:
-        """What the images at ``indices`` are known by again, whatever they are called; None if nobody has looked."""
-        if self.root is None:
-            return f"built-in faces of seed {self.seed}"
-        return None if self.usage is None else self.usage.fingerprint(indices)
-
-    def faces(self, indices: Sequence[int]) -> Tensor:
-        """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
-        dataset = self._dataset(self.image_size)
-        return torch.stack([dataset[index][0] for index in indices])
+    @property
+    def audit(self) -> Audit | None:
+        """What is wrong with the data; None for the built-in faces, which are not looked at."""
+        return self._faces.audit
 
     @cached_property
-    def predicted(self) -> Files:
-        """Every image under ``root``, labelled or not."""
-        if self.root is None:
-            raise UsageError("`root` is missing: give the folder or file of the images to predict")
-        return find_images(self.root)
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        return self.manifest.fingerprint()
+    def exposure(self) -> Exposure:
+        """Which images are used, and which overlap with the training data: a checkpoint's once one is loaded."""
+        return Exposure(self.manifest, self.audit, self.policies)
 
     @property
     def class_names(self) -> list[str]:
@@ -214,28 +168,47 @@ class EmotionDataModule(LightningDataModule):
         """Logarithm of each class's share of the training images ``(classes,)``, if the loss makes up for it."""
         if self.balance != "loss":
             return None
-        counts = torch.tensor(list(self._train_counts().values()), dtype=torch.float)
+        counts = torch.tensor(list(self.exposure.class_counts("train").values()), dtype=torch.float)
         return (counts / counts.sum()).log()
+
+    @cached_property
+    def predict_files(self) -> Files:
+        """Every image under ``root``, labelled or not."""
+        if self.root is None:
+            raise UsageError("`root` is missing: give the folder or file of the images to predict")
+        return find_images(self.root)
 
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are used."""
-        return self.manifest.indices(split) if self.usage is None else self.usage.used(split)
+        return self.exposure.used(split)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
+        return torch.stack([self._evaluation_data[index][0] for index in indices])
+
+    def content_hash(self, indices: Tensor) -> str:
+        """What identifies the images at ``indices`` by their content, whatever their files are called."""
+        return f"built-in faces of seed {self.seed}" if self.root is None else self.exposure.content_hash(indices)
 
     def setup(self, stage: str) -> None:
-        """Check what the stage needs before it starts: its splits, and the state of its images.
+        """Check what the stage needs before it starts: its splits, the state of its images, the classes of the model.
 
         Raises:
             DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong.
         """
         if stage == "predict":
-            self._unpredictable = self._find_unpredictable()
+            self._predictable  # noqa: B018  # looks at the images now, not when the loader is made
             return
-        self._share_audit()
+        self._broadcast_audit()
         self.check(stage)
         if stage == "fit":
-            self.first_epoch, self.seen = 0, Seen(self.usage, len(self.manifest))
-            self._check_sizes()
-            self._settle_batches()
+            self.first_epoch, self.exposure = 0, Exposure(self.manifest, self.audit, self.policies)
+        if self.trainer is None:
+            return
+        if stage == "fit":
+            warn_unreached("resolution_schedule", self.resolutions, self.trainer)
+        if match_data := getattr(self.trainer.lightning_module, "match_data", None):
+            match_data(stage, self.class_names, self.seed, self.logit_adjustment)
 
     def check(self, stage: str) -> None:
         """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.
@@ -243,42 +216,46 @@ class EmotionDataModule(LightningDataModule):
         Raises:
             DataError: As ``setup``.
         """
-        every: tuple[Split, ...] = SPLITS
-        needed = {"fit": every[:2], "validate": every[1:2], "test": (self.test_split,)}[stage]
-        for split in needed:
-            if not self.manifest.indices(split):
-                raise DataError(_missing_split(split, self.root))
-        self._say()
-        if self.audit is not None:
-            refuse(self.audit, self.policies, every if stage == "fit" else needed, stage == "fit")
-        for split in needed:
-            if not self.indices(split):
-                raise DataError(f"no image of the {split} split of {self.root} can be used")
+        if not self._summary_logged:
+            self._summary_logged = True
+            messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
+            for line in (self.manifest.describe(), *messages):
+                rank_zero_info(f"Data: {line}")
+        needed: dict[str, tuple[Split, ...]] = {
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": (self.test_split,),
+        }
+        check_usable(self.exposure, needed[stage], training=stage == "fit")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""
-        self._save_findings()  # not before a resume has found the data to be what it was
         rank, world_size = self._ranks()
         indices = self.indices("train")
+        if (per_rank := len(indices) // world_size) < self._training_batch:
+            raise UsageError(
+                f"`batch_size` {self._training_batch} is more than the {per_rank} training images per device"
+            )
         sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
         if self.balance == "sampler":
             sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
-        return self._loader(self._dataset(self._side(indices)), sampler, self._training_batch, drop_last=True)
+        read = self._faces.reader(resize_size(self.image_size))
+        dataset = FaceDataset(read, self.manifest.labels, self._training_side(indices))
+        return data_loader(dataset, sampler, self._training_batch, self._workers, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation split in order."""
-        return self._evaluation_loader("val")
+        return self._evaluation_loader(self._evaluation_data, self.indices("val"))
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """The split that test measures, in order."""
-        return self._evaluation_loader(self.test_split)
+        return self._evaluation_loader(self._evaluation_data, self.indices(self.test_split))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Every readable image under ``root`` in order, labelled as padding."""
-        paths = self.predicted.paths
+        paths = self.predict_files.paths
         dataset = FaceDataset(Files(paths, self.image_size), [IGNORE_INDEX] * len(paths), self.image_size)
-        indices = [index for index in range(len(paths)) if index not in self._unpredictable]
-        return self._loader(dataset, SequentialSampler(indices, *self._ranks()), self._evaluation_batch)
+        return self._evaluation_loader(dataset, self._predictable)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Draw the augmentation of a training batch on the host."""
@@ -286,7 +263,7 @@ class EmotionDataModule(LightningDataModule):
         if not self._training():
             return batch
         drawn = sample_params(indices, derive_seed(self.seed, "augment", self._epoch()))
-        # what is not pinned, as the rest of the batch is for a GPU, is waited for
+        # pinned like the rest of the batch, so that the copy to the GPU is asynchronous
         return images, labels, indices, drawn.pin_memory() if indices.is_pinned() else drawn
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -296,7 +273,7 @@ class EmotionDataModule(LightningDataModule):
             return normalize(images.float() / 255), labels, indices
         images, labels, indices, drawn = batch
         phase = POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch)]
-        side = training_resolution(self.sizes, self._epoch())
+        side = training_resolution(self.resolutions, self._epoch())
         return augment(downscale(images, side), drawn, phase, side), labels, indices
 
     def state_dict(self) -> dict[str, Any]:
@@ -305,13 +282,12 @@ class EmotionDataModule(LightningDataModule):
             "next_epoch": self._epoch() + 1,
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
-            "data": self._fingerprint,
-            "trained_on": torch.empty(0, dtype=torch.int64) if self.usage is None else self.usage.trained_on(),
-            "selected_on": None if self.usage is None else self.usage.selected_on(),
+            "data": self._manifest_hash,
+            **self.exposure.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue behind the epochs already trained.
+        """Continue after the epochs already trained.
 
         Raises:
             DataError: The data changed so that a resume, or a test split cut anew, would not be what it was.
@@ -319,189 +295,61 @@ class EmotionDataModule(LightningDataModule):
         doing = None if self.trainer is None else self.trainer.state.fn
         if doing == "predict":
             return
+        changed = self._manifest_hash != state_dict["data"]
         if doing == "fit":
             self.first_epoch = state_dict["next_epoch"]
+            trained_on = self.exposure.state_dict()["trained_on"]
+            changed = changed or not torch.equal(trained_on, state_dict.get("trained_on", trained_on))
         else:
-            self.seen = Seen(self.usage, len(self.manifest), state_dict)
-        same_root = state_dict["root"] == _resolved(self.root)
-        changed = self._fingerprint != state_dict["data"] and (
-            doing == "fit" or (same_root and bool(self.manifest.cut))
-        )
-        if doing == "fit" and self.usage is not None and "trained_on" in state_dict:
-            changed = changed or not torch.equal(self.usage.trained_on(), state_dict["trained_on"])
+            self.exposure = Exposure(self.manifest, self.audit, self.policies, state_dict)
+            changed = changed and state_dict["root"] == _resolved(self.root) and bool(self.manifest.cut)
         if changed:
             raise DataError(
                 f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
                 "give `splits_file` the splits.csv of its run, or start a new run"
             )
 
-    def _side(self, indices: Sequence[int]) -> int:
+    @cached_property
+    def _predictable(self) -> list[int]:
+        return readable_images(self.predict_files, self.policies, is_first_rank())
+
+    @cached_property
+    def _manifest_hash(self) -> str:
+        return self.manifest.fingerprint()
+
+    @cached_property
+    def _evaluation_data(self) -> FaceDataset:
+        return FaceDataset(self._faces.reader(self.image_size), self.manifest.labels, self.image_size)
+
+    def _training_side(self, indices: Sequence[int]) -> int:
         """Side at which training images go to the device: what augmentation needs, or less if all are smaller."""
         side = resize_size(self.image_size)
-        if self.audit is None:  # drawn faces
+        if self.audit is None:
             return side
         found = self.audit.scan
         return min(side, int(np.maximum(found.widths, found.heights)[indices].max()))
 
     @property
     def _training_batch(self) -> int:
-        return RECIPE_BATCH if self.batch_size == "auto" else self.batch_size  # auto until a fit has found it
+        return RECIPE_BATCH if self.batch_size == "auto" else self.batch_size
+
+    def _evaluation_loader(self, dataset: FaceDataset, indices: Sequence[int]) -> DataLoader[Sample]:
+        batch_size = 2 * self._training_batch if self.eval_batch_size == "auto" else self.eval_batch_size
+        return data_loader(dataset, SequentialSampler(indices, *self._ranks()), batch_size, self._workers)
 
     @property
-    def _evaluation_batch(self) -> int:
-        if self.eval_batch_size != "auto":
-            return self.eval_batch_size
-        return evaluation_batch(self.trainer, self.image_size, self._training_batch)
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        processes = 1 if self.trainer is None else self.trainer.num_devices
+        return min(8, max(0, (os.cpu_count() or 1) // processes - 1))  # one core of each process is for training
 
-    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        return self._loader(
-            self._dataset(self.image_size),
-            SequentialSampler(self.indices(split), *self._ranks()),
-            self._evaluation_batch,
-        )
-
-    def _dataset(self, size: int) -> FaceDataset:
-        read = self._read
-        return FaceDataset(replace(read, side=size) if isinstance(read, Files) else read, self.manifest.labels, size)
-
-    def _loader(
-        self,
-        dataset: FaceDataset,
-        sampler: ShuffledSampler | SequentialSampler,
-        batch_size: int,
-        drop_last: bool = False,
-    ) -> DataLoader[Sample]:
-        workers = self.num_workers
-        if workers is None:  # one core of each process is for training
-            processes = self.trainer.num_devices if self.trainer is not None else 1
-            workers = min(8, max(0, (os.cpu_count() or 1) // processes - 1))
-        return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
-        )
-
-    @cached_property
-    def _read(self) -> Callable[[int], Image.Image]:
-        """What reads the images for training and evaluation: from the cache, if they are files."""
-        cache, paths = self._cache, self.manifest.paths
-        if cache is None or paths is None or self.test_split == "train":  # then images are used at two sizes
-            return self.manifest.read
-        return cache.reader(paths)
-
-    @cached_property
-    def _cache(self) -> Cache | None:
-        """Cache in which each image is kept for the size at which its split uses it."""
-        if self.root is None:
-            return None
-        sizes = [
-            resize_size(self.image_size) if split == "train" else self.image_size for split in self.manifest.splits
-        ]
-        return Cache(self.root, np.array(sizes, np.int32), self.cache_gb)
-
-    def _together(self, source: Files | PixelRows) -> list[Sequence[str | None]]:
-        """What a cut keeps together; each image is kept at both sizes, as its split is not known before."""
-        assert self.root is not None
-        cache = Cache(self.root, resize_size(self.image_size), self.cache_gb, second=self.image_size)
-        return inspect(source, cache, _is_first()).together()
-
-    def _share_audit(self) -> None:
-        """Look at the images in one process, and let all others know: what is left out must be the same for all."""
+    def _broadcast_audit(self) -> None:
+        """Look at the images in one process and tell all others, because all must exclude the same."""
         trainer = self.trainer
-        if trainer is None or trainer.world_size == 1 or self.root is None:
-            return
-        found: Audit | DataError | None = None
-        if trainer.is_global_zero:
-            try:
-                found = self.audit
-            except DataError as error:
-                found = error
-        found = trainer.strategy.broadcast(found)
-        if isinstance(found, DataError):
-            raise found
-        if found is not None:
-            self.audit, self.manifest = found, found.manifest
-
-    def _say(self) -> None:
-        if self._said:
-            return
-        self._said = True
-        rank_zero_info(f"Data: {self.manifest.describe()}")
-        if self.audit is not None:
-            for line in said(self.audit, self.policies):
-                rank_zero_info(f"Data: {line}")
-
-    def _find_unpredictable(self) -> set[int]:
-        paths, found = self.predicted.paths, scan(self.predicted, None, _is_first()).reasons
-        broken = {index: reason for index, reason in enumerate(found) if reason is not None}
-        reasons = {str(paths[index]): reason for index, reason in broken.items()}
-        if broken and self.policies.unreadable == "error":
-            raise DataError(unreadable_message(reasons))
-        if broken:
-            rank_zero_info(f"Data: {unreadable_message(reasons, excluded=True)}")
-        return set(broken)
-
-    def _train_counts(self) -> dict[str, int]:
-        counts = dict.fromkeys(self.class_names, 0)
-        for index in self.indices("train"):
-            counts[self.class_names[self.manifest.labels[index]]] += 1
-        return counts
-
-    def _check_sizes(self) -> None:
-        epochs = None if self.trainer is None else self.trainer.max_epochs
-        late = [epoch for epoch in self.sizes if epochs and 0 < epochs <= epoch]
-        if late and not self.trainer.fast_dev_run:  # type: ignore[union-attr]
-            rank_zero_warn(
-                f"`resolution_schedule` has entries at epochs {late}, which a run of `max_epochs` "
-                f"{epochs} never reaches"
-            )
-
-    def _settle_batches(self) -> None:
-        """Find the size of the training batches if it is auto, and say what it means; a resume keeps what was found."""
-        self._check_classes()
-        found, per_rank = self.batch_size == "auto", len(self.indices("train")) // self._ranks()[1]
-        if found and self.trainer is not None:
-            self.batch_size = training_batch(self.trainer, max(self.sizes.values()), per_rank)
-            self.save_hyperparameters({"batch_size": self.batch_size})
-        if per_rank < self._training_batch:
-            raise UsageError(
-                f"`batch_size` {self._training_batch} is more than the {per_rank} training images per device"
-            )
-        if self.trainer is not None and (line := batch_line(self.trainer, self._training_batch, found)):
-            rank_zero_info(f"Batches: {line}")
-
-    def _check_classes(self) -> None:
-        counts = self._train_counts()
-        empty = [name for name, count in counts.items() if count == 0]
-        if empty:
-            raise DataError(
-                f"class '{empty[0]}' has no training image under {self.root} that can be used: add some or remove it, "
-                "or let `leaks`, `conflicts` and `unreadable` leave out less"
-            )
-
-    def _save_findings(self) -> None:
-        """Write what a run must be able to look up: splits.csv where they were cut here, and audit.json."""
-        if self.trainer is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        folder, failure = log_dir(self.trainer), None  # all processes agree on the folder
-        if self.trainer.is_global_zero:
-            try:
-                self._write_findings(folder, resuming=self.trainer.ckpt_path is not None)
-            except DataError as error:
-                failure = error
-        if failure := self.trainer.strategy.broadcast(failure):
-            raise failure
-
-    def _write_findings(self, folder: Path, resuming: bool) -> None:
-        if self.manifest.cut and self.root is not None and not (folder / "splits.csv").is_file():
-            write_splits(self.manifest, folder / "splits.csv")
-        if self.audit is not None and not (resuming and (folder / "audit.json").is_file()):
-            write_json(folder / "audit.json", everything(self.audit), indent=1)
+        if trainer is not None and trainer.world_size > 1 and self.root is not None:
+            self._faces.audit = found = on_first_rank(trainer, lambda: self.audit)
+            self._faces.manifest = self.manifest if found is None else found.manifest
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training
@@ -515,18 +363,3 @@ class EmotionDataModule(LightningDataModule):
 
 def _resolved(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
-
-
-def _missing_split(split: Split, root: Path | None) -> str:
-    if split != "test":
-        return f"{root} has no {split} images"
-    return (
-        f"{root} has no test images: add a test split, or measure the validation split by `test_split=val` "
-        "(it chose the checkpoint, so its figures flatter)"
-    )
-
-
-def _is_first() -> bool:
-    """Say whether this process is the one that talks, before there is a trainer as well."""
-    rank: int = getattr(rank_zero_only, "rank", 0)
-    return rank == 0

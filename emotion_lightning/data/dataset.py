@@ -1,4 +1,4 @@
-"""The torch data set of faces, and the samplers that share it out: pure functions of (seed, epoch, rank)."""
+"""The torch data set of faces, its samplers, which are pure functions of (seed, epoch, rank), and its loader."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.data.images.decode import to_tensor
@@ -113,3 +113,23 @@ class SequentialSampler(DistributedSampler[int]):
         """Yield this rank's images, then padding."""
         mine = list(self.indices[self.rank :: self.world_size])
         return iter(mine + [IGNORE_INDEX] * (len(self) - len(mine)))
+
+
+def data_loader(
+    dataset: FaceDataset,
+    sampler: ShuffledSampler | SequentialSampler,
+    batch_size: int,
+    workers: int,
+    drop_last: bool = False,
+) -> DataLoader[Sample]:
+    """Load batches of what ``sampler`` draws, with worker processes that stay from epoch to epoch."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=drop_last,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
+    )

@@ -1,6 +1,6 @@
 """The LightningModule: mix, backbone, classifier, loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -13,9 +13,8 @@ from torch.optim import Optimizer
 
 from emotion_lightning.batch import IGNORE_INDEX, Batch
 from emotion_lightning.errors import DataError, UsageError, check_choice
-from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.metrics import ConfusionMetric, FiniteMean, logged_scores
-from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
+from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.compiling import compile_in_place, forget_compiled
 from emotion_lightning.model.head import EnhancedClassifier
@@ -121,23 +120,40 @@ class EmotionClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Refuse data whose classes or seed are not the model's, before anything is measured with it; compile."""
+        """Compile the backbone, if it is to be.
+
+        Raises:
+            UsageError: The run has no epoch to train.
+        """
         if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
             raise UsageError("`max_epochs=0` trains nothing; give at least 1")
         if stage == "fit" and self.hparams["compile"]:
             compile_in_place(self.backbone, self.trainer.strategy.root_device)
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None or stage == "predict":
-            return
-        if (theirs := getattr(datamodule, "class_names", self.class_names)) != self.class_names:
+
+    def match_data(self, stage: str, class_names: Sequence[str], seed: int, logit_adjustment: Tensor | None) -> None:
+        """Refuse data that does not go with the model, before anything is trained or measured.
+
+        Args:
+            stage: fit, validate or test; all but the classes matter in fit alone.
+            class_names: Names of the data's classes in the order of its labels.
+            seed: Seed of the data.
+            logit_adjustment: What the loss adds to the logits to make up for rare classes, ``(classes,)``; None for
+                nothing.
+
+        Raises:
+            DataError: The classes are not the model's.
+            UsageError: The seed is not the model's.
+        """
+        if list(class_names) != self.class_names:
             raise DataError(
-                f"the model has classes {self.class_names}, the data {theirs}: give the data the model's class_names"
+                f"the model has classes {self.class_names}, the data {list(class_names)}: give the data the model's "
+                "class_names"
             )
-        if stage == "fit" and (seed := getattr(datamodule, "seed", self.hparams["seed"])) != self.hparams["seed"]:
+        if stage != "fit":
+            return
+        if seed != self.hparams["seed"]:
             raise UsageError(f"the model has seed {self.hparams['seed']}, the data {seed}: give both the same")
-        if stage == "fit":
-            adjustment = getattr(datamodule, "logit_adjustment", None)
-            self.logit_adjustment.copy_(torch.zeros(len(self.class_names)) if adjustment is None else adjustment)
+        self.logit_adjustment.copy_(torch.zeros(len(class_names)) if logit_adjustment is None else logit_adjustment)
 
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of every stage, from the stem to the classifier."""
@@ -233,14 +249,8 @@ class EmotionClassifier(LightningModule):
         self._evaluate(batch, self.val_scores, self.val_outputs)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation figures; while training, fit the temperature to them."""
+        """Log the validation figures."""
         self._log_evaluation(self.val_scores, "val")
-        if self.trainer.state.fn == "fit":
-            outputs = self._never_seen(self.val_outputs.outputs())
-            self.temperature, self.temperature_tta = (
-                fit_temperature(outputs.logits, outputs.labels),
-                self.hparams["tta"],
-            )
 
     def on_test_epoch_start(self) -> None:
         """Begin the test figures anew."""
@@ -262,7 +272,7 @@ class EmotionClassifier(LightningModule):
         return (logits / self.temperature).softmax(dim=1), indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the temperature: it is fitted to the weights as they are validated."""
+        """Save the temperature, which was fitted to the weights as they were validated."""
         checkpoint["calibration"] = {"temperature": self.temperature, "tta": self.temperature_tta}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
@@ -273,14 +283,6 @@ class EmotionClassifier(LightningModule):
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
-
-    def _never_seen(self, outputs: EvalOutputs) -> EvalOutputs:
-        """Leave out validation images of which a copy is trained on: the model is surer of them than of new ones."""
-        data = getattr(self.trainer, "datamodule", None)
-        leaked = data.leaked("val") if data is not None and hasattr(data, "leaked") else None
-        if leaked is None or leaked[outputs.indices].all():
-            return outputs
-        return EvalOutputs(*(values[~leaked[outputs.indices]] for values in outputs))
 
     def _evaluate(self, batch: Batch, scores: ConfusionMetric, outputs: OutputCollector) -> None:
         images, labels, indices = batch

@@ -1,7 +1,5 @@
 """Faces that show what a model gets right and wrong, chosen from its outputs and made small enough for a page."""
 
-import base64
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from emotion_lightning.evaluation.examples import confident_mistakes, most_confident, top_confusions, top_losses
 from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.report.data_uri import data_uri
 
 MISTAKES = 24
 """Faces in each of the galleries of confident mistakes and of highest losses."""
@@ -105,8 +104,4 @@ def _pictures(
 
 
 def _uri(image: Tensor) -> str:
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
-    picture.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(Image.fromarray(image.permute(1, 2, 0).cpu().numpy()), SIDE, "JPEG", quality=88)

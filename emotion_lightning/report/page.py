@@ -62,7 +62,7 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
             run=run,
             comparisons=comparisons,
             charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
-            flattery=_flattery(run),
+            bias_warnings=_bias_warnings(run),
             problems=problems,
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
         )
@@ -95,7 +95,7 @@ def _compare(run: Run, baseline: Baseline) -> tuple[dict[str, list[dict[str, Any
 def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": str(run.folder.resolve()),
-        "flattery": _flattery(run),
+        "bias_warnings": _bias_warnings(run),
         "best_epoch": run.best_epoch,
         "baseline": asdict(baseline) | {"predictions": baseline.predictions and str(baseline.predictions)},
         "measured": {
@@ -107,9 +107,9 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
     }
 
 
-def _flattery(run: Run) -> list[str]:
-    """Why figures of the report flatter, what holds for the test split first."""
-    found = [(split, text) for split, measured in run.measured.items() for text in measured.metrics["flattery"]]
+def _bias_warnings(run: Run) -> list[str]:
+    """Why figures of the report are better than the model, what holds for the test split first."""
+    found = [(split, text) for split, measured in run.measured.items() for text in measured.metrics["bias_warnings"]]
     return [*_mixed(run), *(f"{TITLES[split]} split: {text}" for split, text in found)]
 
 

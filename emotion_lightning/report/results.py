@@ -109,6 +109,7 @@ def read_results(folder: Path) -> SplitResults | None:
         return None
     try:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        metrics.setdefault("bias_warnings", metrics.pop("flattery", []))  # as version 0.1 wrote them
         return SplitResults(folder, metrics, *_read_predictions(folder / PREDICTIONS, list(metrics["per_class"])))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error

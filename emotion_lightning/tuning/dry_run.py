@@ -84,8 +84,8 @@ def dry_run(
     """
     schedule = parse_schedule(schedule)
     plan = _plan(model, data, options, schedule)
-    phases = plan.phases(schedule, data.sizes)
-    sides = [training_resolution(data.sizes, phase.start) for phase in phases]
+    phases = plan.phases(schedule, data.resolutions)
+    sides = [training_resolution(data.resolutions, phase.start) for phase in phases]
     lowest = {i: phase.stages[0] for i, phase in enumerate(phases)}
     watch = _measure(model, data, options, lowest, dict(enumerate(sides)), ema_decay, plan)
     parameters = {group.name: group.parameters for group in plan.groups}
@@ -141,7 +141,7 @@ def _measure(
         for index in [*data.indices("train"), *data.indices("val")]:
             data.manifest.read(index)
     watch = Stopwatch(warm_up=2 + plan.workers)
-    data.unfreeze_epoch, data.sizes = unfreeze_epoch(schedule), sizes
+    data.unfreeze_epoch, data.resolutions = unfreeze_epoch(schedule), sizes
     changes = UNLIMITED | {
         "max_epochs": len(schedule),
         "limit_train_batches": min(7 + 3 * plan.workers, plan.batches),

@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
+from emotion_lightning.callbacks import BatchSize
+
 SILENT = {
     "logger": False,
     "enable_checkpointing": False,
@@ -36,7 +38,7 @@ def short_fit(
 ) -> None:
     """Fit with a run's ``options``, as far as ``changes`` do not replace them, and with these ``callbacks`` alone.
 
-    What is written all the same, such as the splits of the data, goes to a folder that is gone in the end. What
+    A batch size of auto is found before. What is written all the same goes to a folder that is gone in the end. What
     Lightning and the callbacks say about a shortened run is not shown; their warnings are.
     """
     talk = logging.getLogger("lightning.pytorch")
@@ -45,7 +47,8 @@ def short_fit(
     model.train()  # as a new model is; an earlier rehearsal has left stages frozen
     try:
         with TemporaryDirectory() as folder:
-            trainer = Trainer(**{**options, **SILENT, "default_root_dir": folder, "callbacks": callbacks, **changes})
+            quiet = {**options, **SILENT, "default_root_dir": folder, "callbacks": [BatchSize(), *callbacks]}
+            trainer = Trainer(**{**quiet, **changes})
             trainer.fit(model, datamodule=data)
     finally:
         talk.setLevel(level)

@@ -9,6 +9,7 @@ from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfre
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.schedule import last_unfreezing
 from tests.helpers import Lab
 
 
@@ -30,7 +31,8 @@ def run(
     schedule: dict[int, str],
     patience: int = 2,
 ) -> tuple[Trainer, EmotionClassifier]:
-    callbacks = [Unfreeze(schedule), EMA(0.9), EarlyStopping(patience=patience), RunCheckpoint(every_n_epochs=1)]
+    stopping = EarlyStopping(patience=patience, start_epoch=last_unfreezing(schedule))
+    callbacks = [Unfreeze(schedule), EMA(0.9), stopping, RunCheckpoint(every_n_epochs=1)]
     trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
     model = scored(lab.model(), scores, monkeypatch)
     trainer.fit(model, lab.data())

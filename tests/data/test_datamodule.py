@@ -56,7 +56,7 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
     plain = datamodule_file.augment
 
     def watch(images: torch.Tensor, drawn: torch.Tensor, phase: Any, size: int) -> torch.Tensor:
-        phases.append(next(number for number, known in datamodule_file.PHASES.items() if known is phase))
+        phases.append(next(number for number, known in datamodule_file.POLICIES.items() if known is phase))
         return plain(images, drawn, phase, size)
 
     monkeypatch.setattr(datamodule_file, "augment", watch)
@@ -105,7 +105,7 @@ def test_smaller_training_images_are_made_of_the_same_draws(lab: Lab) -> None:
 
 
 def test_sizes_that_the_run_never_reaches_are_named(lab: Lab) -> None:
-    with pytest.warns(UserWarning, match=r"--data\.resolution_schedule has entries at epochs \[3\].*max_epochs 1"):
+    with pytest.warns(UserWarning, match=r"`resolution_schedule` has entries at epochs \[3\].*`max_epochs` 1"):
         lab.trainer(max_epochs=1).fit(lab.model(), lab.data(resolution_schedule={0: 24, 3: 32}))
 
 
@@ -208,7 +208,7 @@ def broken(tmp_path: Path, faces: Path) -> Path:
 def test_unreadable_images_stop_the_run_before_epoch_0_and_are_listed(lab: Lab, broken: Path) -> None:
     trainer = lab.trainer()
     with pytest.raises(
-        DataError, match=r"2 unreadable[^$]*--data\.unreadable skip[^$]*train/happy/00\.png[^$]*val/angry/01\.png"
+        DataError, match=r"2 unreadable[^$]*`unreadable=skip`[^$]*train/happy/00\.png[^$]*val/angry/01\.png"
     ):
         trainer.fit(lab.model(), lab.data(root=str(broken)))
     assert trainer.global_step == 0
@@ -235,7 +235,7 @@ def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: P
     root = tmp_path / "two"
     shutil.copytree(faces, root)
     shutil.rmtree(root / "test")
-    with pytest.raises(DataError, match=r"no test images.*--data\.test_split val"):
+    with pytest.raises(DataError, match=r"no test images.*`test_split=val`"):
         lab.trainer().test(lab.model(), lab.data(root=str(root)), verbose=False)
 
 
@@ -243,7 +243,7 @@ def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: P
     ("name", "value"), [("image_size", 4), ("batch_size", 1), ("eval_batch_size", 0), ("num_workers", -1)]
 )
 def test_numbers_outside_their_range_are_refused(lab: Lab, name: str, value: int) -> None:
-    with pytest.raises(UsageError, match=f"--data.{name} {value}"):
+    with pytest.raises(UsageError, match=f"`{name}` {value}"):
         lab.data(**{name: value})
 
 
@@ -261,7 +261,7 @@ def test_evaluation_batches_change_no_figure(lab: Lab) -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused(lab: Lab) -> None:
-    with pytest.raises(UsageError, match="batch_size 64 is more than the 48"):
+    with pytest.raises(UsageError, match="batch_size` 64 is more than the 48"):
         lab.trainer().fit(lab.model(), lab.data(batch_size=64))
 
 
@@ -301,8 +301,8 @@ def test_training_never_looks_at_the_test_split(lab: Lab, faces: Path, tmp_path:
 def test_built_in_faces_leak_nothing() -> None:
     data = EmotionDataModule()
     assert data.audit is None
-    leaked = data.leaked("test")
-    assert leaked is not None
-    assert not leaked.any()
-    assert len(leaked) == len(data.manifest)
-    assert data.state["compared"].startswith("nothing")
+    overlap = data.exposure.overlap_mask("test")
+    assert overlap is not None
+    assert not overlap.any()
+    assert len(overlap) == len(data.manifest)
+    assert data.exposure.summary()["compared"].startswith("nothing")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, Calibration, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.model.module import EmotionClassifier
@@ -15,7 +15,7 @@ from tests.helpers import Lab
 
 def test_a_checkpoint_has_the_temperature_of_its_own_weights(lab: Lab) -> None:
     model, data = lab.model(mix_prob=0.0, dropout_rate=0.0), lab.data()
-    recipe = [Unfreeze({0: "all_layers"}), EMA(0.5), EarlyStopping(), RunCheckpoint(every_n_epochs=3)]
+    recipe = [Unfreeze({0: "all_layers"}), EMA(0.5), EarlyStopping(), RunCheckpoint(every_n_epochs=3), Calibration()]
     trainer = lab.trainer(max_epochs=9, callbacks=recipe)
     trainer.fit(model, data)
     found = set()
@@ -69,8 +69,8 @@ def test_it_is_fitted_to_images_without_a_copy_in_train(lab: Lab, faces: Path, t
     for image in sorted((faces / "val/happy").glob("*.png"))[:4]:
         shutil.copy(image, root / "train/happy" / f"copy_{image.name}")
     model, data = lab.model(mix_prob=0.0, dropout_rate=0.0), lab.data(root=str(root))
-    lab.trainer(max_epochs=6, callbacks=[Unfreeze({0: "all_layers"})]).fit(model, data)
-    outputs, leaked = model.val_outputs.outputs(), data.leaked("val")
+    lab.trainer(max_epochs=6, callbacks=[Unfreeze({0: "all_layers"}), Calibration()]).fit(model, data)
+    outputs, leaked = model.val_outputs.outputs(), data.exposure.overlap_mask("val")
     assert leaked is not None
     clean = ~leaked[outputs.indices]
     assert clean.sum() == 14

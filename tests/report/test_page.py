@@ -98,12 +98,12 @@ def test_hovering_shows_the_value_at_its_place(reported: Path) -> None:
     assert best[1] <= worst[1]  # a page counts from its top
 
 
-def test_what_flatters_comes_first(reported: Path, tmp_path: Path) -> None:
+def test_bias_warnings_come_first(reported: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(reported, run)
     shutil.rmtree(run / "report/test")
     metrics = json.loads((run / "report/val/metrics.json").read_text())
-    metrics["flattery"] = ["The checkpoint was selected on the test set: all of it."]
+    metrics["bias_warnings"] = ["The checkpoint was selected on the test set: all of it."]
     write_metrics(run / "report/val", metrics)
     text = write_report(run, Baseline()).read_text()
     first = re.search(r"<body>\s*<p class=\"warning\">(.*?)</p>", text)
@@ -121,7 +121,7 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     about = {
         "split": "test",
         "data": evil,
-        "flattery": [evil],
+        "bias_warnings": [evil],
         "leaked": 0,
         "leak_free": None,
         "tta": "none",
@@ -213,7 +213,8 @@ def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
     outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
     folder = tmp_path / "run/report/test"
-    about = {"split": "test", "data": "x", "flattery": [], "leaked": 0, "leak_free": None, "tta": "none", "seed": 1}
+    about = {"split": "test", "data": "x", "bias_warnings": [], "leaked": 0, "leak_free": None}
+    about |= {"tta": "none", "seed": 1}
     about |= {"calibration": calibration(outputs, 1.0) | {"fitted_with_tta": None}, "checkpoint": "", "versions": {}}
     write_metrics(folder, about | figures(outputs, ["$x_$", "_b"]))
     write_predictions(folder, outputs, ["a", "b", "c"], ["$x_$", "_b"], None)

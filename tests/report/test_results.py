@@ -57,9 +57,9 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     found = json.loads((reported / "report/val/metrics.json").read_text())
     assert found["f1_macro"] == pytest.approx(best["callbacks"]["Checkpoint"]["best_score"], abs=1e-6)
     assert found["calibration"]["temperature"] == best["calibration"]["temperature"] != 1
-    assert found["flattery"] == [
+    assert found["bias_warnings"] == [
         "These are the images that chose the checkpoint: on others the figures will be somewhat lower."
     ]
     test = json.loads((reported / "metrics.json").read_text())
-    assert test["flattery"] == []
+    assert test["bias_warnings"] == []
     assert test["calibration"]["temperature"] == best["calibration"]["temperature"]  # never fitted to the test split

@@ -24,7 +24,10 @@ class Leak(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """A key that all images have that are like some image in one way: of its pixels, of near ones, or of its group."""
+    """One reason why two images count as duplicates: equal pixels, near duplicate, or same group.
+
+    Images that share ``key`` are duplicates.
+    """
 
     key: str
     kind: str
@@ -94,21 +97,21 @@ class Audit:
                 found[first, second] = sorted(leaks, key=lambda leak: (-leak.similarity, leak.kind != "exact"))
         return found
 
-    def seen(self, indices: Iterable[int], known: Iterable[int]) -> set[int]:
-        """Those of the images ``indices`` that are among the images ``known``, or have a copy there."""
+    def overlapping(self, indices: Iterable[int], known: Iterable[int]) -> set[int]:
+        """Those of the images ``indices`` that are among the images ``known``, or have a duplicate there."""
         keys = {key for index in known for key in self._keys(index)}
         return {index for index in indices if any(alike.key in keys for alike in self._alike(index))}
 
     def duplicated_later(self) -> set[int]:
-        """Images with a copy in a split after theirs: what training must do without, or the copy leaks."""
-        ahead = set()
+        """Images with a duplicate in a later split, which leaks if they are trained on."""
+        found = set()
         for place, split in enumerate(SPLITS[:-1]):
             later = [index for other in SPLITS[place + 1 :] for index in self.manifest.indices(other)]
-            ahead |= self.seen(self.manifest.indices(split), later)
-        return ahead
+            found |= self.overlapping(self.manifest.indices(split), later)
+        return found
 
     @cached_property
-    def crossing(self) -> dict[str, list[int]]:
+    def groups_across_splits(self) -> dict[str, list[int]]:
         """Groups (a subject, an image and what was made of it) with images in more than one split."""
         members: defaultdict[str, list[int]] = defaultdict(list)
         for index, group in enumerate(self.manifest.groups or ()):
@@ -132,14 +135,14 @@ class Audit:
         return max(copies, key=lambda leak: (leak.similarity, leak.kind == "exact", -leak.copy), default=None)
 
     def _keys(self, index: int) -> list[str]:
-        """What an image has in common with its identical copies, and with its group if that crosses splits."""
+        """What an image shares with its identical copies, and with its group if that is in several splits."""
         if index in self.unreadable:
             return []
         group = self.manifest.groups[index] if self.manifest.groups else None
-        return [self.scan.digests[index], *([f"group {group}"] if group in self.crossing else [])]
+        return [self.scan.digests[index], *([f"group {group}"] if group in self.groups_across_splits else [])]
 
     def _alike(self, index: int) -> Iterator[Alike]:
-        """The keys of all images that are like one: identical, near, or of its group."""
+        """Every reason why other images count as duplicates of one."""
         for key, kind in zip(self._keys(index), ("exact", "group"), strict=False):
             yield Alike(key, kind, 1.0 if kind == "exact" else 0.0)
         yield from self._near_digests.get(self.scan.digests[index], ())

@@ -9,10 +9,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs, group
+from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs
 from emotion_lightning.data.audit.scan import Scan, scan
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, PixelRows
+from emotion_lightning.data.sources.groups import connected_components
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import atomic_write
 
@@ -30,12 +31,12 @@ class Inspection(NamedTuple):
     scan: Scan
     pairs: tuple[Pair, ...]
 
-    def together(self) -> list[Sequence[str | None]]:
-        """What a cut keeps together: for each image its pixels, and the copies that it is one of; nothing unreadable.
+    def split_groups(self) -> list[Sequence[str | None]]:
+        """Keys that keep images in one split: the hash of their pixels, and the group of copies that they belong to.
 
-        An unreadable image has a key of its own, as files with the same damage have nothing in common.
+        An unreadable image has a key of its own, because files with the same damage have nothing in common.
         """
-        alike = group(len(self.scan.digests), self.pairs)
+        alike = connected_components(len(self.scan.digests), (pair[:2] for pair in self.pairs))
         broken = [reason is not None for reason in self.scan.reasons]
         return [
             [f"{d} {i}" if lost else d for i, (d, lost) in enumerate(zip(self.scan.digests, broken, strict=True))],

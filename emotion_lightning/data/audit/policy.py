@@ -35,7 +35,7 @@ def excluded(audit: Audit, policies: Policies) -> dict[int, str]:
     return out | dict.fromkeys(audit.unreadable, "unreadable")
 
 
-def refuse(audit: Audit, policies: Policies, splits: Sequence[Split], training: bool) -> None:
+def enforce(audit: Audit, policies: Policies, splits: Sequence[Split], training: bool) -> None:
     """Stop where a policy says so.
 
     Args:
@@ -64,27 +64,27 @@ def unreadable_message(reasons: Mapping[str, str], excluded: bool = False) -> st
     return f"{len(reasons):,} unreadable image(s){done}:{listed}"
 
 
-def said(audit: Audit, policies: Policies) -> list[str]:
-    """Say what was found and what is done about it, a line for each kind; what stops the run is left to ``refuse``."""
+def policy_messages(audit: Audit, policies: Policies) -> list[str]:
+    """Say what was found and what is done about it, a line for each kind; ``enforce`` says what stops a run."""
     lines, out = [], excluded(audit, policies)
     if audit.leaks and policies.leaks != "error":
-        done = _gone(audit, out, "leak") if policies.leaks == "drop" else _FLATTER
+        done = _count_excluded(audit, out, "leak") if policies.leaks == "drop" else _BIASED
         lines.append(f"{_leaks(audit)}: {done}")
     if audit.conflicts and policies.conflicts != "error":
-        done = _gone(audit, out, "conflict") if policies.conflicts == "drop" else _CONTRADICT
+        done = _count_excluded(audit, out, "conflict") if policies.conflicts == "drop" else _CONTRADICT
         lines.append(f"{_conflicts(audit)}: {done}")
     if audit.unreadable and policies.unreadable == "skip":
         lines.append(unreadable_message(_reasons(audit, list(audit.unreadable)), excluded=True))
     return lines
 
 
-def _gone(audit: Audit, out: Mapping[int, str], reason: str) -> str:
+def _count_excluded(audit: Audit, out: Mapping[int, str], reason: str) -> str:
     """Say how many images of which split are left out."""
     counts = Counter(audit.manifest.splits[index] for index, why in out.items() if why == reason)
     return f"{', '.join(f'{n:,} {split}' for split, n in counts.items()) or 'no more'} images left out"
 
 
-_FLATTER = "figures on them flatter (WARNING); `leaks=drop` leaves out the copies in the earlier split"
+_BIASED = "figures on them flatter (WARNING); `leaks=drop` leaves out the copies in the earlier split"
 _CONTRADICT = "at least one of them is wrong (WARNING); `conflicts=drop` leaves them out of training"
 
 

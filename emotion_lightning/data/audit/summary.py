@@ -24,7 +24,7 @@ def summary(audit: Audit) -> str:
         ("unreadable images", _count(audit.unreadable)),
         ("identical images", _groups(audit.identical)),
         ("near copies", _count(audit.near, "pair")),
-        ("groups in several splits", _count(audit.crossing)),
+        ("groups in several splits", _count(audit.groups_across_splits)),
         ("animated images, of which the first frame is used", _count(audit.animated)),
         ("files of other kinds, which are not read", _count(audit.others)),
     ]
@@ -33,8 +33,8 @@ def summary(audit: Audit) -> str:
     return "\n".join([f"Audit: {manifest.describe()}", *found_or_not, "", *_balance(audit), _sizes(audit)])
 
 
-def state(audit: Audit) -> dict[str, Any]:
-    """The figures of an audit that belong to every measurement on its data."""
+def counts(audit: Audit) -> dict[str, Any]:
+    """Count the findings of an audit, for every measurement on its data."""
     return {
         "unreadable": len(audit.unreadable),
         "conflicts": {"groups": len(audit.conflicts), "images": sum(map(len, audit.conflicts))},
@@ -60,7 +60,7 @@ def everything(audit: Audit) -> dict[str, Any]:
         "root": str(manifest.root),
         "layout": manifest.describe(),
         "images": len(manifest),
-        **state(audit),
+        **counts(audit),
         "balance": {split: manifest.counts(split) for split in SPLITS if manifest.indices(split)},
         "sizes": audit.sizes,
         "aspect_ratios": _aspect_ratios(scan),
@@ -77,7 +77,9 @@ def everything(audit: Audit) -> dict[str, Any]:
             {"first": image(pair.first), "second": image(pair.second), "kind": pair.kind, "similarity": pair.similarity}
             for pair in audit.near
         ],
-        "crossing_groups": {name: [image(index) for index in group] for name, group in audit.crossing.items()},
+        "crossing_groups": {
+            name: [image(index) for index in group] for name, group in audit.groups_across_splits.items()
+        },
         "unreadable_images": [image(index) | {"reason": reason} for index, reason in audit.unreadable.items()],
         "animated": [image(index) for index in audit.animated],
         "other_files": list(audit.others),

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from posixpath import basename, dirname, splitext
 
@@ -84,7 +84,31 @@ def _is_family(stems: Sequence[str]) -> bool:
     return has_original or 2 <= len(marks) <= MOST_COPIES
 
 
-def connected_components(*keys: Sequence[str | None]) -> list[str | None]:
+def connected_components(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
+    """Find the connected components of an undirected graph (union-find with path halving).
+
+    Args:
+        count: Number of nodes.
+        edges: Pairs of nodes below ``count``.
+
+    Returns:
+        For each node the smallest node of its component.
+    """
+    parent = list(range(count))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for edge in edges:
+        low, high = sorted(map(root, edge))
+        parent[high] = low
+    return [root(node) for node in range(count)]
+
+
+def join_groups(*keys: Sequence[str | None]) -> list[str | None]:
     """Join the images that share a key, directly or through others, and name each group after one of its keys.
 
     Args:
@@ -95,23 +119,15 @@ def connected_components(*keys: Sequence[str | None]) -> list[str | None]:
         For each image a key of its group, None for one without any key. It is the smallest of those of the earliest
         sequence that has one, so it does not depend on the order of the images.
     """
-    above: dict[str, str] = {}
-
-    def top(key: str) -> str:
-        while (parent := above.setdefault(key, key)) != key:
-            above[key] = above[parent]  # halves the way for the next
-            key = above[key]
-        return key
-
-    images = [[(place, key) for place, key in enumerate(found) if key is not None] for found in zip(*keys, strict=True)]
-    for image in images:
-        for _, key in image[1:]:
-            above[top(key)] = top(image[0][1])
-    names: dict[str, tuple[int, str]] = {}
-    for image in images:
-        for ranked in image:
-            names[top(ranked[1])] = min(ranked, names.get(top(ranked[1]), ranked))
-    return [names[top(image[0][1])][1] if image else None for image in images]
+    first: dict[str, int] = {}
+    found = [(image, key) for sequence in keys for image, key in enumerate(sequence) if key is not None]
+    components = connected_components(len(keys[0]), [(image, first.setdefault(key, image)) for image, key in found])
+    names: dict[int, tuple[int, str]] = {}
+    for place, sequence in enumerate(keys):
+        for component, key in zip(components, sequence, strict=True):
+            if key is not None:
+                names[component] = min((place, key), names.get(component, (place, key)))
+    return [names[component][1] if component in names else None for component in components]
 
 
 def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
@@ -134,7 +150,7 @@ def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
     families: Sequence[str | None] = [None] * len(names)
     if isinstance(listing.source, Files):
         families = augmented_copies(names, [row.emotion for row in listing.rows])
-    groups = zip(listing.rows, connected_components(given, families), strict=True)
+    groups = zip(listing.rows, join_groups(given, families), strict=True)
     return replace(listing, rows=[row._replace(group=group) for row, group in groups], notes=notes)
 
 

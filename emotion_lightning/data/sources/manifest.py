@@ -5,15 +5,16 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from emotion_lightning.data.images.decode import Files, PixelRows
+from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
-from emotion_lightning.data.sources.groups import connected_components, with_groups
-from emotion_lightning.data.sources.labels import canonical_name, class_ids, labels_of
+from emotion_lightning.data.sources.groups import join_groups, with_groups
+from emotion_lightning.data.sources.labels import canonical_name, class_ids
 from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
 from emotion_lightning.data.sources.splits import (
     ALL_FROM_ONE,
@@ -26,7 +27,7 @@ from emotion_lightning.data.sources.splits import (
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv
 
-__all__ = ["SPLITS", "Manifest", "Split", "read_manifest", "write_splits"]
+__all__ = ["SPLITS", "Manifest", "Split", "complete_splits", "read", "read_manifest", "write_splits"]
 
 
 @dataclass(frozen=True)
@@ -91,35 +92,27 @@ class Manifest:
         return hashlib.sha256("".join(lines).encode("utf-8", PATH_ERRORS)).hexdigest()
 
 
-def read_manifest(
+def read(
     root: Path,
-    seed: int = 42,
     class_names: Sequence[str] | None = None,
     splits_file: Path | None = None,
     layout: Format = "auto",
     merge_classes: Mapping[str, Sequence[str]] | None = None,
     drop_classes: Sequence[str] = (),
     group_regex: str | None = None,
-    together: Callable[[Files | PixelRows], list[Sequence[str | None]]] | None = None,
-) -> Manifest:
-    """List the data set at ``root``, whose layout is found by looking, and cut the splits it does not come with.
-
-    Without validation images 15 % of the training images become it; a data set without any splits is cut
-    70/15/15. A test set is never cut out of given splits.
+) -> SampleList:
+    """List the data set at ``root``, whose layout is found by looking, with its classes merged, dropped and ordered.
 
     Args:
         root: Folder with the data, or a FER2013 CSV file.
-        seed: Of the cut.
-        class_names: ClassMap in the order that labels shall follow, such as those of a checkpoint; matched by
-            canonical_name name. By default the order of the data: its label map, FER2013's ids, or the alphabet.
+        class_names: Classes in the order that labels shall follow, such as those of a checkpoint; matched by canonical
+            name. By default the order of the data: its label map, FER2013's ids, or the alphabet.
         splits_file: CSV file from :func:`write_splits`; exactly the images it names are used, split as it says.
         layout: How the data is kept; by default that is found by looking.
         merge_classes: New class names, each with the classes that become it.
         drop_classes: Classes whose images are left out.
         group_regex: Regular expression; what its first group, or that named subject, finds in the names of images below
             ``root`` keeps them in one split.
-        together: Finds what images a cut must keep together, as one or more sequences with a key for each image; by
-            default those whose files are the same.
 
     Raises:
         DataError: The data cannot be used as it is; the message says where and what to do.
@@ -135,16 +128,63 @@ def read_manifest(
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
     listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
     _check_classes(listing)
-    ordered = listing.class_names if class_names is None else _reorder(listing, class_names)
-    labels = labels_of((row.emotion for row in listing.rows), ordered)
-    splits, made = _complete(listing, labels, ordered, seed, together or _identical)
-    names = tuple(row.name for row in listing.rows)
-    groups, notes = listing.groups, listing.notes
-    if made and groups:
-        notes = (*notes, f"{len(set(groups) - {None}):,} groups kept whole")
+    return listing if class_names is None else replace(listing, class_names=_reorder(listing, class_names))
+
+
+def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None]) -> Manifest:
+    """Make a manifest of the images that were read, and cut the splits that they do not come with.
+
+    Without validation images 15 % of the training images become them; a data set without any splits is cut 70/15/15.
+    A test set is never cut out of given splits.
+
+    Args:
+        listing: The images.
+        seed: Of the cut.
+        keys: What a cut keeps together besides the groups of the listing: sequences with a key or None for each image,
+            such as a hash of its pixels. Only a listing that ``lacks_splits`` needs them; each of its images has one.
+
+    Raises:
+        DataError: A class has too few different images to be in every split.
+    """
+    labels, given, notes, groups = listing.labels, [row.split for row in listing.rows], listing.notes, listing.groups
+    made: tuple[Split, ...] = ()
+    if listing.lacks_splits:
+        source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
+        chosen = [index for index, split in enumerate(given) if split == source]
+        together = [[key[index] for index in chosen] for key in (*keys, [row.group for row in listing.rows])]
+        names = [name for name in join_groups(*together) if name is not None]
+        pieces = stratified_group_split(names, [labels[index] for index in chosen], listing.class_names, shares, seed)
+        verify_split(pieces, *together)
+        for index, split in zip(chosen, pieces, strict=True):
+            given[index] = split
+        if groups:
+            notes = (*notes, f"{len(set(groups) - {None}):,} groups kept whole")
     return Manifest(
-        listing.layout, listing.root, ordered, names, tuple(labels), splits, listing.source, made, groups, notes
+        layout=listing.layout,
+        root=listing.root,
+        class_names=listing.class_names,
+        names=tuple(row.name for row in listing.rows),
+        labels=tuple(labels),
+        splits=tuple(split for split in given if split),
+        read=listing.source,
+        cut=made,
+        groups=groups,
+        notes=notes,
     )
+
+
+def read_manifest(root: Path, seed: int = 42, **options: Any) -> Manifest:
+    """Read the data set at ``root`` and cut missing splits so that identical files stay together.
+
+    Args:
+        root: As :func:`read` takes it.
+        seed: Of the cut.
+        options: Further arguments of :func:`read`.
+    """
+    listing = read(root, **options)
+    if not listing.lacks_splits:
+        return complete_splits(listing, seed)
+    return complete_splits(listing, seed, [listing.source.digest(index) for index in range(len(listing.rows))])
 
 
 def _check_classes(listing: SampleList) -> None:
@@ -177,33 +217,6 @@ def _reorder(listing: SampleList, class_names: Sequence[str]) -> tuple[str, ...]
             f"(missing: {', '.join(missing) or 'none'}; extra: {', '.join(extra) or 'none'})"
         )
     return tuple(found[key] for key in wanted)
-
-
-def _complete(
-    listing: SampleList,
-    labels: Sequence[int],
-    class_names: Sequence[str],
-    seed: int,
-    together: Callable[[Files | PixelRows], list[Sequence[str | None]]],
-) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
-    """Return the split of each image, cutting those that are not given, and which were cut."""
-    given = [row.split for row in listing.rows]
-    if "val" in given:
-        return tuple(split for split in given if split), ()
-    source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
-    chosen = [index for index, split in enumerate(given) if split == source]
-    every: list[Sequence[str | None]] = [*together(listing.source), [row.group for row in listing.rows]]
-    keys = [[key[index] for index in chosen] for key in every]
-    groups = [key for key in connected_components(*keys) if key is not None]  # all of them: every image is like itself
-    pieces = stratified_group_split(groups, [labels[index] for index in chosen], class_names, shares, seed)
-    verify_split(pieces, *keys)
-    new = dict(zip(chosen, pieces, strict=True))
-    return tuple(new.get(index) or split or "train" for index, split in enumerate(given)), made
-
-
-def _identical(source: Files | PixelRows) -> list[Sequence[str | None]]:
-    count = len(source.paths if isinstance(source, Files) else source.pixels)
-    return [[source.digest(index) for index in range(count)]]
 
 
 def write_splits(manifest: Manifest, file: Path) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from emotion_lightning.data.audit.duplicates import SIMILARITY, Pair, find_pairs, group
+from emotion_lightning.data.audit.duplicates import SIMILARITY, Pair, find_pairs
 from emotion_lightning.data.drawn import EMOTIONS, draw_face
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
+from emotion_lightning.data.sources.groups import connected_components
 
 CROWD = 240
 
@@ -111,7 +112,7 @@ def test_exact_copies_are_a_chain_and_only_the_first_meets_other_images(crowd):
     pairs = pairs_of([crowd[1], crowd[0], near, crowd[0], crowd[0]])
     assert pairs[:2] == [Pair(1, 3, 1.0, "exact"), Pair(3, 4, 1.0, "exact")]
     assert [pair[:2] for pair in pairs[2:]] == [(1, 2)]
-    assert group(5, pairs).tolist() == [0, 1, 1, 1, 1]
+    assert connected_components(5, (pair[:2] for pair in pairs)) == [0, 1, 1, 1, 1]
 
 
 def test_the_most_alike_come_first(crowd):
@@ -163,12 +164,3 @@ def test_too_few_images_to_compare(count, crowd):
 def test_a_missing_digest_is_an_error():
     with pytest.raises(ValueError, match="2 thumbnails but 1 digests"):
         find_pairs(np.zeros((2, THUMBNAIL, THUMBNAIL), np.uint8), ["a"])
-
-
-def test_groups_are_named_by_their_smallest_position():
-    def near(first: int, second: int) -> Pair:
-        return Pair(first, second, 0.95, "near")
-
-    assert group(7, [near(4, 6), near(2, 6), near(0, 5)]).tolist() == [0, 1, 2, 3, 2, 0, 2]
-    assert group(3, []).tolist() == [0, 1, 2]
-    assert group(0, []).shape == (0,)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from emotion_lightning.data.audit.duplicates import Pair
+from emotion_lightning.data.audit.exposure import Exposure, content_hashes
 from emotion_lightning.data.audit.findings import Audit, Leak
-from emotion_lightning.data.audit.policy import Policies, excluded, refuse, said
+from emotion_lightning.data.audit.policy import Policies, enforce, excluded, policy_messages
 from emotion_lightning.data.audit.scan import Scan
-from emotion_lightning.data.audit.summary import everything, state, summary
-from emotion_lightning.data.audit.usage import Usage, content_ids
+from emotion_lightning.data.audit.summary import counts, everything, summary
 from emotion_lightning.data.drawn import DrawnFaces
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.data.sources.manifest import Manifest, Split
@@ -66,7 +66,7 @@ def audit(
 def test_a_clean_data_set_has_no_findings() -> None:
     clean = audit()
     assert (clean.leaks, clean.conflicts, clean.identical, clean.near) == ({}, [], [], [])
-    assert state(clean)["leaks"] == {}
+    assert counts(clean)["leaks"] == {}
 
 
 def test_every_image_of_the_later_split_is_counted_once_with_its_closest_copy() -> None:
@@ -76,13 +76,16 @@ def test_every_image_of_the_later_split_is_counted_once_with_its_closest_copy() 
     assert found["val", "test"] == [Leak(6, 3, "near", 0.99)]
 
 
-def leaked(found: Audit, split: Split, policies: Policies = REPORT, trained_on: Tensor | None = None) -> set[int]:
-    return set(Usage(found, policies).leaked(split, trained_on).nonzero().flatten().tolist())
+def overlapping(found: Audit, split: Split, policies: Policies = REPORT, trained_on: Tensor | None = None) -> set[int]:
+    checkpoint = None if trained_on is None else {"trained_on": trained_on}
+    mask = Exposure(found.manifest, found, policies, checkpoint).overlap_mask(split)
+    assert mask is not None
+    return set(mask.nonzero().flatten().tolist())
 
 
 def test_a_near_copy_of_one_of_several_identical_images_is_one_of_all() -> None:
     found = audit("abcaaefg", near=((0, 5),))
-    assert leaked(found, "test") == {5}
+    assert overlapping(found, "test") == {5}
     assert found.duplicated_later() == {0, 3, 4}
 
 
@@ -94,12 +97,12 @@ def test_an_identical_copy_goes_before_a_near_one() -> None:
 
 def test_what_was_trained_on_is_known_again_by_its_content() -> None:
     found = audit("abcdefgh", near=((5, 7),))
-    elsewhere = content_ids([digest("g"), digest("z")])  # image 6, and one that is not here
-    assert leaked(found, "test", trained_on=elsewhere) == {6}
-    here = Usage(found, Policies()).trained_on()
-    assert leaked(found, "test", Policies(leaks="drop"), here) == {5}
-    assert leaked(found, "train", trained_on=here) == {0, 1, 2, 7}
-    assert leaked(found, "test", trained_on=torch.empty(0, dtype=torch.int64)) == set()
+    elsewhere = content_hashes([digest("g"), digest("z")])  # image 6, and one that is not here
+    assert overlapping(found, "test", trained_on=elsewhere) == {6}
+    here = Exposure(found.manifest, found, REPORT).state_dict()["trained_on"]
+    assert overlapping(found, "test", Policies(leaks="drop"), here) == {5}
+    assert overlapping(found, "train", trained_on=here) == {0, 1, 2, 7}
+    assert overlapping(found, "test", trained_on=torch.empty(0, dtype=torch.int64)) == set()
 
 
 def test_thousands_of_identical_images_take_no_longer_than_others() -> None:
@@ -123,9 +126,9 @@ def test_unreadable_images_are_copies_of_nothing() -> None:
 
 def test_groups_in_several_splits_are_leaks() -> None:
     found = audit(groups=("x", None, "y", "x", None, None, "y", "y"))
-    assert set(found.crossing) == {"x", "y"}
+    assert set(found.groups_across_splits) == {"x", "y"}
     assert found.leaks["train", "val"] == [Leak(3, 0, "group", 0.0)]
-    assert leaked(found, "test") == {6}
+    assert overlapping(found, "test") == {6}
     assert found.duplicated_later() == {0, 2, 7}
 
 
@@ -133,8 +136,8 @@ def test_drop_takes_the_earlier_copy_and_never_a_test_image() -> None:
     found = audit("aacaaabb", near=())  # 0, 1 train; 3, 4 val; 5 test; 6 test and 7 train
     out = excluded(found, Policies(leaks="drop"))
     assert out == dict.fromkeys((0, 1, 3, 4, 7), "leak")
-    assert leaked(found, "test", Policies(leaks="drop")) == set()
-    assert leaked(found, "test") == {5, 6}
+    assert overlapping(found, "test", Policies(leaks="drop")) == set()
+    assert overlapping(found, "test") == {5, 6}
 
 
 def test_drop_of_conflicts_takes_training_images_only() -> None:
@@ -147,41 +150,42 @@ def test_drop_of_conflicts_takes_training_images_only() -> None:
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
-        (Policies(leaks="error"), r"1 of 2 val images have a copy in train; --data\.leaks drop"),
-        (Policies(conflicts="error"), r"2 identical images in 1 group have different labels; --data\.conflicts drop"),
+        (Policies(leaks="error"), r"1 of 2 val images have a copy in train; `leaks=drop`"),
+        (Policies(conflicts="error"), r"2 identical images in 1 group have different labels; `conflicts=drop`"),
     ],
 )
 def test_error_stops_training_only(policies: Policies, message: str) -> None:
     found = audit("abadebfg"[:5] + "xyz", near=((1, 3),))
     with pytest.raises(DataError, match=message):
-        refuse(found, policies, ("train", "val"), training=True)
-    refuse(found, policies, ("val",), training=False)
-    refuse(found, Policies(), ("train", "val"), training=True)
+        enforce(found, policies, ("train", "val"), training=True)
+    enforce(found, policies, ("val",), training=False)
+    enforce(found, Policies(), ("train", "val"), training=True)
 
 
 def test_unreadable_images_stop_what_uses_them_and_are_all_listed() -> None:
     found = audit(unreadable=(5, 6))
-    with pytest.raises(DataError, match=r"(?s)2 unreadable.*skip:\n  test/5\.png: truncated\n  test/6\.png: truncated"):
-        refuse(found, Policies(), ("test",), training=False)
-    refuse(found, Policies(), ("val",), training=False)
-    refuse(found, Policies(unreadable="skip"), ("test",), training=False)
+    listed = r"(?s)2 unreadable.*skip`:\n  test/5\.png: truncated\n  test/6\.png: truncated"
+    with pytest.raises(DataError, match=listed):
+        enforce(found, Policies(), ("test",), training=False)
+    enforce(found, Policies(), ("val",), training=False)
+    enforce(found, Policies(unreadable="skip"), ("test",), training=False)
     assert excluded(found, Policies()) == dict.fromkeys((5, 6), "unreadable")
 
 
-def test_what_is_found_and_done_is_said() -> None:
+def test_what_is_found_and_done_is_policy_messages() -> None:
     found = audit("abadaefg", unreadable=(6,))
-    assert said(found, Policies()) == [
+    assert policy_messages(found, Policies()) == [
         "1 of 2 val images have a copy in train: figures on them flatter (WARNING); "
-        "--data.leaks drop leaves out the copies in the earlier split",
+        "`leaks=drop` leaves out the copies in the earlier split",
         "3 identical images in 1 group have different labels: at least one of them is wrong (WARNING); "
-        "--data.conflicts drop leaves them out of training",
+        "`conflicts=drop` leaves them out of training",
     ]
-    lines = said(found, Policies("skip", "drop", "drop"))
+    lines = policy_messages(found, Policies("skip", "drop", "drop"))
     assert lines[0].endswith("2 train images left out")
     assert lines[1].endswith("no more images left out")
-    assert said(found, Policies(leaks="error", conflicts="error")) == []
+    assert policy_messages(found, Policies(leaks="error", conflicts="error")) == []
     family = audit(groups=("x", None, None, "x", None, None, None, None))
-    assert said(family, Policies())[0].startswith("1 of 2 val images have another image of their group in train")
+    assert policy_messages(family, REPORT)[0].startswith("1 of 2 val images have another image of their group in train")
     assert lines[2] == "1 unreadable image(s) left out:\n  test/6.png: truncated"
 
 

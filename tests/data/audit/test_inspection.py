@@ -32,7 +32,7 @@ def test_what_was_compared_is_not_compared_again(
     again = inspect(source, Cache(tmp_path, 64, folder=tmp_path / "cache"), progress=False)
     assert first.pairs == again.pairs
     assert [(pair.first, pair.second) for pair in again.pairs] == [(0, 5)]
-    _, alike = again.together()
+    _, alike = again.split_groups()
     assert alike[0] == alike[5] != alike[1]
 
 
@@ -59,7 +59,7 @@ def test_without_a_cache_on_disk_nothing_is_written(source: Files, tmp_path: Pat
 def test_images_with_the_same_damage_have_nothing_in_common(source: Files, tmp_path: Path) -> None:
     for path in source.paths[:3]:
         path.write_bytes(b"")
-    for keys in inspect(source, Cache(tmp_path, 64, folder=tmp_path / "cache"), progress=False).together():
+    for keys in inspect(source, Cache(tmp_path, 64, folder=tmp_path / "cache"), progress=False).split_groups():
         found = [key for key in keys[:3] if key is not None]
         assert len(set(found)) == len(found)
         assert set(found).isdisjoint(keys[3:])

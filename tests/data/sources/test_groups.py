@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from emotion_lightning.data.sources.groups import MOST_COPIES, augmented_copies, connected_components, original_stem
+from emotion_lightning.data.sources.groups import (
+    MOST_COPIES,
+    augmented_copies,
+    connected_components,
+    join_groups,
+    original_stem,
+)
 from emotion_lightning.data.sources.manifest import read_manifest, write_splits
 from emotion_lightning.data.sources.splits import verify_split
 from emotion_lightning.errors import DataError, UsageError
@@ -77,24 +83,29 @@ def test_copies_are_found_in_other_splits_where_names_tell_images_apart() -> Non
     assert families(*crossing, "train/a/y.jpg", "test/a/y.jpg") == []  # numbered anew in every split
 
 
-def test_connected_joins_what_shares_a_key_through_others() -> None:
+def test_components_are_named_by_their_smallest_node() -> None:
+    assert connected_components(7, [(4, 6), (2, 6), (0, 5)]) == [0, 1, 2, 3, 2, 0, 2]
+    assert connected_components(3, []) == [0, 1, 2]
+
+
+def test_groups_join_what_shares_a_key_through_others() -> None:
     digests = ["d3", "d1", "d1", "d2", "d9"]
     subjects = ["S1", "S2", None, "S2", None]
     copies = [None, None, "x", None, "x"]
-    assert connected_components(digests, subjects, copies) == ["d3", "d1", "d1", "d1", "d1"]
-    assert connected_components(subjects, copies) == ["S1", "S2", "x", "S2", "x"]
-    assert connected_components([None, "b"], ["a", None]) == ["a", "b"]
-    assert connected_components([None]) == [None]
+    assert join_groups(digests, subjects, copies) == ["d3", "d1", "d1", "d1", "d1"]
+    assert join_groups(subjects, copies) == ["S1", "S2", "x", "S2", "x"]
+    assert join_groups([None, "b"], ["a", None]) == ["a", "b"]
+    assert join_groups([None]) == [None]
 
 
-def test_connected_groups_do_not_depend_on_the_order() -> None:
+def test_joined_groups_do_not_depend_on_the_order() -> None:
     draw = random.Random(3)
     keys = [[draw.choice([None, f"{kind}{draw.randrange(400)}"]) for _ in range(200)] for kind in "abc"]
-    expected = connected_components(*keys)
+    expected = join_groups(*keys)
     assert 50 < len(set(expected)) < 150
     for _ in range(3):
         order = draw.sample(range(200), 200)
-        assert connected_components(*[[key[i] for i in order] for key in keys]) == [expected[i] for i in order]
+        assert join_groups(*[[key[i] for i in order] for key in keys]) == [expected[i] for i in order]
 
 
 def test_a_cut_that_divides_a_group_is_refused() -> None:

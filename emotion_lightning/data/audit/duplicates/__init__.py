@@ -51,9 +51,9 @@ def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: 
     """Find the copies among images.
 
     Exact copies are a chain, each paired with the next, and only the first of them is compared with other images:
-    ``group`` puts together what belongs together. Images without contrast, black ones say, are paired only with exact
-    copies. The time goes with the square of the number of images; the memory with the number itself, and with that of
-    the pairs found. Their order matters only for which of several exact copies stands in a pair.
+    :func:`connected_components` makes groups of the pairs. Images without contrast, such as black ones, are paired only
+    with exact copies. The time grows with the square of the number of images; the memory with the number itself, and
+    with that of the pairs found. Their order matters only for which of several exact copies stands in a pair.
 
     Args:
         thumbnails: uint8 ``(N, T, T)``, each from :func:`thumbnail`.
@@ -74,30 +74,6 @@ def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: 
     near = _near_pairs(torch.from_numpy(thumbnails[places]), progress)
     pairs = exact + [pair._replace(first=places[pair.first], second=places[pair.second]) for pair in near]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
-
-
-def group(n: int, pairs: Iterable[Pair]) -> NDArray[np.int64]:
-    """Join all images that pairs connect.
-
-    Args:
-        n: Number of images.
-        pairs: Of positions below ``n``.
-
-    Returns:
-        For each image the smallest position in its group, int64 ``(n,)``.
-    """
-    parent = np.arange(n)
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for pair in pairs:
-        low, high = sorted((root(pair.first), root(pair.second)))
-        parent[high] = low
-    return np.array([root(place) for place in range(n)], dtype=np.int64)
 
 
 def _chain(digests: Sequence[str]) -> Iterator[Pair]:

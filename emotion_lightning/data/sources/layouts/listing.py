@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files, PixelRows
-from emotion_lightning.data.sources.labels import class_ids
+from emotion_lightning.data.sources.labels import class_ids, labels_of
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleList:
-    """What a layout holds, before classes are numbered and missing splits cut.
+    """The images of a data set with their classes, before missing splits are cut.
 
     Attributes:
         layout: How the data is kept, in words.
@@ -54,6 +54,20 @@ class SampleList:
         """What each image has in common with others, such as its subject; None when no image has a group."""
         groups = tuple(row.group for row in self.rows)
         return groups if any(groups) else None
+
+    @property
+    def labels(self) -> list[int]:
+        """Position in ``class_names`` of each image's class.
+
+        Raises:
+            DataError: An image has none of the classes.
+        """
+        return labels_of((row.emotion for row in self.rows), self.class_names)
+
+    @property
+    def lacks_splits(self) -> bool:
+        """Whether there are no validation images yet, so that splits have to be cut."""
+        return all(row.split != "val" for row in self.rows)
 
     def keep(self, positions: Sequence[int]) -> "SampleList":
         """Return the listing of the rows at ``positions`` alone, in that order."""

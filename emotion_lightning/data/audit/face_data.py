@@ -1,0 +1,72 @@
+"""The images of a data set: read, inspected, split and audited, each once and not before it is asked for."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from emotion_lightning.data.audit.findings import Audit
+from emotion_lightning.data.audit.inspection import Inspection, inspect
+from emotion_lightning.data.augment import resize_size
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.sources.builtin import builtin_manifest
+from emotion_lightning.data.sources.folder import other_files
+from emotion_lightning.data.sources.layouts import SampleList
+from emotion_lightning.data.sources.manifest import Manifest, complete_splits, read
+from emotion_lightning.errors import UsageError
+from emotion_lightning.runtime.ranks import is_first_rank
+
+
+class FaceData:
+    """The images of a data set.
+
+    Args:
+        root: Folder or file of the data; None for the built-in faces.
+        image_size: Side in pixels at which images are evaluated.
+        seed: Of a cut, and of the built-in faces.
+        cache_gb: Most that the decoded images may take on disk in 10⁹ bytes.
+        reading: Further arguments of :func:`read`; none but ``class_names`` goes with the built-in faces.
+    """
+
+    def __init__(self, root: Path | None, image_size: int, seed: int, cache_gb: float, **reading: Any):
+        self.root, self.image_size, self.seed, self.cache_gb, self.reading = root, image_size, seed, cache_gb, reading
+
+    @cached_property
+    def listing(self) -> SampleList:
+        """The images as their folder has them, perhaps without splits."""
+        assert self.root is not None
+        return read(self.root, **self.reading)
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What every image is like, and which are copies of one another."""
+        return inspect(self.listing.source, self._cache(resize_size(self.image_size)), is_first_rank())
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Every image with its label and split; missing splits are cut so that copies stay together."""
+        if self.root is None:
+            given = [
+                name for name, value in self.reading.items() if value and value != "auto" and name != "class_names"
+            ]
+            if given:
+                raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
+            return builtin_manifest(self.seed, self.reading["class_names"])
+        groups = self.inspection.split_groups() if self.listing.lacks_splits else []
+        return complete_splits(self.listing, self.seed, *groups)
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What is wrong with the data; None for the built-in faces, of which every one is drawn anew."""
+        return None if self.root is None else Audit(self.manifest, *self.inspection, other_files(self.root))
+
+    def reader(self, side: int) -> Callable[[int], Image.Image]:
+        """What reads the image at a position, for use at ``side`` pixels: from the cache, if the images are files."""
+        paths = self.manifest.paths
+        return self.manifest.read if paths is None else self._cache(side).reader(paths)
+
+    def _cache(self, side: int) -> Cache:
+        assert self.root is not None
+        return Cache(self.root, side, self.cache_gb)
