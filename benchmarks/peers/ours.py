@@ -27,7 +27,6 @@ from emotion_lightning.callbacks import (
     ProgressBar,
     Report,
     RunCheckpoint,
-    StepLoss,
     TensorBoardImages,
     Throughput,
     Unfreeze,
@@ -120,7 +119,7 @@ def recipe_callbacks(lowest: str) -> list[Callback]:
             EarlyStopping(),
             RunCheckpoint(),
         ),
-        *(TensorBoardImages(every_n_epochs=0), PredictionWriter(), Report(), StepLoss(), ProgressBar()),
+        *(TensorBoardImages(every_n_epochs=0), PredictionWriter(), Report(), ProgressBar()),
     ]
 
 

@@ -8,7 +8,6 @@ from emotion_lightning.callbacks.metrics_writer import MetricsWriter
 from emotion_lightning.callbacks.prediction_writer import PredictionWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
-from emotion_lightning.callbacks.step_loss import StepLoss
 from emotion_lightning.callbacks.tensorboard import TensorBoardImages
 from emotion_lightning.callbacks.throughput import Throughput
 from emotion_lightning.callbacks.unfreeze import Unfreeze
@@ -22,7 +21,6 @@ __all__ = [
     "ProgressBar",
     "Report",
     "RunCheckpoint",
-    "StepLoss",
     "TensorBoardImages",
     "Throughput",
     "Unfreeze",

@@ -27,7 +27,6 @@ from emotion_lightning.callbacks import (
     ProgressBar,
     Report,
     RunCheckpoint,
-    StepLoss,
     TensorBoardImages,
     Throughput,
     Unfreeze,
@@ -72,8 +71,7 @@ class EmotionCLI(LightningCLI):
             EmotionClassifier,
             EmotionDataModule,
             save_config_callback=SaveRunConfig,
-            trainer_defaults=RECIPE_TRAINER
-            | {"callbacks": [Throughput(), MetricsWriter(), EpochSummary(), StepLoss()]},
+            trainer_defaults=RECIPE_TRAINER | {"callbacks": [Throughput(), MetricsWriter(), EpochSummary()]},
             seed_everything_default=42,
             parser_class=EmotionParser,
             parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
@@ -100,6 +98,7 @@ class EmotionCLI(LightningCLI):
         parser.link_arguments("data.seed", "model.seed")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
+        parser.link_arguments("unfreeze.schedule", "tensorboard.schedule")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run take the place of the defaults."""

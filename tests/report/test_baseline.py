@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from emotion_lightning.evaluation.measurement import figures
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.evaluation.measurement import figures
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.results import SplitResults

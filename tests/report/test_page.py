@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from emotion_lightning.evaluation.measurement import calibration, figures
 from PIL import Image
 
 from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
-from emotion_lightning.evaluation.measurement import calibration, figures
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.page import write_report
