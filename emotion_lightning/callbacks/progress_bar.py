@@ -15,8 +15,10 @@ class ProgressBar(TQDMProgressBar):
 
     def __init__(self, refresh_rate: int = 10):
         super().__init__(refresh_rate=refresh_rate)
+        self._loss: dict[str, float] = {}  # the last one, as Lightning forgets it when it validates
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return what is written beside the bar."""
-        loss = trainer.callback_metrics.get("train/loss_step")
-        return super().get_metrics(trainer, pl_module) | ({} if loss is None else {"train/loss_step": loss.item()})
+        if (loss := trainer.callback_metrics.get("train/loss_step")) is not None:
+            self._loss = {"train/loss_step": loss.item()}
+        return super().get_metrics(trainer, pl_module) | self._loss

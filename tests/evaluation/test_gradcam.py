@@ -162,7 +162,7 @@ def test_a_vision_transformer_too_coarse_is_seen_through_the_last_block_whose_pa
 def test_a_backbone_without_stages_is_an_error_that_says_so() -> None:
     model = Corner()
     model.backbone.body.feature_info = []  # type: ignore[union-attr, assignment]
-    with pytest.raises(UsageError, match=r"no stage.*another --model.backbone"):
+    with pytest.raises(UsageError, match=r"no stage.*another `backbone`"):
         gradcam(model, torch.ones(1, 3, 40, 40), torch.tensor([1]))
 
 
