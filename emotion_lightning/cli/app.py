@@ -45,8 +45,7 @@ from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
 from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
-from emotion_lightning.tuning.dry_run import dry_run
-from emotion_lightning.tuning.dry_run_report import tables
+from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
 
 RUNS = "lightning_logs"
@@ -168,13 +167,12 @@ class EmotionCLI(LightningCLI):
         if self.flag is None:
             self.trainer.fit(**kwargs)
             return
-        given = self.config[self.subcommand]
-        schedule, options = given.unfreeze.schedule, self.trainer_options
+        given, options = self.config[self.subcommand], self.trainer_options
         if self.flag == "lr_find":
-            text = lr_find(self.model, self.datamodule, options, schedule)
+            text = lr_find(self.model, self.datamodule, options)
         else:
-            run = dry_run(self.model, self.datamodule, options, schedule, given.ema.decay)
-            text = tables(run, self.model.hparams, options["precision"])
+            run = dry_run(self.model, self.datamodule, options, given.unfreeze.schedule, given.ema.decay)
+            text = table(run, options["precision"])
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             print(with_dashes(text))
 

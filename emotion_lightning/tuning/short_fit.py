@@ -1,4 +1,4 @@
-"""Trying a run out: on its device, in its precision, with its data and model; nothing is kept or logged."""
+"""A fit that only tries a run out: on its device, in its precision, with its data and model; nothing is kept."""
 
 import logging
 from collections.abc import Mapping
@@ -14,19 +14,8 @@ SILENT = {
     "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
     "profiler": None,
 }
-UNLIMITED = {
-    "max_steps": -1,
-    "max_time": None,
-    "min_epochs": None,
-    "min_steps": None,
-    "overfit_batches": 0.0,
-    "val_check_interval": None,
-    "fast_dev_run": False,
-}
-"""What ends or changes a run, switched off for a rehearsal that has an end of its own."""
 
 
 def short_fit(
@@ -36,19 +25,18 @@ def short_fit(
     callbacks: list[Callback],
     **changes: Any,
 ) -> None:
-    """Fit with a run's ``options``, as far as ``changes`` do not replace them, and with these ``callbacks`` alone.
+    """Fit with the trainer's ``options`` of a run, except for ``changes``, and with only these ``callbacks``.
 
-    A batch size of auto is found before. What is written all the same goes to a folder that is gone in the end. What
-    Lightning and the callbacks say about a shortened run is not shown; their warnings are.
+    A batch size of auto is found first. Files that are written all the same go to a temporary folder. Messages about
+    the shortened run are not shown; its warnings are.
     """
-    talk = logging.getLogger("lightning.pytorch")
-    level = talk.level
-    talk.setLevel(logging.WARNING)
-    model.train()  # as a new model is; an earlier rehearsal has left stages frozen
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    model.train()  # as a new model is; an earlier short fit may have frozen stages
     try:
         with TemporaryDirectory() as folder:
-            quiet = {**options, **SILENT, "default_root_dir": folder, "callbacks": [BatchSize(), *callbacks]}
-            trainer = Trainer(**{**quiet, **changes})
-            trainer.fit(model, datamodule=data)
+            kept = {**options, **SILENT, "default_root_dir": folder, "callbacks": [BatchSize(), *callbacks]}
+            Trainer(**{**kept, **changes}).fit(model, datamodule=data)
     finally:
-        talk.setLevel(level)
+        logger.setLevel(level)

@@ -48,24 +48,24 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(
         main(["fit", "--data.root", str(uncut), *TINY, "--trainer.precision", precision, "--dry_run"])
     assert everything(tmp_path) == before
     out = capsys.readouterr().out
-    assert out.startswith("Dry run: nothing was kept.")
-    assert "1-2     layer4 and above" in out
-    assert "Expected time: " in out
+    assert out.startswith("Dry run, in ")
+    assert "1-2     layer4+" in out
+    assert "This is an estimate" in out
     assert any("Data: folder tree without splits" in line for line in caplog.messages)
     assert not any("Epoch" in line for line in caplog.messages)  # what is said of the short run would mislead
 
 
-def test_the_finder_leaves_its_two_files(
+def test_the_finder_leaves_its_picture(
     uncut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lr_find, "STEPS", 4)
     before = everything(tmp_path)
     main(["fit", "--data.root", str(uncut), *TINY, "--lr_find"])
     new = {str(path.relative_to(tmp_path / "here")) for path in everything(tmp_path).keys() - before.keys()}
-    assert new == {"lr_find", "lr_find/lr_find.png", "lr_find/lr_find.csv"}
+    assert new == {"lr_find", "lr_find/lr_find.png"}
     out = capsys.readouterr().out
-    assert "classifier  configured 1.0e-03  suggested " in out
-    assert "Wrote lr_find/lr_find.png and lr_find/lr_find.csv" in out
+    assert "configured 1.0e-03, suggested " in out
+    assert "Wrote lr_find/lr_find.png" in out
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,10 @@ def test_only_the_help_of_fit_names_the_flags(capsys: pytest.CaptureFixture[str]
         with pytest.raises(SystemExit):
             main([command, "--help"])
         text = " ".join(capsys.readouterr().out.split())
-        for said in ("--dry_run Measure some steps of every phase", "--lr_find Try learning rates from 1e-6 to 1"):
+        for said in (
+            "--dry_run Measure some steps of every phase",
+            "--lr_find Try learning rates of the classifier from 1e-6 to 1",
+        ):
             assert (said in text) == (command == "fit")
 
 
