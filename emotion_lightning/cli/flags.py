@@ -11,8 +11,8 @@ from emotion_lightning.errors import UsageError
 FLAGS = {
     "dry_run": "Measure some steps of every phase of the schedule, print what the run would do, how long it would take "
     "and how much GPU memory it would need, and end without writing anything.",
-    "lr_find": "Try learning rates of the classifier from 1e-6 to 1, print the one at which the loss falls most steeply "
-    "(Smith, 2017), which is a hint, draw the curve to lr_find/lr_find.png and end without training.",
+    "lr_find": "Try learning rates of the classifier from 1e-6 to 1, print the one at which the loss falls most "
+    "steeply (Smith, 2017), which is a hint, draw the curve to lr_find/lr_find.png and end without training.",
 }
 
 
