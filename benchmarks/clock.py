@@ -15,7 +15,7 @@ def now() -> float:
     return time.perf_counter()
 
 
-class Lap:
+class BatchTimer:
     """Mean seconds of a step, from the end of one to the end of another; the first ones are left out.
 
     Args:
@@ -39,7 +39,7 @@ class Lap:
         return False
 
 
-def run_lap(lap: Lap, step: Callable[[], object]) -> None:
+def run_lap(lap: BatchTimer, step: Callable[[], object]) -> None:
     """Take steps until the lap is over."""
     step()
     while not lap.end_of_step():

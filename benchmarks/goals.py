@@ -79,7 +79,7 @@ def recipe_minutes(figures: Figures) -> float | None:
         if step.median is None:
             return None
         total += (phase.end - phase.start) * (FER2013["train"] // step.images) * step.median
-    validation, rest = (figures.find("turnover", work, "ours") for work in ("validation", "all else"))
+    validation, rest = (figures.find("epoch_end", work, "ours") for work in ("validation", "all else"))
     if validation.images_per_second is None or rest.median is None:
         return None
     return (total + EPOCHS * (FER2013["val"] / validation.images_per_second + rest.median)) / 60

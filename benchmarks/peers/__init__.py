@@ -5,14 +5,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.setting import Setting
 
 
 class Peer(Protocol):
     """Somebody who trains the network, from the same weights as all; a peer may change PyTorch's settings."""
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train in ``phase``, with images of its own reading, until the lap is over."""
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from benchmarks.clock import Lap, run_lap
+from benchmarks.clock import BatchTimer, run_lap
 from benchmarks.peers.network import build_network, require_gradients, stage_parameters
 from benchmarks.setting import Setting, stages_of
 from emotion_lightning.model.backbone import Backbone
@@ -30,7 +30,7 @@ class Ceiling:
         self.network = build_network(setting).to(memory_format=torch.channels_last)
         self.dtype = DTYPES[str(resolve_precision("16-mixed", setting.device, self.network))]
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train on the same batch again and again."""
         loop = _Loop(self.setting, deepcopy(self.network), self.dtype, stages_of(phase))
         torch.backends.cudnn.benchmark = True

@@ -21,7 +21,7 @@ from fastai.vision.all import (
 )
 from torch import nn
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.peers.network import build_network, stage_parameters
 from benchmarks.setting import Setting, stages_of
 from emotion_lightning.schedule import STAGES
@@ -32,7 +32,7 @@ class StopAfter(FastaiCallback):
 
     order = 1000  # behind all others
 
-    def __init__(self, lap: Lap) -> None:
+    def __init__(self, lap: BatchTimer) -> None:
         self.lap = lap
 
     def after_batch(self) -> None:
@@ -47,7 +47,7 @@ class FastaiLearner:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.network = setting, build_network(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train by ``fit_one_cycle`` with the stages below those of the phase frozen; their BatchNorm trains."""
         learner = Learner(
             self._loaders(1 if phase == "classifier only" else 2),

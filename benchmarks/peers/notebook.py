@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from benchmarks.clock import Lap, run_lap
+from benchmarks.clock import BatchTimer, run_lap
 from benchmarks.peers.network import Pictures, build_network, endless, require_gradients
 from benchmarks.setting import Setting, stages_of
 from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD
@@ -60,7 +60,7 @@ class Notebook:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.network = setting, build_network(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train as cells of a notebook would."""
         setting = self.setting
         augmentation = 1 if phase == "classifier only" else 2

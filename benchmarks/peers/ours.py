@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.setting import PHASES, Setting
 from emotion_lightning.callbacks import ProgressBar, default_callbacks
 from emotion_lightning.cli.app import RECIPE_TRAINER
@@ -26,14 +26,14 @@ from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.precision import resolve_precision
 
 
-class SplitResults(Exception):
+class Measured(Exception):
     """Leaves a fit when all is measured, without the work of an epoch's end."""
 
 
 class StopAfter(Callback):
     """Leaves the fit with the lap; it belongs behind all other callbacks, whose work it times."""
 
-    def __init__(self, lap: Lap) -> None:
+    def __init__(self, lap: BatchTimer) -> None:
         self.lap = lap
 
     def on_train_batch_end(
@@ -41,7 +41,7 @@ class StopAfter(Callback):
     ) -> None:
         """Count the step."""
         if self.lap.end_of_step():
-            raise SplitResults
+            raise Measured
 
 
 class Synthetic(LightningDataModule):
@@ -63,7 +63,7 @@ class Synthetic(LightningDataModule):
 class Ours:
     """The real thing, with the recipe's defaults.
 
-    The dashboard draws no pictures, which ``benchmarks.dashboard_cost`` measures; in a run they come once in a phase.
+    TensorBoard gets no pictures: in a run they come once in a phase and every five epochs.
 
     Args:
         setting: What to run with.
@@ -76,7 +76,7 @@ class Ours:
         self.model = EmotionClassifier(setting.class_names, setting.backbone, pretrained=False, seed=setting.seed)
         self.data: LightningDataModule = Synthetic(setting) if synthetic else images(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train in a run whose schedule has this phase from epoch 0."""
         assert isinstance(self.data, EmotionDataModule | Synthetic)
         tune_malloc()  # as the command line does
@@ -103,7 +103,7 @@ def fit(
     watcher: Callback,
     **options: Any,
 ) -> None:
-    """Fit as the command line does, without a word, until ``watcher`` raises ``SplitResults``."""
+    """Fit as the command line does, without a word, until ``watcher`` raises ``Measured``."""
     accelerator = "gpu" if setting.on_gpu else "cpu"
     with TemporaryDirectory() as folder, silence():
         trainer = Trainer(
@@ -120,7 +120,7 @@ def fit(
         )
         try:
             trainer.fit(model, data)
-        except SplitResults:
+        except Measured:
             return
     raise RuntimeError("the run ended before all was measured")
 

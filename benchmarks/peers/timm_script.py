@@ -12,7 +12,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, ModelEmaV3, NativeScaler, dispatch_clip_grad, freeze
 from torch import Tensor, nn
 
-from benchmarks.clock import Lap, run_lap
+from benchmarks.clock import BatchTimer, run_lap
 from benchmarks.peers.network import Pictures, build_network, endless, stage_parameters
 from benchmarks.setting import Setting, stages_of
 
@@ -36,7 +36,7 @@ class TimmScript:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.network = setting, build_network(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train as ``train_one_epoch`` does."""
         setting = self.setting
         loader = create_loader(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.peers.network import Pictures, build_network, require_gradients
 from benchmarks.peers.notebook import recipe_transform
 from benchmarks.peers.ours import silence
@@ -18,7 +18,7 @@ from benchmarks.setting import Setting, stages_of
 class StopAfter(TrainerCallback):
     """Ends the training with the lap."""
 
-    def __init__(self, lap: Lap) -> None:
+    def __init__(self, lap: BatchTimer) -> None:
         self.lap = lap
 
     def on_step_end(
@@ -53,7 +53,7 @@ class TransformersTrainer:
     def __init__(self, setting: Setting) -> None:
         self.setting, self.network = setting, build_network(setting)
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         """Train with the stages below those of the phase frozen; their BatchNorm trains."""
         setting, network = self.setting, deepcopy(self.network)
         require_gradients(network, stages_of(phase))

@@ -26,6 +26,6 @@ SECTIONS: Mapping[str, Section] = {
     "overhead": Section("overhead", "a training step at 64 px, with all that we add to a bare loop", "ceiling"),
     "input": Section("input", "from files to augmented batches, one process on one core", "torchvision"),
     "parts": Section("parts", "single operations", ""),
-    "turnover": Section("turnover", "between two epochs: validation, and all else with the checkpoints", ""),
+    "epoch_end": Section("epoch_end", "between two epochs: validation, and all else with the checkpoints", ""),
     "startup": Section("startup", "a process from its start to its end", "importing the libraries"),
 }

@@ -8,8 +8,8 @@ from benchmarks.figure import Figure
 from benchmarks.peers import Peer
 from benchmarks.peers.ceiling import Ceiling
 from benchmarks.peers.ours import Ours
+from benchmarks.process import step_seconds
 from benchmarks.setting import Setting
-from benchmarks.turn import step_seconds
 
 SIZE = 64
 WARM_UP, STEPS = 3, 20  # a step at this size takes a fraction of a second

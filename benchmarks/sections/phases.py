@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from benchmarks.figure import Figure
 from benchmarks.peers import missing_peers
+from benchmarks.process import Turn, take_turn
 from benchmarks.setting import PHASES, Setting
-from benchmarks.turn import Turn, take_turn
 
 SECTION = "phases"
 

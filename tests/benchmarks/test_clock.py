@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import clock
-from benchmarks.clock import Lap, alternate, repeated, run_lap
+from benchmarks.clock import BatchTimer, alternate, repeated, run_lap
 
 
 class Time:
@@ -20,7 +20,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 def test_a_lap_leaves_the_warm_up_out(time: Time) -> None:
     durations = iter([50.0, 40.0, 1.0, 2.0, 3.0])
-    lap = Lap(warm_up=2, steps=3)
+    lap = BatchTimer(warm_up=2, steps=3)
     run_lap(lap, lambda: time.passes(next(durations)))
     assert lap.seconds == 2.0
     assert next(durations, None) is None

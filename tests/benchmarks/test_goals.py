@@ -49,8 +49,8 @@ def test_the_recipe_is_the_sum_of_its_epochs() -> None:
     figures = [Figure("phases", phase, "ours", (value,), 100) for phase, value in seconds.items()]
     assert recipe_minutes(Figures(figures)) is None
     figures += [
-        Figure("turnover", "validation", "ours", (10.0,), FER2013["val"]),
-        Figure("turnover", "all else", "ours", (2.0,)),
+        Figure("epoch_end", "validation", "ours", (10.0,), FER2013["val"]),
+        Figure("epoch_end", "all else", "ours", (2.0,)),
     ]
     assert recipe_minutes(Figures(figures)) == pytest.approx(
         (10 * (1 + 2 + 3 + 4) * steps + 40 * 5 * steps + 80 * 12) / 60

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.peers import ceiling, notebook, ours, timm_script
 from benchmarks.peers.network import build_network, stage_parameters
 from benchmarks.setting import PHASES, Setting, stages_of
@@ -76,7 +76,7 @@ def test_ours_takes_along_what_fit_does(setting: Setting, monkeypatch: pytest.Mo
 def test_ours_is_left_after_its_steps(setting: Setting, phase: str) -> None:
     peer = ours.Ours(setting)
     before = deepcopy(peer.model.state_dict())
-    lap = Lap(1, 2)
+    lap = BatchTimer(1, 2)
     peer.measure(phase, lap)
     assert lap.seconds > 0
     assert all(torch.equal(value, before[name]) for name, value in peer.model.state_dict().items())

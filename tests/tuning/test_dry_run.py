@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import LightningModule, Trainer
 
-from emotion_lightning.callbacks import EMA, Unfreeze
+from emotion_lightning.callbacks import EMA, BatchSize, Unfreeze
 from emotion_lightning.data import drawn as faces
 from emotion_lightning.schedule import augmentation_phase
 from emotion_lightning.tuning import dry_run as dry_run_module
@@ -71,7 +71,7 @@ def test_each_phase_is_measured_as_the_run_would_train_it(lab: Lab, monkeypatch:
     class Watched(stopwatch.Stopwatch):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             super().on_train_epoch_end(trainer, pl_module)
-            assert [type(callback) for callback in trainer.callbacks] == [Unfreeze, EMA, Watched]
+            assert [type(callback) for callback in trainer.callbacks] == [BatchSize, Unfreeze, EMA, Watched]
             stages = pl_module.stage_parameters()
             trains = tuple(stage for stage, parameters in stages.items() if parameters[0].requires_grad)
             phase = augmentation_phase(trainer.current_epoch, trainer.datamodule.unfreeze_epoch)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.clock import Lap
+from benchmarks.clock import BatchTimer
 from benchmarks.peers import Peer, load_peer
 from benchmarks.setting import Setting
 
@@ -41,7 +41,7 @@ def take_turn(setting: Setting, name: str, phase: str) -> Turn:
 
 def step_seconds(setting: Setting, peer: Peer, phase: str) -> float:
     """Mean seconds of a step of ``peer`` in ``phase``."""
-    lap = Lap(setting.warm_up, setting.steps)
+    lap = BatchTimer(setting.warm_up, setting.steps)
     peer.measure(phase, lap)
     return lap.seconds
 

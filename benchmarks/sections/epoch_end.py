@@ -7,14 +7,14 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from benchmarks.clock import now
 from benchmarks.figure import Figure
-from benchmarks.peers.ours import Ours, SplitResults, fit
+from benchmarks.peers.ours import Measured, Ours, fit
 from benchmarks.setting import Setting
 
 CPU_BATCHES = 2
 """Batches of a validation on a CPU."""
 
 
-class TurnOver(Callback):
+class EpochEnd(Callback):
     """Times what happens from an epoch's last step to the next epoch's first batch, and of it the validation.
 
     Args:
@@ -29,11 +29,11 @@ class TurnOver(Callback):
         self._step_end = self._validation_start = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the end of a turn-over."""
+        """Note when an epoch has ended."""
         if self.validations:
             self.others.append(now() - self._step_end - self.validations[-1])
         if len(self.others) == self.rounds:
-            raise SplitResults
+            raise Measured
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
@@ -58,7 +58,7 @@ class TurnOver(Callback):
 
 def measure(setting: Setting) -> list[Figure]:
     """Run some epochs of one step with the recipe's validation, callbacks and checkpoints."""
-    watch, ours = TurnOver(setting.rounds), Ours(setting)
+    watch, ours = EpochEnd(setting.rounds), Ours(setting)
     fit(
         setting,
         ours.model,
@@ -69,6 +69,6 @@ def measure(setting: Setting) -> list[Figure]:
         limit_val_batches=1.0 if setting.on_gpu else CPU_BATCHES,
     )
     return [
-        Figure("turnover", "validation", "ours", tuple(watch.validations), watch.images),
-        Figure("turnover", "all else", "ours", tuple(watch.others)),
+        Figure("epoch_end", "validation", "ours", tuple(watch.validations), watch.images),
+        Figure("epoch_end", "all else", "ours", tuple(watch.others)),
     ]

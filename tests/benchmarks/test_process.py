@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import turn
-from benchmarks.clock import Lap
+from benchmarks import process
+from benchmarks.clock import BatchTimer
+from benchmarks.process import take_turn
 from benchmarks.setting import Setting
-from benchmarks.turn import take_turn
 
 MEGABYTE = 10**6
 
@@ -16,7 +16,7 @@ class Hungry:
 
     def __init__(self, setting: Setting) -> None: ...
 
-    def measure(self, phase: str, lap: Lap) -> None:
+    def measure(self, phase: str, lap: BatchTimer) -> None:
         held = np.ones(int(phase) * MEGABYTE, dtype=np.uint8)
         lap.seconds = 1.0
         del held
@@ -24,7 +24,7 @@ class Hungry:
 
 @pytest.fixture
 def hungry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "load_peer", lambda name, setting: Hungry(setting))
+    monkeypatch.setattr(process, "load_peer", lambda name, setting: Hungry(setting))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell")
@@ -41,5 +41,5 @@ def test_the_peak_is_that_of_the_turn(setting: Setting) -> None:
 def test_a_system_that_does_not_tell_its_memory(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(turn, "PROCESS", tmp_path)
+    monkeypatch.setattr(process, "PROCESS", tmp_path)
     assert take_turn(setting, "hungry", "1") == (1.0, None)
