@@ -28,7 +28,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
 ) -> None:
     def trainer(folder: str) -> Trainer:
         schedule = {0: "classifier_only", 1: "layer4", 2: "all_layers"}
-        patient = EarlyStopping(patience=3, min_delta=0.9)  # which nothing satisfies, so that it counts
+        patient = EarlyStopping(patience=3, min_delta=0.9, start_epoch=2)  # nothing satisfies it, so that it counts
         callbacks = [Unfreeze(schedule), EMA(0.9), patient, RunCheckpoint(every_n_epochs=1), Snapshot()]
         return lab.trainer(folder, max_epochs=5, precision=precision, callbacks=callbacks)
 

@@ -122,7 +122,7 @@ def memory_capacity(trainer: Trainer, model: LightningModule, side: int) -> int 
     free, _ = torch.cuda.mem_get_info(device)
     found = images_that_fit(peak, free)
     _free_memory()
-    return int(trainer.strategy.reduce(torch.tensor(found, device=device), reduce_op="min"))
+    return _least_of_ranks(trainer, found)
 
 
 def images_that_fit(peak: Callable[[int], int], free: int) -> int:
@@ -157,6 +157,10 @@ def train_steps(trainer: Trainer, model: LightningModule, count: int, side: int,
             loss.backward()
             optimizer.step()
     del average
+
+
+def _least_of_ranks(trainer: Trainer, number: int) -> int:
+    return int(trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="min"))
 
 
 def _free_memory() -> None:

@@ -319,7 +319,8 @@ class EmotionDataModule(LightningDataModule):
 
     @cached_property
     def _evaluation_data(self) -> FaceDataset:
-        return FaceDataset(self._faces.reader(self.image_size), self.manifest.labels, self.image_size)
+        used = [*self.indices("val"), *self.indices(self.test_split)]
+        return FaceDataset(self._faces.reader(self.image_size, used), self.manifest.labels, self.image_size)
 
     def _training_side(self, indices: Sequence[int]) -> int:
         """Side at which training images go to the device: what augmentation needs, or less if all are smaller."""

@@ -87,8 +87,7 @@ def test_a_trial_leaves_model_and_generator_as_they_were(lab: Lab, precision: st
 
 
 def test_a_gpu_holds_what_is_left_after_the_weights(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    strategy = SimpleNamespace(root_device=torch.device("cuda"), reduce=lambda number, reduce_op: number)
-    trainer: Any = SimpleNamespace(strategy=strategy)
+    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda")))
     allocated, peaks, free = 5_000, [0], 10**9
 
     def work(trainer: object, model: object, count: int, side: int, device: torch.device) -> None:
@@ -104,7 +103,7 @@ def test_a_gpu_holds_what_is_left_after_the_weights(lab: Lab, monkeypatch: pytes
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(batch_size, "train_steps", work)
-    monkeypatch.setattr(torch, "tensor", lambda number, device: number)
+    monkeypatch.setattr(batch_size, "_least_of_ranks", lambda trainer, number: number)
     expected = (SHARE * free - 4_000_000) / 10_000
     assert batch_size.memory_capacity(trainer, lab.model(), 64) == pytest.approx(expected, abs=1)
 
@@ -136,7 +135,7 @@ def test_what_auto_found_is_a_number_from_then_on(
     with caplog.at_level("INFO", "lightning.pytorch"):
         main(["fit", "--data.root", str(faces), *TINY, *recipe, *auto, "--checkpoint.every_n_epochs", "1", *QUIET])
     [line] = [line for line in caplog.messages if "Batches: " in line]
-    assert "`batch_size=auto` is 4; a step has 4 images (4 x 1 accumulated x 1 devices)" in line  # 48 // 8 is 6
+    assert "--data.batch_size auto is 4; a step has 4 images (4 x 1 accumulated x 1 devices)" in line  # 48 // 8 is 6
     assert sides == [32]
     assert yaml.safe_load((RUN / "config.yaml").read_text())["data"]["batch_size"] == 4
     assert yaml.safe_load((RUN / "hparams.yaml").read_text())["batch_size"] == 4

@@ -213,7 +213,7 @@ def test_a_resumed_run_knows_the_best_epoch_from_before(lab: Lab) -> None:
     path = lab.folder / "first" / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     best = {"val_accuracy": 0.99, "val_f1_macro": 0.98, "val_loss": 0.01, "best_epoch": 0.0}
-    assert checkpoint["callbacks"]["TensorBoardImages"]["best"].keys() == best.keys()
+    assert checkpoint["callbacks"]["Dashboard"]["best"].keys() == best.keys()
     dashboard = TensorBoardImages(0)
     dashboard.load_state_dict({"best": best})
     trainer = lab.trainer("second", callbacks=[dashboard], max_epochs=1)

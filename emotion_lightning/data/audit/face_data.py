@@ -1,6 +1,6 @@
 """The images of a data set: read, inspected, split and audited, each once and not before it is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from PIL import Image
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.inspection import Inspection, inspect
+from emotion_lightning.data.audit.scan import scan
 from emotion_lightning.data.augment import resize_size
 from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
 from emotion_lightning.data.sources.folder import other_files
 from emotion_lightning.data.sources.layouts import SampleList
@@ -62,10 +64,19 @@ class FaceData:
         """What is wrong with the data; None for the built-in faces, of which every one is drawn anew."""
         return None if self.root is None else Audit(self.manifest, *self.inspection, other_files(self.root))
 
-    def reader(self, side: int) -> Callable[[int], Image.Image]:
-        """What reads the image at a position, for use at ``side`` pixels: from the cache, if the images are files."""
-        paths = self.manifest.paths
-        return self.manifest.read if paths is None else self._cache(side).reader(paths)
+    def reader(self, side: int, positions: Sequence[int] = ()) -> Callable[[int], Image.Image]:
+        """What reads the image at a position, for use at ``side`` pixels.
+
+        Images that are files come from the cache, where the inspection has put them for training; those at
+        ``positions`` are put there now.
+        """
+        source = self.manifest.read
+        if not isinstance(source, Files):
+            return source
+        cache = self._cache(side)
+        if positions:
+            scan(Files(tuple(source.paths[position] for position in positions)), cache, is_first_rank())
+        return cache.reader(source.paths)
 
     def _cache(self, side: int) -> Cache:
         assert self.root is not None
