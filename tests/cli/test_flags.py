@@ -105,7 +105,7 @@ def test_only_the_help_of_fit_names_the_flags(capsys: pytest.CaptureFixture[str]
         text = " ".join(capsys.readouterr().out.split())
         for said in (
             "--dry_run Measure some steps of every phase",
-            "--lr_find Try learning rates of the classifier from 1e-6 to 1",
+            "--lr_find Try learning rates of the classifier",
         ):
             assert (said in text) == (command == "fit")
 
