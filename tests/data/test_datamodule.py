@@ -227,7 +227,7 @@ def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(
     assert len(bad) == 2
     assert not bad & {index for batch in seen.indices for index in batch}
     assert len(data.indices("train")) == 47
-    assert model.val_scores.compute()[0].sum(dim=1).tolist() == [5, 6, 6]
+    assert model.val_outputs.outputs().confusion.sum(dim=1).tolist() == [5, 6, 6]
     assert any("train/happy/00.png" in line and "2 unreadable" in line for line in said)
 
 
@@ -252,7 +252,7 @@ def test_evaluation_batches_change_no_figure(lab: Lab) -> None:
     for size in (1, 7, "auto"):
         model, data = lab.model(), lab.data(eval_batch_size=size)
         lab.trainer(f"of_{size}").validate(model, data, verbose=False)
-        confusions.append(model.val_scores.compute()[0])
+        confusions.append(model.val_outputs.outputs().confusion)
         assert data.val_dataloader().batch_size == data.test_dataloader().batch_size == (16 if size == "auto" else size)
         assert data.predict_dataloader().batch_size == data.val_dataloader().batch_size
         assert data.train_dataloader().batch_size == 8
