@@ -58,7 +58,7 @@ class Comparison:
         for name, run in self.runs.items():
             options = (
                 [values[name] for values in self.options.values()] if run.config else name
-            )  # its options are not known
+            )
             measured = [[run.results[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
             groups.setdefault(repr((options, measured)), []).append(name)
         return list(groups.values())
