@@ -37,7 +37,7 @@ trainer = Trainer(
     ],
 )
 trainer.fit(model, data)
-torch.save(model.val_scores.compute()[0], f"{output}/confusion{trainer.global_rank}.pt")
+torch.save(model.val_outputs.outputs().confusion, f"{output}/confusion{trainer.global_rank}.pt")
 torch.save(model.state_dict(), f"{output}/end{trainer.global_rank}.pt")
 """
 

@@ -1,4 +1,4 @@
-"""What a model said of every image of a split, kept on the device until the epoch ends."""
+"""Outputs of a model for every image of a split, kept on the device until the epoch ends."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 """Charts of a run and its metrics, drawn once for the page and for a file: one function for each chart."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -59,25 +59,26 @@ class Chart:
         figure: The drawing.
         axes: The axes that the texts belong to.
         description: What it shows, in words.
-        tips: Text of each artist that has one, by the artist's gid.
+        tips: Texts of an artist, one for each of its markers, by the artist's gid.
     """
 
     figure: "Figure"
     axes: "Axes"
     description: str
-    tips: dict[str, str] = field(default_factory=dict)
+    tips: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def tip(self, artist: "Artist", text: str) -> None:
-        """Show ``text`` when the pointer is over ``artist``."""
+    def tip(self, artist: "Artist", *texts: str) -> None:
+        """Show ``texts`` when the pointer is over ``artist``, or over each marker of a line."""
         gid = f"tip{len(self.tips)}"
         artist.set_gid(gid)
-        self.tips[gid] = text
+        self.tips[gid] = texts
 
-    def tip_at(self, x: float, y: float, text: str) -> None:
-        """Show ``text`` when the pointer is over an invisible marker at a place of the data."""
-        if isfinite(x) and isfinite(y):
-            [marker] = self.axes.plot(x, y, "o", color=INK, markersize=9, markeredgewidth=0, alpha=0)
-            self.tip(marker, text)
+    def tips_at(self, points: Iterable[tuple[float, float, str]]) -> None:
+        """Show each text when the pointer is over an invisible marker at its x and y, in the data's coordinates."""
+        known = [point for point in points if isfinite(point[0]) and isfinite(point[1])]
+        style: Any = {"color": INK, "linestyle": "", "marker": "o", "markersize": 9, "markeredgewidth": 0, "alpha": 0}
+        [markers] = self.axes.plot([x for x, _, _ in known], [y for _, y, _ in known], **style)
+        self.tip(markers, *(text for _, _, text in known))
 
 
 def training_curve(
@@ -121,8 +122,7 @@ def training_curve(
         for epoch in sorted({epoch for values in lines.values() for epoch in values}):
             here = {name: values[epoch] for name, values in lines.items() if epoch in values}
             text = "\n".join([f"epoch {epoch}", *(f"{name} {value:.4g}" for name, value in here.items())])
-            for value in here.values():
-                chart.tip_at(epoch, value, text)
+            chart.tips_at((epoch, value, text) for value in here.values())
     return chart
 
 
@@ -167,8 +167,10 @@ def class_metrics(confusion: Tensor, class_names: Sequence[str]) -> Chart:
         for (name, marker), color in zip({"precision": "<", "recall": ">", "f1": "o"}.items(), SERIES, strict=False):
             values = columns[name].tolist()
             axes.plot(values, range(len(values)), marker, label=name, color=color, markersize=5, linestyle="")
-            for row, value in enumerate(values):
-                chart.tip_at(value, row, f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}")
+            chart.tips_at(
+                (value, row, f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}")
+                for row, value in enumerate(values)
+            )
         axes.set_yticks(range(len(class_names)), class_names)
         axes.set_ylim(len(class_names) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
@@ -211,8 +213,10 @@ def reliability_diagram(outputs: EvalOutputs, temperature: float) -> Chart:
             used = bins.images > 0
             confidence, accuracy, count = (values[used].tolist() for values in bins)
             axes.plot(confidence, accuracy, label=f"{name}, ECE {bins.ece:.3f}", color=color, marker="o", markersize=3)
-            for x, y, n in zip(confidence, accuracy, count, strict=True):
-                chart.tip_at(x, y, f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images")
+            chart.tips_at(
+                (x, y, f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images")
+                for x, y, n in zip(confidence, accuracy, count, strict=True)
+            )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         _legend(axes)
@@ -269,8 +273,8 @@ def _line(chart: Chart, x: Tensor, y: Tensor, label: str, color: str, tip: str) 
     xs, ys = x[kept].tolist(), y[kept].tolist()
     chart.axes.plot(xs, ys, label=label, color=color, linewidth=1.2)
     names = (chart.axes.get_xlabel(), chart.axes.get_ylabel())
-    for a, b in list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]:
-        chart.tip_at(a, b, f"{tip}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}")
+    some = list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]
+    chart.tips_at((a, b, f"{tip}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}") for a, b in some)
 
 
 def _legend(axes: "Axes", title: str = "") -> None:

@@ -63,7 +63,7 @@ def render_examples(
 
     Args:
         choices: What :func:`select_examples` chose.
-        outputs: What the model said.
+        outputs: Outputs of the model.
         names: Path of each image of ``outputs``.
         read: Gives the images uint8 ``(n, 3, H, W)`` at positions in the data.
         overlay: Lays over such images what speaks for the given classes ``(n,)``; gives images again.

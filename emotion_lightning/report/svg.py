@@ -37,11 +37,12 @@ def svg(chart: Chart, name: str) -> str:
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": chart.description}
     for element in root.iter():
         for color, variable in THEME.items():
-            if color in element.get("style", ""):
-                element.set("style", element.attrib["style"].replace(color, variable))
+            if style := element.get("style"):
+                element.set("style", style.replace(color, variable))
         if element.tag == f"{{{SVG}}}g":  # matplotlib's own ids are the same in every chart, and nothing refers to them
-            text = chart.tips.get(element.attrib.pop("id", ""))
-            if text is not None:
-                element.set("class", "tip")
-                ElementTree.SubElement(element, f"{{{SVG}}}title").text = text
+            texts = chart.tips.get(element.attrib.pop("id", ""), ())
+            markers = element.findall(f".//{{{SVG}}}use") or [element]
+            for marker, text in zip(markers, texts, strict=False):
+                marker.set("class", "tip")
+                ElementTree.SubElement(marker, f"{{{SVG}}}title").text = text
     return ElementTree.tostring(root, encoding="unicode")

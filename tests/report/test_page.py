@@ -85,7 +85,7 @@ def test_hovering_shows_the_value_at_its_place(reported: Path) -> None:
     history = json.loads((reported / "report/report.json").read_text())["history"]
     [chart] = [svg for svg in re.findall("<svg.*?</svg>", page, re.DOTALL) if 'aria-label="accuracy"' in svg]
     width, height = (float(size) for size in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)[0])
-    marker = r'<g class="tip">.*?<use [^>]* x="([\d.]+)" y="([\d.]+)".*?<title>(.*?)</title>'
+    marker = r'<use [^>]* x="([\d.]+)" y="([\d.]+)"[^>]* class="tip"><title>(.*?)</title>'
     points = [(float(x), float(y), text) for x, y, text in re.findall(marker, chart, re.DOTALL)]
     for epoch, value in history["val/accuracy"].items():
         texts = [text for *_, text in points if text.startswith(f"epoch {epoch}\n")]
