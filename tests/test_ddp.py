@@ -98,7 +98,7 @@ def test_the_command_line_chooses_the_strategy_that_follows_unfreezing(faces: Pa
         subprocess.run(
             [*run, *test, "--trainer.devices", devices], cwd=tmp_path, capture_output=True, timeout=300, check=True
         )
-        results.append(json.loads((folder / "metrics.json").read_text()))
+        results.append(json.loads((folder / "report/test/metrics.json").read_text()))
     assert results[0]["n"] == results[1]["n"] == 18
     assert results[0]["per_class"] == results[1]["per_class"]
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)

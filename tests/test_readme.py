@@ -51,4 +51,4 @@ def test_the_python_example_runs(faces: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(example, str(README), "exec"), names)
-    assert (tmp_path / "lightning_logs/version_0/metrics.json").is_file()
+    assert (tmp_path / "lightning_logs/version_0/report/test/metrics.json").is_file()

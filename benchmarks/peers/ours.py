@@ -63,7 +63,7 @@ class Synthetic(LightningDataModule):
 class Ours:
     """The real thing, with the recipe's defaults.
 
-    The dashboard draws no pictures, which ``benchmarks.dashboard_cost`` measures; in a run they come once in a phase.
+    TensorBoard gets no pictures: in a run they come once in a phase and every five epochs.
 
     Args:
         setting: What to run with.

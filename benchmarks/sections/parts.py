@@ -23,7 +23,8 @@ from emotion_lightning.data.dataset import FaceDataset
 from emotion_lightning.data.drawn import draw_face
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, open_image, to_tensor
-from emotion_lightning.evaluation.metrics import ConfusionMetric, logged_scores
+from emotion_lightning.evaluation.metrics import logged_metrics
+from emotion_lightning.evaluation.running import ConfusionMetric
 from emotion_lightning.model.mix import MixUpCutMix
 from emotion_lightning.model.module import EmotionClassifier
 
@@ -108,5 +109,5 @@ def _metrics(setting: Setting) -> Parts:
     labels, losses = logits.argmax(dim=1), logits.logsumexp(dim=1)
     return {
         "count a batch's metrics": (lambda: scores.update(logits, labels, losses), number),
-        "compute an epoch's metrics": (lambda: logged_scores(scores, names, "val"), 0),
+        "compute an epoch's metrics": (lambda: logged_metrics(*scores.compute(), names, "train"), 0),
     }

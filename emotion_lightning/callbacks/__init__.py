@@ -16,7 +16,6 @@ from emotion_lightning.callbacks.prediction_writer import PredictionWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.callbacks.save_data import SaveData
-from emotion_lightning.callbacks.step_loss import StepLoss
 from emotion_lightning.callbacks.tensorboard import TensorBoardImages
 from emotion_lightning.callbacks.throughput import Throughput
 from emotion_lightning.callbacks.unfreeze import Unfreeze
@@ -34,7 +33,6 @@ __all__ = [
     "Report",
     "RunCheckpoint",
     "SaveData",
-    "StepLoss",
     "TensorBoardImages",
     "Throughput",
     "Unfreeze",
@@ -46,7 +44,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), SaveData(), Calibration(), Throughput(), MetricsWriter(), EpochSummary(), StepLoss()]
+    return [BatchSize(), SaveData(), Calibration(), Throughput(), MetricsWriter(), EpochSummary()]
 
 
 def default_callbacks(
@@ -72,7 +70,7 @@ def default_callbacks(
         EMA(ema_decay),
         EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),
         RunCheckpoint(every_n_epochs),
-        TensorBoardImages(every_n_epochs),
+        TensorBoardImages(every_n_epochs, dict(schedule)),
         PredictionWriter(),
         Report(),
         *fixed_callbacks(),

@@ -1,4 +1,4 @@
-"""What a validation of a checkpoint or a test measured, in the folder of the run that the checkpoint belongs to."""
+"""Metrics and predictions of a measured split, written into the folder of the checkpoint's run."""
 
 import hashlib
 from typing import Any, cast
@@ -12,7 +12,7 @@ from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
-from emotion_lightning.evaluation.measurement import calibration, figures
+from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
 from emotion_lightning.report.results import FACES, FOLDER, METRICS, write_metrics, write_predictions
 from emotion_lightning.runs.files import ensure_writable
@@ -21,11 +21,10 @@ from emotion_lightning.runs.provenance import versions
 
 
 class MetricsWriter(Callback):
-    """Writes what was measured, on what, in which state, with which checkpoint, and what the model said of each image.
+    """Writes ``report/SPLIT/metrics.json`` and ``predictions.csv`` when a checkpoint is validated or tested.
 
-    Everything is measured twice: on all images, and on those that the model has seen neither themselves nor a copy of.
-    A validation of a checkpoint and a test write ``report/SPLIT/metrics.json`` and ``predictions.csv`` there; a test
-    also writes ``metrics.json`` into the run's folder. The validations within a fit write nothing.
+    All metrics are computed twice: on all images, and on those that are no copy of an image that the model has seen.
+    The validations within a fit write nothing.
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -38,13 +37,13 @@ class MetricsWriter(Callback):
             ensure_writable(run_dir(trainer))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what was measured of the validation split, if that is all that is being done."""
+        """Write the results on the validation split, unless it is validated within a fit."""
         if trainer.state.fn == "validate":
             self._write(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what was measured of the test split, and log the figures of the images without a copy."""
-        metrics = self._write(trainer, pl_module, measured_split(trainer))
+        """Write the results on the test split, and log the metrics of images that are no copy."""
+        metrics = self._write(trainer, pl_module, evaluated_split(trainer))
         if free := metrics["leak_free"]:
             pl_module.log_dict({f"test_leak_free/{name}": free[name] for name in free["intervals"]})
 
@@ -58,23 +57,21 @@ class MetricsWriter(Callback):
             return metrics
         folder = run / FOLDER / split
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
-        (folder / FACES).unlink(missing_ok=True)  # of what was measured before
+        (folder / FACES).unlink(missing_ok=True)  # of an earlier measurement
         write_metrics(folder, metrics)
         write_predictions(folder, outputs, file_names(data_of(trainer), outputs), names, leaked)
-        if trainer.state.fn == "test":
-            write_metrics(run, metrics)
-        rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_headline(metrics)}")
-        rank_zero_info(f"Wrote the figures and predictions of the {split} split to {folder}{replaced}")
+        rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_summary(metrics)}")
+        rank_zero_info(f"Wrote the metrics and predictions of the {split} split to {folder}{replaced}")
         return metrics
 
 
 def current_outputs(trainer: Trainer, pl_module: LightningModule) -> EvalOutputs:
-    """What the model said of every image of the validation or test that is under way, from all ranks."""
-    gathered = pl_module.test_outputs if trainer.state.fn == "test" else pl_module.val_outputs
-    return cast(OutputCollector, gathered).outputs()
+    """Outputs of the validation or test that is under way, from all ranks."""
+    collector = pl_module.test_outputs if trainer.state.fn == "test" else pl_module.val_outputs
+    return cast(OutputCollector, collector).outputs()
 
 
-def measured_split(trainer: Trainer) -> Split:
+def evaluated_split(trainer: Trainer) -> Split:
     """Name of the split that is being measured."""
     if trainer.state.fn != "test":
         return "val"
@@ -91,10 +88,10 @@ def _metrics(
         "split": split,
         "data": "unknown" if data is None else str(data.root or "built-in"),
         "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
-        **figures(outputs, names),
+        **compute_metrics(outputs, names),
         "leaked": None if leaked is None else int(leaked.sum()),
-        "leak_free": figures(unseen, names) if unseen is not None and len(unseen.labels) else None,
-        "calibration": calibration(outputs, float(cast(float, pl_module.temperature)))
+        "leak_free": compute_metrics(unseen, names) if unseen is not None and len(unseen.labels) else None,
+        "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
         | {"fitted_with_tta": pl_module.temperature_tta},
         "tta": pl_module.hparams["tta"],
         "seed": pl_module.hparams["seed"],
@@ -134,8 +131,8 @@ def file_names(data: EmotionDataModule | None, outputs: EvalOutputs) -> list[str
     return [str(index) if data is None else data.manifest.names[index] for index in outputs.indices.tolist()]
 
 
-def _headline(metrics: dict[str, Any]) -> str:
-    """Say the headline figures with their intervals, on all images and on those without a copy."""
+def _summary(metrics: dict[str, Any]) -> str:
+    """Accuracy and F1 with their intervals, on all images and on those that are no copy, and the calibration."""
     lines = list(metrics["bias_warnings"])
     unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
     for where, found in (("all", metrics), (unseen, metrics["leak_free"])):

@@ -1,23 +1,24 @@
-"""A progress bar that waits for nothing."""
+"""Lightning's progress bar, with the loss of a step."""
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-
-from emotion_lightning.callbacks.step_loss import StepLoss
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's progress bar with the loss that ``StepLoss`` read last.
+    """Reads and shows the loss each time the bar is drawn, not in each step as for ``self.log(..., prog_bar=True)``.
 
-    What a module itself logs for the progress bar in a step is read from the device in every step.
+    Args:
+        refresh_rate: Draw the bar every so many steps.
     """
 
+    def __init__(self, refresh_rate: int = 10):
+        super().__init__(refresh_rate=refresh_rate)
+        self._loss: dict[str, float] = {}  # the last one, as Lightning forgets it when it validates
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Name what stands behind the bar."""
-        shown = super().get_metrics(trainer, pl_module)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        losses = (callback.latest for callback in callbacks if isinstance(callback, StepLoss))
-        loss = next(losses, None)
-        return {**shown, "train/loss_step": loss} if loss is not None else shown
+        """Return what is written beside the bar."""
+        if (loss := trainer.callback_metrics.get("train/loss_step")) is not None:
+            self._loss = {"train/loss_step": loss.item()}
+        return super().get_metrics(trainer, pl_module) | self._loss

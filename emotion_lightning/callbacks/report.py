@@ -1,4 +1,4 @@
-"""The report, when a checkpoint has been validated or tested."""
+"""The report, written when a checkpoint has been validated or tested."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.callbacks.metrics_writer import current_outputs, file_names, measured_split
+from emotion_lightning.callbacks.metrics_writer import current_outputs, evaluated_split, file_names
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
@@ -23,17 +23,17 @@ from emotion_lightning.runs.folder import run_dir
 class Report(Callback):
     """Writes ``report/index.html`` into the run's folder: what the model can and cannot do, with its uncertainty.
 
-    It reads what :class:`MetricsWriter` has written, so that both belong together.
+    It reads what :class:`MetricsWriter` has written, which must stand before it in the list of callbacks.
 
     Args:
         baseline_accuracy: Accuracy of a baseline to compare with, in [0, 1].
         baseline_f1: Macro F1 of a baseline to compare with, in [0, 1].
-        baseline_predictions: CSV file with what a baseline said of the same images (columns filepath and predicted),
+        baseline_predictions: CSV file of what a baseline predicts for the same images (columns filepath and predicted),
             such as another run's report/test/predictions.csv; differences are then tested image by image.
-        write: false leaves the page out, and writes the figures and predictions only.
+        write: false leaves out the page; metrics and predictions are written all the same.
 
     Raises:
-        UsageError: A figure is outside of its range, or there is no such file.
+        UsageError: A metric is outside its range, or there is no such file.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Report(Callback):
 
         data = data_of(trainer)
         faces = [] if data is None else _faces(data, pl_module, outputs)
-        write_faces(folder / FOLDER / measured_split(trainer), faces)
+        write_faces(folder / FOLDER / evaluated_split(trainer), faces)
         rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
 
 

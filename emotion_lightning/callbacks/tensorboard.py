@@ -1,37 +1,31 @@
-"""TensorBoard beyond single figures: grouped charts, pictures, texts, and the table in which runs compare."""
+"""TensorBoard beyond scalars: grouped charts, pictures, texts, and the table in which runs are compared."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
-from emotion_lightning.callbacks import tensorboard_text as text
+from emotion_lightning.batch import denormalize
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.callbacks.hparams import compared_options
-from emotion_lightning.callbacks.image_summary import image_summary
 from emotion_lightning.callbacks.metrics_writer import current_outputs
 from emotion_lightning.callbacks.tensorboard_layout import layout
-from emotion_lightning.callbacks.unfreeze import Unfreeze
+from emotion_lightning.data.audit.summary import summary
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
 from emotion_lightning.evaluation.metrics import MONITOR
-from emotion_lightning.evaluation.outputs import EvalOutputs
-from emotion_lightning.model.mix import MixedLabels
+from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
-from emotion_lightning.report.contact_sheet import Picture
+from emotion_lightning.report.pictures import SHOWN, Picture
 from emotion_lightning.runs.folder import log_dir
-from emotion_lightning.schedule import STAGES, augmentation_phase, trainable_stages
+from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainable_stages
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-MIXED_WITHIN = 50
-"""Batches of a phase that are looked at until one of MixUp and one of CutMix are found."""
-
-Mix = Callable[[Tensor, Tensor, int], tuple[Tensor, MixedLabels]]
 SCORES = ("val/accuracy", MONITOR, "val/loss")
 
 
@@ -39,52 +33,62 @@ class TensorBoardImages(Callback):
     """Shows a run in TensorBoard, and changes nothing about it; without a TensorBoardLogger it does nothing.
 
     At the start: the grouped charts, the configuration and the data audit. When a phase begins, as stages are unfrozen
-    or augmentation changes: a batch as the network sees it, and mixed images with their labels. Every few epochs, at
-    the end of each phase of several epochs and of the run: confusion matrices, the most confident mistakes, Grad-CAM,
-    precision-recall curves and the classification report. At the end: the options with the scores of the best epoch.
-    In a list of callbacks it belongs behind EMA.
+    or augmentation changes: its first batch as the network sees it, and mixed by MixUp and by CutMix. Every few epochs,
+    at the end of each phase of several epochs and of the run: confusion matrices, the most confident mistakes,
+    Grad-CAM, precision-recall curves and the classification report. At the end: the options with the scores of the
+    best epoch. In a list of callbacks it belongs after EMA.
 
     Args:
         every_n_epochs: Draw every so many epochs; 0 leaves out all pictures, curves and reports.
+        schedule: The unfreezing schedule, as for ``Unfreeze``.
 
     Raises:
-        UsageError: The number of epochs is negative.
+        UsageError: The number of epochs is negative, or the schedule is wrong.
     """
 
-    def __init__(self, every_n_epochs: int = 5):
+    def __init__(self, every_n_epochs: int = 5, schedule: dict[int, str] = RECIPE_SCHEDULE):
         if every_n_epochs < 0:
             raise UsageError(f"`tensorboard.every_n_epochs` {every_n_epochs} is negative")
-        self.every_n_epochs = every_n_epochs
+        self.every_n_epochs, self.schedule = every_n_epochs, parse_schedule(schedule)
         self.best: dict[str, float] = {}
-        self._to_mix: set[str] = set()
+        self._options: dict[str, int | float | str] = {}
         self._undrawn = False
+
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint, as version 0.1 wrote it."""
+        return "Dashboard"
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before training."""
-        file, step = log_dir(trainer) / "config.yaml", trainer.global_step  # asks all ranks
+        file, data = log_dir(trainer) / "config.yaml", data_of(trainer)  # asks all ranks
+        config = file.read_text(encoding="utf-8") if file.is_file() else ""  # none for a run made from Python
+        given = yaml.safe_load(config) or {
+            "model": pl_module.hparams,
+            "data": {} if data is None else data.hparams,
+        }
+        self._options = _comparable(given | {"unfreeze": {"schedule": self.schedule}})
+        audit = None if data is None else data.audit
         for writer in _writers(trainer):
             writer.add_custom_scalars(layout(_names(pl_module), pl_module.device.type == "cuda"))
-            writer.add_text("config", text.configuration(file, compared_options(trainer, pl_module)), step)
-            writer.add_text("data_audit", text.data_audit(data_of(trainer)), step)
+            writer.add_text("config", _block(config or yaml.safe_dump(self._options)), trainer.global_step)
+            writer.add_text("data_audit", _block(summary(audit) if audit else "not audited"), trainer.global_step)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Show the first batch of a phase, and its first mixed ones."""
-        if batch_idx == 0:
-            self._to_mix = {"mixup", "cutmix"} if self._begins_phase(trainer) and _writers(trainer) else set()
-            if self._to_mix:
-                _show(
-                    trainer,
-                    "batch/as_seen",
-                    pictures.batch_as_seen(batch[0], batch[1], _names(pl_module)),
-                    trainer.global_step,
-                )
-        if self._to_mix and batch_idx < MIXED_WITHIN:
-            (images, labels), mix = batch[:2], cast(Mix, pl_module.mixed)
-            if mix(images[..., :1, :1], labels, batch_idx)[1].method in self._to_mix:  # a pixel tells, at no cost
-                images, mixed = mix(images, labels, batch_idx)
-                self._to_mix.remove(mixed.method)
-                picture = pictures.mixed_batch(images, mixed, _names(pl_module))
-                _show(trainer, f"batch/{mixed.method}", picture, trainer.global_step)
+        """Show the first batch of a phase as it is, and mixed by each method that training uses."""
+        if batch_idx or not self._begins_phase(trainer.current_epoch) or not _writers(trainer):
+            return
+        names, step = _names(pl_module), trainer.global_step
+        images, labels = batch[0][:SHOWN], batch[1][:SHOWN]
+        sheet = pictures.contact_sheet(denormalize(images), [names[label] for label in labels.tolist()])
+        _show(trainer, "batch/as_seen", sheet, step)
+        mix: Any = pl_module.mix
+        for other in ("cutmix_alpha", "mixup_alpha") if mix.prob else ():
+            mixed, (first, second, weight, method) = replace(mix, prob=1.0, **{other: 0.0})(images, labels, seed=step)
+            pairs = zip(first.tolist(), second.tolist(), strict=True)
+            captions = [f"{weight:.2f} {names[a]}\n+ {1 - weight:.2f} {names[b]}" for a, b in pairs]
+            if method != "none":
+                _show(trainer, f"batch/{method}", pictures.contact_sheet(denormalize(mixed), captions), step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model knows by now, if it is time to."""
@@ -95,9 +99,9 @@ class TensorBoardImages(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the scores of the best epoch."""
-        figures = trainer.callback_metrics
-        if MONITOR in figures and float(figures[MONITOR]) > self.best.get("val_f1_macro", float("-inf")):
-            self.best = {name.replace("/", "_"): float(figures[name]) for name in SCORES}
+        metrics = trainer.callback_metrics
+        if MONITOR in metrics and float(metrics[MONITOR]) > self.best.get("val_f1_macro", float("-inf")):
+            self.best = {name.replace("/", "_"): float(metrics[name]) for name in SCORES}
             self.best["best_epoch"] = float(trainer.current_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,12 +111,11 @@ class TensorBoardImages(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the run into the table of runs, with the scores of the weights that it ends with."""
-        if not self.best:
-            return
         scores = {f"score/{name}": value for name, value in self.best.items()}
-        for logger in trainer.loggers:
+        options = self._options | {"trainer.precision": trainer.precision}  # the one that was used
+        for logger in trainer.loggers if scores else ():
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(compared_options(trainer, pl_module), scores, trainer.global_step - 1)
+                logger.log_hyperparams(options, scores, trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Save the scores of the best epoch."""
@@ -122,16 +125,14 @@ class TensorBoardImages(Callback):
         """Restore the scores of the best epoch."""
         self.best = dict(state_dict["best"])
 
-    def _begins_phase(self, trainer: Trainer) -> bool:
-        epoch = trainer.current_epoch
-        return self.every_n_epochs > 0 and (epoch == 0 or _phase(trainer, epoch) != _phase(trainer, epoch - 1))
+    def _begins_phase(self, epoch: int) -> bool:
+        stages = (trainable_stages(self.schedule, each) for each in (epoch, max(epoch - 1, 0)))
+        return self.every_n_epochs > 0 and (epoch == 0 or len(set(stages)) > 1)
 
     def _is_due(self, trainer: Trainer) -> bool:
-        epoch = trainer.current_epoch
-        if self.every_n_epochs == 0:
-            return False
-        ends_phase = _phase(trainer, epoch) != _phase(trainer, epoch + 1) and not self._begins_phase(trainer)
-        return (epoch + 1) % self.every_n_epochs == 0 or epoch + 1 == trainer.max_epochs or ends_phase
+        epoch, every = trainer.current_epoch, self.every_n_epochs
+        ends_phase = self._begins_phase(epoch + 1) and not self._begins_phase(epoch)
+        return every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == trainer.max_epochs or ends_phase)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._undrawn = False
@@ -140,7 +141,7 @@ class TensorBoardImages(Callback):
         outputs = current_outputs(trainer, pl_module)  # asks all ranks
         if not trainer.is_global_zero:
             return
-        names, step = _names(pl_module), trainer.global_step - 1  # where Lightning has the figures of the epoch
+        names, step = _names(pl_module), trainer.global_step - 1  # where Lightning has the metrics of the epoch
         for normalized, tag in ((False, "confusion/images"), (True, "confusion/share_of_true_class")):
             _show(trainer, tag, pictures.confusion(outputs, names, normalized), step)
         if data := data_of(trainer):
@@ -149,39 +150,34 @@ class TensorBoardImages(Callback):
                 _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, data.images, names), step)
             except UsageError as error:  # of a backbone without stages; no reason to end a run
                 rank_zero_info(f"No heat maps: {error}")
+        probabilities = outputs.probabilities.numpy()
         for writer in _writers(trainer):
-            _write_curves(writer, outputs, names, step)
-            report = classification_report(outputs.confusion, names)
-            writer.add_text("classification_report", text.block(report), step)
+            for label, name in enumerate(names):
+                writer.add_pr_curve(f"pr/{name}", (outputs.labels == label).numpy(), probabilities[:, label], step)
+            writer.add_text("classification_report", _block(classification_report(outputs.confusion, names)), step)
 
 
-def _write_curves(writer: "SummaryWriter", outputs: EvalOutputs, class_names: Sequence[str], step: int) -> None:
-    probabilities = outputs.probabilities.numpy()
-    for label, name in enumerate(class_names):
-        writer.add_pr_curve(f"pr/{name}", (outputs.labels == label).numpy(), probabilities[:, label], step)
+def _comparable(config: Mapping[str, Any]) -> dict[str, int | float | str]:
+    """Options that change learning, by full name; what is no number is text, as a column of the table has one type."""
+    options = {name: value for name, value in flatten(config) if changes_learning(name) and name != "data.class_names"}
+    return {name: value if type(value) in (int, float) else str(value) for name, value in options.items()}
+
+
+def _block(text: str) -> str:
+    """Have ``text`` shown as it is, in fixed width."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _show(trainer: Trainer, tag: str, picture: Picture | None, step: int) -> None:
-    if picture is not None:
-        summary = image_summary(tag, picture)
-        for writer in _writers(trainer):
-            assert writer.file_writer is not None  # it was made with the writer
-            writer.file_writer.add_summary(summary, step)
+    for writer in _writers(trainer) if picture is not None else ():
+        writer.add_image(tag, picture, step, dataformats="HWC")
 
 
 def _writers(trainer: Trainer) -> "list[SummaryWriter]":
-    """What writes for TensorBoard; nothing but on the first rank."""
+    """The loggers' writers; none but on the first rank."""
     loggers = trainer.loggers if trainer.is_global_zero else []
     return [logger.experiment for logger in loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _names(pl_module: LightningModule) -> list[str]:
     return list(pl_module.hparams["class_names"])
-
-
-def _phase(trainer: Trainer, epoch: int) -> tuple[tuple[str, ...], int]:
-    """What is trained, and how images are augmented, in ``epoch``."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    schedule = next((callback.schedule for callback in callbacks if isinstance(callback, Unfreeze)), {0: STAGES[0]})
-    data = data_of(trainer)
-    return trainable_stages(schedule, epoch), augmentation_phase(epoch, data.unfreeze_epoch if data else None)

@@ -1,4 +1,4 @@
-"""Which figures TensorBoard draws into one chart, on its page of custom scalars."""
+"""Which scalars TensorBoard draws into one chart, on its page of custom scalars."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ Layout = dict[str, dict[str, list[str | list[str]]]]
 
 
 def layout(class_names: Sequence[str], cuda: bool) -> Layout:
-    """Group the figures that the model and the recipe's callbacks log.
+    """Group the scalars that the model and the recipe's callbacks log.
 
     Args:
         class_names: Names of the emotions.

@@ -28,14 +28,14 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch; only behind the last one wait for the device."""
+        """Count the batch; wait for the device only after the last one."""
         self._images += len(batch[0]) * trainer.world_size
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()
         self._end = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the epoch's figures."""
+        """Log the epoch's time and speed."""
         seconds = self._end - self._start
         pl_module.log("train/epoch_seconds", seconds)
         pl_module.log("train/images_per_second", self._images / seconds)
@@ -49,14 +49,14 @@ class Throughput(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Count the batch; only behind the last one wait for the device."""
+        """Count the batch; wait for the device only after the last one."""
         self._validated += len(batch[0]) * trainer.world_size
         if pl_module.device.type == "cuda" and batch_idx + 1 == sum(trainer.num_val_batches):
             torch.cuda.synchronize()
         self._validation_end = time.perf_counter()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures of a validation, without what others do when it ends."""
+        """Log the time and speed of a validation, without what other callbacks do at its end."""
         seconds = self._validation_end - self._validation_start
         pl_module.log("val/epoch_seconds", seconds)
         pl_module.log("val/images_per_second", self._validated / seconds)

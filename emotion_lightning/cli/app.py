@@ -97,6 +97,7 @@ class EmotionCLI(LightningCLI):
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
         parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
+        parser.link_arguments("unfreeze.schedule", "tensorboard.schedule")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run replace the defaults."""

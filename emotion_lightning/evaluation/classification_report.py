@@ -1,11 +1,11 @@
-"""A test's figures as text, in the shape of scikit-learn's classification report."""
+"""Metrics as text, in the shape of scikit-learn's classification report."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from emotion_lightning.evaluation.metrics import headline, per_class
+from emotion_lightning.evaluation.confusion import overall_metrics, per_class
 
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "f1-score"}
 
@@ -32,6 +32,6 @@ def classification_report(confusion: Tensor, class_names: Sequence[str]) -> str:
         row(name, [f"{columns[key][label]:.2f}" for key in COLUMNS] + [f"{int(support[label])}"])
         for label, name in enumerate(class_names)
     ]
-    accuracy = row("accuracy", ["", "", f"{headline(confusion)['accuracy']:.2f}", f"{int(support.sum())}"])
+    accuracy = row("accuracy", ["", "", f"{overall_metrics(confusion)['accuracy']:.2f}", f"{int(support.sum())}"])
     means = [averaged("macro avg", torch.ones_like(support)), averaged("weighted avg", support)]
     return "\n".join([row("", [*COLUMNS.values(), "support"]), "", *rows, "", accuracy, *means])

@@ -1,15 +1,19 @@
-"""Receiver operating characteristic and precision against recall, one class against all others."""
+"""Receiver operating characteristic and precision over recall, one class against all others, in float64.
+
+torchmetrics divides counts in float32, whatever the type of the scores, and gives a class without images an area of 0.
+"""
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class Curves(NamedTuple):
-    """Figures at every threshold between two different scores, from the strictest on, each ``(thresholds,)``.
+    """Rates at every threshold, from the strictest on, each ``(thresholds + 1,)``; at the first nothing is predicted.
 
-    ``recall`` is the true positive rate. The first point is that at which nothing is predicted.
+    ``recall`` is the true positive rate.
     """
 
     false_positive_rate: Tensor
@@ -18,7 +22,7 @@ class Curves(NamedTuple):
 
     @property
     def roc_auc(self) -> float:
-        """Area under the ROC curve: how often a positive scores above a negative; nan without one of them."""
+        """Area under the ROC curve: how often a positive scores above a negative; nan if either is missing."""
         return torch.trapezoid(self.recall, self.false_positive_rate).item()
 
     @property
@@ -28,20 +32,20 @@ class Curves(NamedTuple):
 
 
 def curves(scores: Tensor, positive: Tensor) -> Curves:
-    """Walk down the thresholds.
+    """Take each distinct score as a threshold.
 
     Args:
         scores: Score of each image ``(N,)``, higher where the class is more likely.
         positive: Which images are of the class, bool ``(N,)``.
     """
-    order = scores.argsort(descending=True, stable=True)
-    ranked, hits = scores[order], positive[order].double().cumsum(0)
-    last = torch.cat([ranked.diff() != 0, torch.ones(min(1, len(ranked)), dtype=torch.bool)])  # of each tie
-    hits, predicted = hits[last], torch.arange(1, len(ranked) + 1, dtype=torch.double)[last]
-    zero = torch.zeros(1, dtype=torch.double)
-    positives, total = positive.sum(), len(positive)
-    return Curves(
-        false_positive_rate=torch.cat([zero, (predicted - hits) / (total - positives)]),
-        recall=torch.cat([zero, hits / positives]),
-        precision=torch.cat([zero + 1, hits / predicted]),
-    )
+    thresholds, place = torch.unique(scores, return_inverse=True)
+
+    def above(places: Tensor) -> Tensor:
+        """Images at or above each threshold."""
+        counts = places.bincount(minlength=len(thresholds)).flip(0).cumsum(0)
+        return F.pad(counts, (1, 0)).double()
+
+    hits, false_alarms = above(place[positive]), above(place[~positive])
+    precision = hits / (hits + false_alarms)
+    precision[0] = 1
+    return Curves(false_alarms / false_alarms[-1], hits / hits[-1], precision)

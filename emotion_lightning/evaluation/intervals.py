@@ -1,10 +1,10 @@
-"""How far a figure could be off because the images measured are only some of those there are."""
+"""How far a metric could be off because the measured images are only a sample."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from emotion_lightning.evaluation.metrics import headline
+from emotion_lightning.evaluation.confusion import overall_metrics
 from emotion_lightning.seeding import derive_seed
 
 RESAMPLES = 2000
@@ -13,21 +13,20 @@ RESAMPLES = 2000
 def bootstrap_intervals(confusion: Tensor, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap intervals (Efron, 1979) of accuracy, macro F1 and weighted F1.
 
-    Drawing the images anew with replacement is drawing the cells of the confusion matrix anew, as every figure is a
-    function of these: no image needs to be kept.
+    Every metric is a function of the confusion matrix, so its cells are resampled in place of the images.
 
     Args:
         confusion: Confusion matrix ``(classes, classes)`` of at least one image, rows true and columns predicted.
         level: Share of resamples that lie inside, in (0, 1).
         seed: Seed of the resamples.
     """
-    return _intervals(headline(_resampled(confusion, seed)), level)
+    return _intervals(overall_metrics(_resampled(confusion, seed)), level)
 
 
 def paired_intervals(
     labels: Tensor, ours: Tensor, theirs: Tensor, classes: int, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap intervals of how much better our figures are than others' on the same images.
+    """Percentile bootstrap intervals of how much better our metrics are than another model's on the same images.
 
     Args:
         labels: True classes ``(N,)``.
@@ -39,15 +38,15 @@ def paired_intervals(
     """
     answers, counts = torch.unique(torch.stack([labels, ours, theirs], dim=1), dim=0, return_counts=True)
     drawn = _resampled(counts, seed)
-    our_figures, their_figures = (
-        headline(
+    our_metrics, their_metrics = (
+        overall_metrics(
             torch.zeros(RESAMPLES, classes**2, dtype=torch.long)
             .index_add_(1, answers[:, 0] * classes + answers[:, model], drawn)
             .view(RESAMPLES, classes, classes)
         )
         for model in (1, 2)
     )
-    return _intervals({name: values - their_figures[name] for name, values in our_figures.items()}, level)
+    return _intervals({name: values - their_metrics[name] for name, values in our_metrics.items()}, level)
 
 
 def _resampled(cells: Tensor, seed: int) -> Tensor:
@@ -58,10 +57,10 @@ def _resampled(cells: Tensor, seed: int) -> Tensor:
     return torch.from_numpy(rng.multinomial(total, counts / total, size=RESAMPLES)).view(-1, *cells.shape)
 
 
-def _intervals(figures: dict[str, Tensor], level: float) -> dict[str, tuple[float, float]]:
+def _intervals(resampled: dict[str, Tensor], level: float) -> dict[str, tuple[float, float]]:
     edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
     return {
         name: (low.item(), high.item())
-        for name, values in figures.items()
+        for name, values in resampled.items()
         for low, high in [torch.quantile(values, edges)]
     }

@@ -8,6 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from emotion_lightning.batch import IGNORE_INDEX
+from emotion_lightning.evaluation.confusion import confusion_matrix
 
 
 class EvalOutputs(NamedTuple):
@@ -35,12 +36,7 @@ class EvalOutputs(NamedTuple):
     @property
     def confusion(self) -> Tensor:
         """Confusion matrix ``(classes, classes)``, rows true and columns predicted."""
-        return confusion_of(self.labels, self.predicted, self.logits.shape[1])
-
-
-def confusion_of(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Confusion matrix ``(classes, classes)`` of ``labels`` and ``predicted`` ``(N,)``, rows true."""
-    return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
+        return confusion_matrix(self.labels, self.predicted, self.logits.shape[1])
 
 
 class OutputCollector(Metric):

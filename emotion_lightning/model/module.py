@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from emotion_lightning.batch import IGNORE_INDEX, Batch
+from emotion_lightning.batch import Batch
 from emotion_lightning.errors import DataError, UsageError, check_choice
-from emotion_lightning.evaluation.metrics import ConfusionMetric, FiniteMean, logged_scores
+from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
+from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.compiling import compile_in_place, forget_compiled
 from emotion_lightning.model.head import EnhancedClassifier
@@ -86,8 +86,6 @@ class EmotionClassifier(LightningModule):
         self._compiled_for: set[str] = set()
         self.mix = MixUpCutMix(mixup_alpha, cutmix_alpha, mix_prob)
         self.train_scores = ConfusionMetric(len(class_names))
-        self.val_scores = ConfusionMetric(len(class_names))
-        self.test_scores = ConfusionMetric(len(class_names))
         self.val_outputs, self.test_outputs = OutputCollector(), OutputCollector()
         self.gradient_norm = FiniteMean()
         self.temperature = 1.0
@@ -224,46 +222,49 @@ class EmotionClassifier(LightningModule):
         return self.mix(images, labels, seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mix, classify and return the mean loss."""
+        """Mix, classify and return the mean loss.
+
+        The loss is not logged for the progress bar, for which Lightning would read it from the device in each step.
+        """
         images, labels, _ = batch
         images, targets = self.mixed(images, labels, batch_idx)
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
         self.train_scores.update(logits.detach(), targets.dominant, losses.detach())
-        return losses.mean()  # not logged here, where Lightning would wait for the device: StepLoss does it
+        loss = losses.mean()
+        self.log("train/loss_step", loss, on_step=True, on_epoch=False)  # read every log_every_n_steps only
+        return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's figures, mixed images counted by their dominant label, the learning rates and gradients."""
-        self.log_dict(logged_scores(self.train_scores, self.class_names, "train", suffix="_dominant"))
+        """Log metrics, a mixed image counted by its dominant label, learning rates and the mean gradient norm."""
+        self.log_dict(logged_metrics(*self.train_scores.compute(), self.class_names, "train", suffix="_dominant"))
         groups = self.trainer.optimizers[0].param_groups
         self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
         self.log("train/gradient_norm", self.gradient_norm.compute())
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the validation figures anew."""
-        self.val_scores.reset()
+        """Forget the outputs of the last validation."""
         self.val_outputs.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify a validation batch."""
-        self._evaluate(batch, self.val_scores, self.val_outputs)
+        self._evaluate(batch, self.val_outputs)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation figures."""
-        self._log_evaluation(self.val_scores, "val")
+        """Log the validation metrics."""
+        self._log_evaluation(self.val_outputs, "val")
 
     def on_test_epoch_start(self) -> None:
-        """Begin the test figures anew."""
-        self.test_scores.reset()
+        """Forget the outputs of the last test."""
         self.test_outputs.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Classify a test batch."""
-        self._evaluate(batch, self.test_scores, self.test_outputs)
+        self._evaluate(batch, self.test_outputs)
 
     def on_test_epoch_end(self) -> None:
-        """Log the test figures."""
-        self._log_evaluation(self.test_scores, "test")
+        """Log the test metrics."""
+        self._log_evaluation(self.test_outputs, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the calibrated probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
@@ -284,17 +285,16 @@ class EmotionClassifier(LightningModule):
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
 
-    def _evaluate(self, batch: Batch, scores: ConfusionMetric, outputs: OutputCollector) -> None:
+    def _evaluate(self, batch: Batch, collector: OutputCollector) -> None:
         images, labels, indices = batch
-        logits = tta_logits(self, images, self.hparams["tta"])
-        scores.update(logits, labels, F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORE_INDEX))
-        outputs.update(logits, labels, indices)
+        collector.update(tta_logits(self, images, self.hparams["tta"]), labels, indices)
 
-    def _log_evaluation(self, scores: ConfusionMetric, split: str) -> None:
-        figures = logged_scores(scores, self.class_names, split)
+    def _log_evaluation(self, collector: OutputCollector, split: str) -> None:
+        outputs = collector.outputs()  # asks all ranks
+        metrics = logged_metrics(outputs.confusion, outputs.losses.mean().item(), self.class_names, split)
         shown = (f"{split}/f1_macro", f"{split}/accuracy")
-        self.log_dict({name: value for name, value in figures.items() if name not in shown})
-        self.log_dict({name: figures[name] for name in shown}, prog_bar=True)
+        self.log_dict({name: value for name, value in metrics.items() if name not in shown})
+        self.log_dict({name: metrics[name] for name in shown}, prog_bar=True)
 
 
 def _check_ranges(hparams: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Another model to compare with: its figures, or what it said of the same images."""
+"""Another model to compare with: its accuracy and F1, or its predictions for the same images."""
 
 import csv
 from collections.abc import Iterator
@@ -10,15 +10,12 @@ import torch
 from torch import Tensor
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.confusion import confusion_matrix, overall_metrics
 from emotion_lightning.evaluation.intervals import paired_intervals
-from emotion_lightning.evaluation.measurement import HEADLINES
-from emotion_lightning.evaluation.metrics import accuracy_and_f1
-from emotion_lightning.evaluation.outputs import confusion_of
+from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.report.results import SplitResults
 from emotion_lightning.runs.files import PATH_ERRORS
-
-COMPARED = ("accuracy", "f1_macro")
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,11 @@ class Baseline:
     Args:
         accuracy: Accuracy of the baseline, in [0, 1].
         f1: Macro F1 of the baseline, in [0, 1].
-        predictions: CSV file with what the baseline said, in columns filepath and predicted, such as another run's
-            report/test/predictions.csv; its figures are worked out, so that they must not be given as well.
+        predictions: CSV file of the baseline's predictions, with columns filepath and predicted, such as another run's
+            report/test/predictions.csv; accuracy and F1 follow from it and must not be given as well.
 
     Raises:
-        UsageError: A figure is outside of its range, or given beside predictions; or there is no such file.
+        UsageError: A metric is outside its range, or given beside predictions; or there is no such file.
     """
 
     accuracy: float | None = None
@@ -48,64 +45,63 @@ class Baseline:
         if self.predictions is not None and not self.predictions.is_file():
             raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 
-    def compare(self, measured: SplitResults) -> list[dict[str, Any]]:
-        """Compare each figure; nothing without a baseline.
+    def compare(self, results: SplitResults) -> list[dict[str, Any]]:
+        """Compare accuracy and macro F1; without a baseline there is nothing to compare.
 
         Raises:
-            DataError: The predictions are not of the images that were measured.
+            DataError: The predictions are not of the same images.
         """
         if self.predictions is not None:
-            return list(_by_predictions(measured, self.predictions))
-        return list(self._by_figures(measured.metrics))
+            return list(_by_predictions(results, self.predictions))
+        return list(self._by_metrics(results.metrics))
 
-    def _by_figures(self, metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for figure, theirs in (("accuracy", self.accuracy), ("f1_macro", self.f1)):
+    def _by_metrics(self, metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for name, theirs in (("accuracy", self.accuracy), ("f1_macro", self.f1)):
             if theirs is not None and metrics["n"]:
-                interval = [edge - theirs for edge in metrics["intervals"][figure]]
+                interval = [edge - theirs for edge in metrics["intervals"][name]]
                 chose = ", and these images chose our checkpoint" if metrics["split"] == "val" else ""
-                yield _row(figure, metrics[figure], theirs, interval) | {
-                    "basis": "95 % interval of ours; how far the baseline's own figure could be off is not known"
-                    + chose
+                yield _row(name, metrics[name], theirs, interval) | {
+                    "basis": "95 % interval of ours; how far the baseline's own value could be off is not known" + chose
                 }
 
 
-def predicted_classes(measured: SplitResults, path: Path) -> Tensor:
-    """What the predictions at ``path`` say of the images of ``measured``, as labels ``(N,)``.
+def predicted_classes(results: SplitResults, path: Path) -> Tensor:
+    """Read the predicted labels ``(N,)`` of the images of ``results`` from the file at ``path``.
 
     Raises:
-        DataError: The file has no such columns, lacks an image, or has classes that were not measured.
+        DataError: The file has no such columns, lacks an image, or has other classes or labels.
     """
     with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
         rows = csv.DictReader(stream)
         if not {"filepath", "predicted"} <= set(rows.fieldnames or ()):
             raise DataError(f"{path}: needs the columns filepath and predicted, has {', '.join(rows.fieldnames or ())}")
         kept = list(rows)
-    said = {row["filepath"]: row["predicted"] for row in kept}
-    missing = [name for name in measured.names if name not in said]
+    predicted = {row["filepath"]: row["predicted"] for row in kept}
+    missing = [name for name in results.names if name not in predicted]
     if missing:
-        split = measured.metrics["split"]
+        split = results.metrics["split"]
         raise DataError(f"{path} lacks {len(missing):,} of the images of the {split} split, such as {missing[0]}")
-    labels = {name: label for label, name in enumerate(measured.class_names)}
-    unknown = {said[name] for name in measured.names} - set(labels)
+    labels = {name: label for label, name in enumerate(results.class_names)}
+    unknown = {predicted[name] for name in results.names} - set(labels)
     if unknown:
         raise DataError(f"{path}: predicts the class '{min(unknown)}'; the classes are {', '.join(labels)}")
     given = {row["filepath"]: row["label"] for row in kept if row.get("label") is not None}
-    truth = dict(zip(measured.names, measured.outputs.labels.tolist(), strict=True))
+    truth = dict(zip(results.names, results.outputs.labels.tolist(), strict=True))
     other = [name for name, label in given.items() if name in truth and labels.get(label) != truth[name]]
     if other:
         raise DataError(f"{path}: has another label for {len(other):,} images, such as {other[0]}: it is of other data")
-    return torch.tensor([labels[said[name]] for name in measured.names])
+    return torch.tensor([labels[predicted[name]] for name in results.names])
 
 
-def _by_predictions(measured: SplitResults, path: Path) -> Iterator[dict[str, Any]]:
-    outputs, theirs = measured.outputs, predicted_classes(measured, path)
+def _by_predictions(results: SplitResults, path: Path) -> Iterator[dict[str, Any]]:
+    outputs, theirs = results.outputs, predicted_classes(results, path)
     ours, labels = outputs.predicted, outputs.labels
-    figures = accuracy_and_f1(confusion_of(labels, theirs, outputs.logits.shape[1]))
+    of_theirs = overall_metrics(confusion_matrix(labels, theirs, outputs.logits.shape[1]))
     intervals = paired_intervals(labels, ours, theirs, outputs.logits.shape[1])
     test = mcnemar(ours == labels, theirs == labels)
-    for figure in COMPARED:
-        row = _row(figure, measured.metrics[figure], figures[figure], list(intervals[figure]))
-        if figure == "accuracy":
+    for name in ("accuracy", "f1_macro"):
+        row = _row(name, results.metrics[name], of_theirs[name].item(), list(intervals[name]))
+        if name == "accuracy":
             row |= {
                 "p": test.p,
                 "significant": test.p < 0.05,
@@ -117,9 +113,9 @@ def _by_predictions(measured: SplitResults, path: Path) -> Iterator[dict[str, An
         yield row
 
 
-def _row(figure: str, ours: float, theirs: float, interval: list[float]) -> dict[str, Any]:
+def _row(name: str, ours: float, theirs: float, interval: list[float]) -> dict[str, Any]:
     return {
-        "figure": HEADLINES[figure],
+        "metric": OVERALL[name],
         "ours": ours,
         "baseline": theirs,
         "difference": ours - theirs,

@@ -1,27 +1,29 @@
-"""What a run and its measurements look like: one function for each chart, which page and file have in common."""
+"""Charts of a run and its metrics, drawn once for the page and for a file: one function for each chart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from emotion_lightning.evaluation.calibration import reliability
+from emotion_lightning.evaluation.confusion import per_class
 from emotion_lightning.evaluation.curves import Curves, curves
-from emotion_lightning.evaluation.metrics import per_class
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.schedule import STAGES
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
 INK, SOFT, LINE = "#1d1f23", "#74787f", "#d4d7dc"
-"""Colors of text, of what is less important, and of grids; on the page they follow its theme."""
+"""Colors of text, of secondary text, and of grids; on the page they follow its theme."""
 
 HEAT, ON_HEAT = "#0b4a8f", "#fefefe"
 SERIES = ("#2f7fd6", "#e07b00", "#2a9d63", "#c6408b", "#7a62d8", "#b59500", "#12a0b5", "#d1495b")
@@ -49,29 +51,33 @@ Series = Mapping[str, Mapping[int, float]]
 """Named lines, each with a value for some epochs."""
 
 
-class Point(NamedTuple):
-    """A place of a chart with a text that is shown there, in the coordinates of its data."""
-
-    x: float
-    y: float
-    text: str
-
-
 @dataclass
 class Chart:
-    """A figure with what is to be read at its points.
+    """A figure and the texts that hovering shows.
 
     Attributes:
         figure: The drawing.
-        axes: The axes that the points belong to.
+        axes: The axes that the texts belong to.
         description: What it shows, in words.
-        points: What hovering shows.
+        tips: Text of each artist that has one, by the artist's gid.
     """
 
     figure: "Figure"
     axes: "Axes"
     description: str
-    points: list[Point] = field(default_factory=list)
+    tips: dict[str, str] = field(default_factory=dict)
+
+    def tip(self, artist: "Artist", text: str) -> None:
+        """Show ``text`` when the pointer is over ``artist``."""
+        gid = f"tip{len(self.tips)}"
+        artist.set_gid(gid)
+        self.tips[gid] = text
+
+    def tip_at(self, x: float, y: float, text: str) -> None:
+        """Show ``text`` when the pointer is over an invisible marker at a place of the data."""
+        if isfinite(x) and isfinite(y):
+            [marker] = self.axes.plot(x, y, "o", color=INK, markersize=9, markeredgewidth=0, alpha=0)
+            self.tip(marker, text)
 
 
 def training_curve(
@@ -115,7 +121,8 @@ def training_curve(
         for epoch in sorted({epoch for values in lines.values() for epoch in values}):
             here = {name: values[epoch] for name, values in lines.items() if epoch in values}
             text = "\n".join([f"epoch {epoch}", *(f"{name} {value:.4g}" for name, value in here.items())])
-            chart.points += [Point(epoch, value, text) for value in here.values()]
+            for value in here.values():
+                chart.tip_at(epoch, value, text)
     return chart
 
 
@@ -136,14 +143,13 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalized: 
         cells = [(r, c) for r in range(len(rows)) for c in range(len(rows))]
         for row, column in cells if len(rows) <= READABLE else confusion.nonzero().tolist():
             share, count = rows[row, column].item(), int(confusion[row, column])
-            axes.add_patch(_cell(column, row, share))
+            cell = axes.add_patch(_cell(column, row, share))
             text = f"{share:.2f}" if normalized else f"{count:,}"
             color = ON_HEAT if share > 0.6 else INK if count else SOFT
             if len(rows) <= READABLE:
                 axes.text(column, row, text, ha="center", va="center", color=color, size=7)
             true = class_names[row]
-            said = f"{true} taken for {class_names[column]}\n{count:,} images, {share:.1%} of {true}"
-            chart.points.append(Point(column, row, said))
+            chart.tip(cell, f"{true} taken for {class_names[column]}\n{count:,} images, {share:.1%} of {true}")
         axes.set_xlim(-0.5, len(rows) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(rows)), class_names, rotation=45, ha="right", rotation_mode="anchor")
@@ -153,7 +159,7 @@ def confusion_matrix(confusion: Tensor, class_names: Sequence[str], normalized: 
     return chart
 
 
-def class_figures(confusion: Tensor, class_names: Sequence[str]) -> Chart:
+def class_metrics(confusion: Tensor, class_names: Sequence[str]) -> Chart:
     """Draw precision, recall and F1 of each class."""
     columns, support = per_class(confusion), confusion.sum(dim=1)
     with _chart("precision, recall and F1 by class", "") as chart:
@@ -162,8 +168,7 @@ def class_figures(confusion: Tensor, class_names: Sequence[str]) -> Chart:
             values = columns[name].tolist()
             axes.plot(values, range(len(values)), marker, label=name, color=color, markersize=5, linestyle="")
             for row, value in enumerate(values):
-                text = f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}"
-                chart.points.append(Point(value, row, text))
+                chart.tip_at(value, row, f"{class_names[row]}, {int(support[row]):,} images\n{name} {value:.4f}")
         axes.set_yticks(range(len(class_names)), class_names)
         axes.set_ylim(len(class_names) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
@@ -207,8 +212,7 @@ def reliability_diagram(outputs: EvalOutputs, temperature: float) -> Chart:
             confidence, accuracy, count = (values[used].tolist() for values in bins)
             axes.plot(confidence, accuracy, label=f"{name}, ECE {bins.ece:.3f}", color=color, marker="o", markersize=3)
             for x, y, n in zip(confidence, accuracy, count, strict=True):
-                text = f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images"
-                chart.points.append(Point(x, y, text))
+                chart.tip_at(x, y, f"{name}\nconfidence {x:.3f}\naccuracy {y:.3f}\n{n:,} images")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         _legend(axes)
@@ -259,14 +263,14 @@ def _by_class(outputs: EvalOutputs, class_names: Sequence[str]) -> Iterator[tupl
             yield name, curves(probabilities[:, label], of_class), color
 
 
-def _line(chart: Chart, x: Tensor, y: Tensor, label: str, color: str, said: str) -> None:
+def _line(chart: Chart, x: Tensor, y: Tensor, label: str, color: str, tip: str) -> None:
     """Draw a curve of many points by as many as can be told apart."""
     kept = torch.linspace(0, len(x) - 1, min(len(x), 400)).long()
     xs, ys = x[kept].tolist(), y[kept].tolist()
     chart.axes.plot(xs, ys, label=label, color=color, linewidth=1.2)
     names = (chart.axes.get_xlabel(), chart.axes.get_ylabel())
-    some = list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]
-    chart.points += [Point(a, b, f"{said}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}") for a, b in some]
+    for a, b in list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]:
+        chart.tip_at(a, b, f"{tip}\n{names[0]} {a:.3f}\n{names[1]} {b:.3f}")
 
 
 def _legend(axes: "Axes", title: str = "") -> None:

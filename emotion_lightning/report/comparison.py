@@ -11,13 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from emotion_lightning.errors import UsageError
-from emotion_lightning.evaluation.measurement import HEADLINES
+from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
 from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import charts
 from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.results import SplitResults
-from emotion_lightning.report.run import MEASURED, Run
+from emotion_lightning.report.run import SPLITS, Run
 from emotion_lightning.report.svg import svg
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
@@ -35,7 +35,7 @@ class Comparison:
     @property
     def splits(self) -> list[str]:
         """Splits that all runs have measured."""
-        return [split for split in MEASURED if all(split in run.measured for run in self.runs.values())]
+        return [split for split in SPLITS if all(split in run.results for run in self.runs.values())]
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
@@ -57,30 +57,30 @@ class Comparison:
         groups: dict[str, list[str]] = {}
         for name, run in self.runs.items():
             options = [values[name] for values in self.options.values()] if run.config else name  # who knows how it was
-            measured = [[run.measured[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
+            measured = [[run.results[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
             groups.setdefault(repr((options, measured)), []).append(name)
         return list(groups.values())
 
     def seeds(self, names: Sequence[str], split: str) -> set[int]:
         """Seeds of the runs ``names``."""
-        return {self.runs[name].measured[split].metrics["seed"] for name in names}
+        return {self.runs[name].results[split].metrics["seed"] for name in names}
 
     def spread(self, names: Sequence[str], split: str) -> dict[str, tuple[float, float | None]]:
-        """Mean and standard deviation of each figure over the runs ``names``; no deviation of a single one."""
-        measured = [self.runs[name].measured[split].metrics for name in names]
-        found = {figure: [metrics[figure] for metrics in measured] for figure in HEADLINES}
+        """Mean and standard deviation of each metric over the runs ``names``; None as deviation of a single run."""
+        every = [self.runs[name].results[split].metrics for name in names]
+        found = {name: [metrics[name] for metrics in every] for name in OVERALL}
         return {
-            figure: (mean(values), stdev(values) if len(values) > 1 else None)
-            for figure, values in found.items()
+            name: (mean(values), stdev(values) if len(values) > 1 else None)
+            for name, values in found.items()
             if None not in values
         }
 
     def tests(self, split: str) -> Iterator[tuple[str, str, McNemar]]:
         """McNemar's exact test of each two runs that measured the same images with the same labels."""
         for first, second in combinations(self.runs, 2):
-            ours, theirs = (self.runs[name].measured[split] for name in (first, second))
+            ours, theirs = (self.runs[name].results[split] for name in (first, second))
             if _same_images(ours, theirs):
-                right = [measured.outputs.predicted == measured.outputs.labels for measured in (ours, theirs)]
+                right = [results.outputs.predicted == results.outputs.labels for results in (ours, theirs)]
                 yield first, second, mcnemar(*right)
 
 

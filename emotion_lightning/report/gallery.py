@@ -18,7 +18,7 @@ CONFUSIONS, EACH = 6, 6
 """Pairs of classes that are shown, and faces of each."""
 
 RIGHT, WRONG = 3, 1
-"""Faces of each class, rightly and wrongly most_confident, that show what the model looked at."""
+"""Faces of each class with a Grad-CAM picture: right answers and wrong ones."""
 
 SIDE = 112
 """Most pixels of a face on a page, in width and height."""
@@ -27,7 +27,7 @@ BATCH = 16
 
 
 class GalleryItem(NamedTuple):
-    """A face to show: the gallery it belongs to, its row in the outputs, and whether to show what was looked at."""
+    """A face to show: its gallery, its row in the outputs, and whether to show Grad-CAM beside it."""
 
     gallery: str
     row: int
@@ -35,7 +35,7 @@ class GalleryItem(NamedTuple):
 
 
 def select_examples(outputs: EvalOutputs) -> list[GalleryItem]:
-    """Choose faces for the galleries ``mistakes``, ``losses``, ``confusion TRUE PREDICTED`` and ``looked CLASS``."""
+    """Choose faces for the galleries ``mistakes``, ``losses``, ``confusion TRUE PREDICTED`` and ``gradcam CLASS``."""
     mistakes = confident_mistakes(outputs, MISTAKES)
     losses = [row for row in top_losses(outputs, 2 * MISTAKES) if row not in mistakes][:MISTAKES]
     chosen = [GalleryItem("mistakes", row) for row in mistakes] + [GalleryItem("losses", row) for row in losses]
@@ -48,7 +48,7 @@ def select_examples(outputs: EvalOutputs) -> list[GalleryItem]:
             most_confident(outputs, label, label, RIGHT)
             + [row for row in wrong if outputs.labels[row] == label][:WRONG]
         )
-        chosen += [GalleryItem(f"looked {label}", row, heat=True) for row in rows]
+        chosen += [GalleryItem(f"gradcam {label}", row, heat=True) for row in rows]
     return chosen
 
 

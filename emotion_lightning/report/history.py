@@ -1,11 +1,11 @@
-"""The figures of every epoch of a run, from what it logged for TensorBoard."""
+"""The metrics of every epoch of a run, from what it logged for TensorBoard."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 Values = dict[int, float]
 History = dict[str, Values]
-"""Name of each figure, such as ``val/loss``, to its value by epoch."""
+"""Name of each metric, such as ``val/loss``, to its value by epoch."""
 
 EPOCH = "epoch"
 """Tag under which Lightning logs the epoch of a step."""
@@ -14,7 +14,7 @@ EPOCH = "epoch"
 def read_history(run: Path) -> History:
     """Read the scalars in the event files of ``run``; nothing, if it logged none.
 
-    Where a run was resumed from an earlier epoch, what it had logged behind that epoch is left out.
+    Where a run was resumed from an earlier epoch, what it had logged after that epoch is left out.
     """
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 

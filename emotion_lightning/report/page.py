@@ -1,4 +1,4 @@
-"""The report of one run: a page that needs no network, its charts as PNG files, and its figures as JSON."""
+"""The report of one run: a page that needs no network, its charts as PNG files, and its metrics as JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.evaluation.measurement import HEADLINES
+from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.charts import Chart
@@ -48,8 +48,8 @@ def write_report(folder: Path, baseline: Baseline) -> Path:
     run = Run(folder)
     comparisons, problems = _compare(run, baseline)
     drawn = dict(_training_charts(run, baseline))
-    for split, measured in run.measured.items():
-        drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(measured)}
+    for split, results in run.results.items():
+        drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(results)}
     target = folder / FOLDER
     for name, chart in drawn.items():
         with atomic_write(target / f"{name}.png") as temporary:
@@ -74,8 +74,8 @@ def environment() -> Environment:
     """Templates of the pages: what they are given is escaped, and what they lack is an error."""
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
-    made.globals.update(titles=TITLES, headlines=HEADLINES)
-    made.filters |= {"figure": _figure, "duration": duration}
+    made.globals.update(titles=TITLES, overall=OVERALL)
+    made.filters |= {"number": _number, "duration": duration}
     return made
 
 
@@ -83,9 +83,9 @@ def _compare(run: Run, baseline: Baseline) -> tuple[dict[str, list[dict[str, Any
     """Compare each split with the baseline; if it goes with none, say why."""
     rows: dict[str, list[dict[str, Any]]] = {}
     problems = []
-    for split, measured in run.measured.items():
+    for split, results in run.results.items():
         try:
-            rows[split] = baseline.compare(measured)
+            rows[split] = baseline.compare(results)
         except DataError as error:  # predictions of one split are not those of another
             rows[split] = []
             problems.append(str(error))
@@ -98,9 +98,8 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
         "bias_warnings": _bias_warnings(run),
         "best_epoch": run.best_epoch,
         "baseline": asdict(baseline) | {"predictions": baseline.predictions and str(baseline.predictions)},
-        "measured": {
-            split: measured.metrics | {"against_baseline": comparisons[split]}
-            for split, measured in run.measured.items()
+        "results": {
+            split: results.metrics | {"against_baseline": comparisons[split]} for split, results in run.results.items()
         },
         "history": run.history,
         "starts": run.starts,
@@ -108,14 +107,14 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
 
 
 def _bias_warnings(run: Run) -> list[str]:
-    """Why figures of the report are better than the model, what holds for the test split first."""
-    found = [(split, text) for split, measured in run.measured.items() for text in measured.metrics["bias_warnings"]]
+    """Why metrics of the report are too good, those of the test split first."""
+    found = [(split, text) for split, results in run.results.items() for text in results.metrics["bias_warnings"]]
     return [*_mixed(run), *(f"{TITLES[split]} split: {text}" for split, text in found)]
 
 
 def _mixed(run: Run) -> list[str]:
-    """Say if what was measured of one split is not of the model that was measured on another."""
-    models = {(measured.metrics.get("weights"), measured.metrics["tta"]) for measured in run.measured.values()}
+    """Warn if the splits were measured with different models."""
+    models = {(results.metrics.get("weights"), results.metrics["tta"]) for results in run.results.values()}
     if len(models) == 1:
         return []
     return [
@@ -135,14 +134,14 @@ def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]
         yield "learning_rate", charts.training_curve("learning rate by stage", lines, run.phases, log=True)
 
 
-def _split_charts(measured: SplitResults) -> Iterator[tuple[str, Chart]]:
-    outputs, names = measured.outputs, measured.class_names
+def _split_charts(results: SplitResults) -> Iterator[tuple[str, Chart]]:
+    outputs, names = results.outputs, results.class_names
     yield "confusion", charts.confusion_matrix(outputs.confusion, names, normalized=False)
     yield "confusion_normalized", charts.confusion_matrix(outputs.confusion, names, normalized=True)
-    yield "classes", charts.class_figures(outputs.confusion, names)
+    yield "classes", charts.class_metrics(outputs.confusion, names)
     yield "roc", charts.roc(outputs, names)
     yield "precision_recall", charts.precision_recall(outputs, names)
-    yield "reliability", charts.reliability_diagram(outputs, measured.metrics["calibration"]["temperature"])
+    yield "reliability", charts.reliability_diagram(outputs, results.metrics["calibration"]["temperature"])
 
 
 def _lines(history: History, names: Mapping[str, str]) -> dict[str, dict[int, float]]:
@@ -157,5 +156,5 @@ def _slug(title: str) -> str:
     return title.replace(" ", "_").lower()
 
 
-def _figure(value: float | None, digits: int = 4) -> str:
+def _number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"

@@ -1,53 +1,57 @@
-"""What TensorBoard shows as pictures: batches, mixed images, mistakes, heat maps and confusion matrices."""
+"""Pictures for TensorBoard: sheets of images with captions, and confusion matrices, as arrays of pixels."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from emotion_lightning.batch import denormalize
 from emotion_lightning.evaluation.examples import confident_mistakes, most_confident
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
-from emotion_lightning.model.mix import MixedLabels
 from emotion_lightning.report.charts import confusion_matrix
-from emotion_lightning.report.contact_sheet import Picture, contact_sheet
 
-SHOWN = 16
-"""Most images on a sheet."""
-
-MIXED = 8
-"""Most mixed images on a sheet."""
-
-EXPLAINED = 2
-"""Faces of each class with a heat map."""
-
-CONFUSION_DPI = 110
+Picture = NDArray[np.uint8]
+"""RGB picture ``(height, width, 3)``."""
 
 Faces = Callable[[Sequence[int]], Tensor]
 """Gives the images at positions of the data, uint8 ``(n, 3, size, size)``."""
 
+SHOWN = 16
+"""Most images on a sheet."""
 
-def batch_as_seen(images: Tensor, labels: Tensor, class_names: Sequence[str]) -> Picture:
-    """Show normalized images ``(B, 3, H, W)`` of a batch with their labels ``(B,)``."""
-    return contact_sheet(denormalize(images[:SHOWN]), [class_names[label] for label in labels[:SHOWN].tolist()])
+EXPLAINED = 2
+"""Faces of each class with a heat map."""
+
+SIDE, LINE, GAP = 128, 20, 8
+"""Side of an image, height of a line of its caption and space between images, in pixels."""
+
+CONFUSION_DPI = 110
 
 
-def mixed_batch(images: Tensor, mixed: MixedLabels, class_names: Sequence[str]) -> Picture:
-    """Show mixed, normalized images ``(B, 3, H, W)`` with both labels and their weights."""
-    pairs = zip(mixed.labels[:MIXED].tolist(), mixed.partners[:MIXED].tolist(), strict=True)
-    captions = [mixed_caption(class_names[first], class_names[second], mixed.weight) for first, second in pairs]
-    return contact_sheet(denormalize(images[:MIXED]), captions)
+def contact_sheet(images: Tensor, captions: Sequence[str], columns: int = 4) -> Picture:
+    """Put images in rows, each above its caption, on white.
 
-
-def mixed_caption(first: str, second: str, weight: float) -> str:
-    """Say what an image was mixed from, ``weight`` of it of the class ``first``."""
-    return f"{weight:.2f} {first}\n+ {1 - weight:.2f} {second}"
+    Args:
+        images: RGB ``(N, 3, H, W)`` uint8, H = W and N at least 1; each is shown with 128 pixels a side.
+        captions: Text of each image, of one or several lines.
+        columns: Images in a row.
+    """
+    columns = min(columns, len(images))
+    width, height = SIDE + GAP, SIDE + GAP + LINE * max(caption.count("\n") + 1 for caption in captions)
+    sheet = Image.new("RGB", (columns * width + GAP, -(-len(images) // columns) * height + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 4)
+    for number, (pixels, caption) in enumerate(zip(images.movedim(1, -1).cpu().numpy(), captions, strict=True)):
+        x, y = GAP + number % columns * width, GAP + number // columns * height
+        sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (x, y))
+        pen.multiline_text((x, y + SIDE + 1), caption, fill="black", font=font, spacing=2)
+    return np.asarray(sheet)
 
 
 def mistakes(outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> Picture | None:
-    """Show what the model is most certain of, and wrong; None without mistakes."""
+    """Show the most confident mistakes; None if there are none."""
     rows = confident_mistakes(outputs, SHOWN)
     if not rows:
         return None
@@ -61,16 +65,13 @@ def mistakes(outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> 
 
 
 def heat_maps(model: nn.Module, outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> Picture | None:
-    """Show for each class the faces it is most rightly certain of, and what in them speaks for it (Grad-CAM).
+    """Show the most confident right answers of each class, each beside its Grad-CAM; None if no answer is right.
 
     Args:
         model: The model that gave ``outputs``.
-        outputs: What it said.
+        outputs: Its outputs.
         faces: Gives the images.
         class_names: Names of the emotions.
-
-    Returns:
-        Each face beside its heat map; None if no answer is right.
     """
     rows = [row for label in range(len(class_names)) for row in most_confident(outputs, label, label, EXPLAINED)]
     if not rows:

@@ -1,4 +1,4 @@
-"""What was measured on a split, as it is kept in the folder of a run: figures, the answer to every image, and faces."""
+"""Results on a split, as files in the folder of a run: metrics, the prediction for every image, and faces."""
 
 import csv
 import json
@@ -19,18 +19,35 @@ FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
 
 METRICS, PREDICTIONS, FACES = "metrics.json", "predictions.csv", "faces.json"
+REQUIRED = frozenset(
+    (
+        "split",
+        "data",
+        "bias_warnings",
+        "n",
+        "leaked",
+        "leak_free",
+        "intervals",
+        "per_class",
+        "calibration",
+        "tta",
+        "seed",
+    )
+)
+"""Keys of metrics.json that the pages show."""
+
 COLUMNS = ("filepath", "label", "predicted", "probability", "loss", "leaked")
 
 
 @dataclass(frozen=True)
 class SplitResults:
-    """A measurement of one split.
+    """Results on one split.
 
     Attributes:
-        folder: Where it is kept.
-        metrics: What metrics.json says.
+        folder: Where the files are.
+        metrics: Content of metrics.json.
         names: Path of each image below the data's root.
-        outputs: What the model said of each, as the logarithms of its probabilities; positions count from 0.
+        outputs: Outputs of the model, as logarithms of its probabilities; positions count from 0.
     """
 
     folder: Path
@@ -64,11 +81,11 @@ def write_predictions(
 ) -> None:
     """Write one row for each image, with the probability of every class as the model gives it, uncalibrated.
 
-    All digits are kept, so that every figure can be worked out again.
+    All digits are kept, so that every metric can be computed again.
 
     Args:
         folder: Folder for predictions.csv.
-        outputs: What the model said.
+        outputs: Outputs of the model.
         names: Path of each image of ``outputs``.
         class_names: Names of the emotions.
         leaked: Which images the model has seen, or a copy of them, bool ``(N,)``; None if unknown.
@@ -100,16 +117,20 @@ def write_faces(folder: Path, faces: list[dict[str, Any]]) -> None:
 
 
 def read_results(folder: Path) -> SplitResults | None:
-    """Read what was measured on a split; None if nothing was.
+    """Read the results on a split; None if there are none.
 
     Raises:
-        DataError: A file is damaged.
+        DataError: A file is damaged, or of an earlier version whose metrics had other names.
     """
     if not ((folder / METRICS).is_file() and (folder / PREDICTIONS).is_file()):
         return None
     try:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         metrics.setdefault("bias_warnings", metrics.pop("flattery", []))  # as version 0.1 wrote them
+        if missing := REQUIRED - metrics.keys():
+            raise DataError(
+                f"{folder / METRICS} is of another version, without {min(missing)}; measure the checkpoint again"
+            )
         return SplitResults(folder, metrics, *_read_predictions(folder / PREDICTIONS, list(metrics["per_class"])))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error

@@ -15,7 +15,7 @@ from emotion_lightning.runs.folder import CHECKPOINTS
 from emotion_lightning.runs.provenance import PROVENANCE
 from emotion_lightning.schedule import parse_schedule
 
-MEASURED = ("test", "val", "train")
+SPLITS = ("test", "val", "train")
 """Splits in the order in which they matter to a reader."""
 
 
@@ -35,14 +35,14 @@ class Run:
         return self.folder.resolve().name
 
     @cached_property
-    def measured(self) -> dict[str, SplitResults]:
-        """What was measured, by split.
+    def results(self) -> dict[str, SplitResults]:
+        """Results on each split that was measured.
 
         Raises:
             DataError: Nothing was, or a file is damaged.
         """
-        found = {split: read_results(self.folder / FOLDER / split) for split in MEASURED}
-        kept = {split: measured for split, measured in found.items() if measured is not None}
+        found = {split: read_results(self.folder / FOLDER / split) for split in SPLITS}
+        kept = {split: results for split, results in found.items() if results is not None}
         if not kept:
             best = self.folder / CHECKPOINTS / "best.ckpt"
             raise DataError(
@@ -52,7 +52,7 @@ class Run:
 
     @cached_property
     def history(self) -> History:
-        """Figures by epoch."""
+        """Metrics by epoch."""
         return read_history(self.folder)
 
     @cached_property
@@ -66,7 +66,7 @@ class Run:
 
     @cached_property
     def audit(self) -> dict[str, Any] | None:
-        """What was wrong with the data, if it was looked at."""
+        """What is wrong with the data; None without an audit."""
         found: dict[str, Any] | None = self._json("audit.json")
         return found
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from emotion_lightning.evaluation.measurement import HEADLINES
+from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report.duration import duration
 from emotion_lightning.report.run import Run
 
 
 def summary(run: Run, split: str) -> str:
-    """Say what a run did, how long it took, and what was measured last of ``split``."""
+    """Say what a run did, how long it took, and the last results on ``split``."""
     rows = list(_rows(run, split))
     width = max(len(title) for title, _ in rows)
     return "\n".join(f"  {title:<{width}}  {text}" for title, text in rows)
@@ -20,8 +20,8 @@ def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
         yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
     if run.seconds["train"]:
         yield "time", f"{duration(run.seconds['train'])} of training, {duration(run.seconds['val'])} of validation"
-    metrics = run.measured[split].metrics
-    for name, title in HEADLINES.items():
+    metrics = run.results[split].metrics
+    for name, title in OVERALL.items():
         value, interval = metrics[name], metrics["intervals"].get(name)
         between = f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
         yield f"{split} {title}", "-" if value is None else f"{value:.4f}{between}"

@@ -1,17 +1,17 @@
 """Charts as files and as parts of a page."""
 
 import io
-import json
-import re
-from html import escape
-from math import isfinite
+from xml.etree import ElementTree
 
-from emotion_lightning.report.charts import INK, LINE, SOFT, Chart, Point
+from emotion_lightning.report.charts import INK, LINE, SOFT, Chart
 
 THEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
 """Colors that a page gives by its theme."""
 
 PNG_DPI = 200
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")  # the prefix that browsers know in a page
 
 
 def png(chart: Chart) -> bytes:
@@ -22,9 +22,7 @@ def png(chart: Chart) -> bytes:
 
 
 def svg(chart: Chart, name: str) -> str:
-    """Write ``chart`` as an element of an HTML page, whose text follows the page's theme.
-
-    What hovering shows is in ``data-points``: a list of x, y and text, in the units of the element's ``viewBox``.
+    """Write ``chart`` as an element of an HTML page, which follows the page's theme and shows its tips on hovering.
 
     Args:
         chart: The chart.
@@ -32,28 +30,18 @@ def svg(chart: Chart, name: str) -> str:
     """
     from matplotlib import rc_context
 
-    buffer = io.StringIO()
+    buffer = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        chart.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r' id="[a-z]+_[0-9]+"', "", text)  # no chart refers to these, and every chart has them
-    for color, variable in THEME.items():
-        text = text.replace(color, variable)
-    points = escape(json.dumps(_points(chart), separators=(",", ":"), allow_nan=False), quote=True)
-    head, body = text.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', head)
-    assert box is not None
-    return f'<svg {box[0]} role="img" aria-label="{escape(chart.description)}" data-points="{points}">{body}'
-
-
-def _points(chart: Chart) -> list[tuple[float, float, str]]:
-    figure = chart.figure
-    height = figure.get_figheight() * 72
-    scale = 72 / figure.dpi
-
-    def place(point: Point) -> tuple[float, float, str]:
-        x, y = chart.axes.transData.transform((point.x, point.y))
-        return round(float(x) * scale, 1), round(height - float(y) * scale, 1), point.text
-
-    return [place(point) for point in chart.points if isfinite(point.x) and isfinite(point.y)]
+        chart.figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    root = ElementTree.fromstring(buffer.getvalue())
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": chart.description}
+    for element in root.iter():
+        for color, variable in THEME.items():
+            if color in element.get("style", ""):
+                element.set("style", element.attrib["style"].replace(color, variable))
+        if element.tag == f"{{{SVG}}}g":  # matplotlib's own ids are the same in every chart, and nothing refers to them
+            text = chart.tips.get(element.attrib.pop("id", ""))
+            if text is not None:
+                element.set("class", "tip")
+                ElementTree.SubElement(element, f"{{{SVG}}}title").text = text
+    return ElementTree.tostring(root, encoding="unicode")

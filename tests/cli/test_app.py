@@ -48,7 +48,7 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert config["data"]["root"] == str(faces)
 
     main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["split"], metrics["n"]) == ("test", 18)
     assert set(metrics["per_class"]) == {"angry", "happy", "surprised"}
     assert set(metrics["per_class"]["happy"]) == {
@@ -70,12 +70,12 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     with (RUN / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 18
-    right = sum(Path(row["filepath"]).parent.name == row["label"] for row in rows)
+    right = sum(Path(row["filepath"]).parent.name == row["predicted"] for row in rows)
     assert right / 18 == pytest.approx(metrics["accuracy"])
     for row in rows:
         probabilities = {name: float(row[name]) for name in ("angry", "happy", "surprised")}
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
-        assert max(probabilities, key=lambda name: probabilities[name]) == row["label"]
+        assert max(probabilities, key=lambda name: probabilities[name]) == row["predicted"]
     assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]  # only fit makes runs
 
 
@@ -83,7 +83,7 @@ def test_validation_in_a_new_process_gives_the_figure_of_the_run(trained: Path) 
     best = torch.load(trained / "best.ckpt", weights_only=True)["callbacks"]["Checkpoint"]["best_score"]
     command = ["test", "--ckpt_path", str(trained / "best.ckpt"), "--data.test_split", "val", *QUIET]
     subprocess.run([sys.executable, "-m", "emotion_lightning", *command], check=True, capture_output=True)
-    assert json.loads((RUN / "metrics.json").read_text())["f1_macro"] == pytest.approx(best, abs=1e-6)
+    assert json.loads((RUN / "report/test/metrics.json").read_text())["f1_macro"] == pytest.approx(best, abs=1e-6)
 
 
 def test_figures_of_every_epoch_are_in_tensorboard(trained: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.
     main(["fit", "--data.root", str(faces), *TINY, "--trainer.max_epochs", "1", *merge, *QUIET])
     last = str(RUN / "checkpoints" / "last.ckpt")
     main(["test", "--ckpt_path", last, *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert {name: figures["support"] for name, figures in metrics["per_class"].items()} == {"angry": 6, "up": 12}
     main(["predict", "--ckpt_path", last, "--data.root", str(faces / "test"), *QUIET])
     for options in (
@@ -363,7 +363,7 @@ def test_checkpoint_of_other_classes_names_them(
 
 def test_data_of_another_spelling_and_order_is_mapped_by_name(trained: Path, faces: Path, tmp_path: Path) -> None:
     main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
-    before = json.loads((RUN / "metrics.json").read_text())
+    before = json.loads((RUN / "report/test/metrics.json").read_text())
     other = tmp_path / "other"
     shutil.copytree(faces, other)
     for split in ("train", "val", "test"):
@@ -371,7 +371,7 @@ def test_data_of_another_spelling_and_order_is_mapped_by_name(trained: Path, fac
         (other / split / "zz").rename(other / split / "Anger")
         (other / split / "happy").rename(other / split / "joy")
     main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(other), *QUIET])
-    after = json.loads((RUN / "metrics.json").read_text())
+    after = json.loads((RUN / "report/test/metrics.json").read_text())
     assert after["per_class"] == before["per_class"]
 
 
@@ -430,7 +430,7 @@ def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--model.tta", "flip", *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["tta"], metrics["calibration"]["fitted_with_tta"]) == ("flip", "none")
     said = fails(capsys, 2, "fit", "--ckpt_path", str(trained / "last.ckpt"), "--model.tta", "flip", *QUIET)
     assert "--model.tta flip contradicts the checkpoint" in said

@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from emotion_lightning.evaluation.confusion import overall_metrics
 from emotion_lightning.evaluation.intervals import bootstrap_intervals, paired_intervals
-from emotion_lightning.evaluation.metrics import headline
 
 CELLS = np.array([[0.30, 0.05, 0.05], [0.06, 0.20, 0.04], [0.05, 0.05, 0.20]])
 """How often each pair of true and predicted class comes in truth."""
@@ -15,7 +15,7 @@ def draw(rng: np.random.Generator, images: int) -> torch.Tensor:
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    truth = {name: value.item() for name, value in headline(torch.from_numpy(CELLS) * 1e6).items()}
+    truth = {name: value.item() for name, value in overall_metrics(torch.from_numpy(CELLS) * 1e6).items()}
     rng, trials = np.random.default_rng(0), 500
     covered = dict.fromkeys(truth, 0)
     for seed in range(trials):

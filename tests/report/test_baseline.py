@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.evaluation.measurement import figures
+from emotion_lightning.evaluation.metrics import compute_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.results import SplitResults
@@ -19,7 +19,7 @@ def measured(right: int, tmp_path: Path) -> SplitResults:
     predicted = torch.where(torch.arange(N) < right, labels, 1 - labels)
     outputs = EvalOutputs(torch.nn.functional.one_hot(predicted, 2).double() * 3, labels, torch.arange(N))
     names = tuple(f"test/{index}.png" for index in range(N))
-    return SplitResults(tmp_path, {"split": "test"} | figures(outputs, CLASSES), names, outputs)
+    return SplitResults(tmp_path, {"split": "test"} | compute_metrics(outputs, CLASSES), names, outputs)
 
 
 def said(right: int, file: Path, n: int = N) -> Path:

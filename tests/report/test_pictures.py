@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from emotion_lightning.batch import normalize
 from emotion_lightning.evaluation.outputs import EvalOutputs
-from emotion_lightning.model.mix import MixedLabels
 from emotion_lightning.report import pictures
+from emotion_lightning.report.pictures import GAP, LINE, SIDE, contact_sheet
 from tests.helpers import Lab
 
 NAMES = ["angry", "happy", "sad"]
@@ -18,7 +17,6 @@ NAMES = ["angry", "happy", "sad"]
 def sheets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, list[str]]]:
     """Images and captions of each sheet made."""
     made = []
-    contact_sheet = pictures.contact_sheet
 
     def noted(images: Tensor, captions: list[str], **options: Any) -> Any:
         made.append((images, captions))
@@ -40,20 +38,6 @@ def faces(indices: Sequence[int]) -> Tensor:
 
 
 SOME = outputs([[0.1, 0.2, 0.7], [0.9, 0.1, 0.0], [0.0, 0.4, 0.6], [0.2, 0.7, 0.1]], [1, 1, 2, 1])
-
-
-def test_a_batch_is_shown_as_the_network_sees_it(sheets: list[tuple[Tensor, list[str]]]) -> None:
-    images = torch.arange(40 * 48, dtype=torch.int).view(40, 3, 4, 4).remainder(256).to(torch.uint8)
-    pictures.batch_as_seen(normalize(images.float() / 255), torch.arange(40) % 3, NAMES)
-    ((shown, captions),) = sheets
-    assert torch.equal(shown, images[:16])
-    assert captions[:4] == ["angry", "happy", "sad", "angry"]
-
-
-def test_mixed_images_name_both_labels(sheets: list[tuple[Tensor, list[str]]]) -> None:
-    mixed = MixedLabels(torch.tensor([1, 0]), torch.tensor([2, 0]), 0.734, "mixup")
-    pictures.mixed_batch(torch.zeros(2, 3, 8, 8), mixed, NAMES)
-    assert sheets[0][1] == ["0.73 happy\n+ 0.27 sad", "0.73 angry\n+ 0.27 angry"]
 
 
 def test_mistakes_are_the_most_confident_first(sheets: list[tuple[Tensor, list[str]]]) -> None:
@@ -85,3 +69,16 @@ def test_confusion_matrices_are_on_white(normalized: bool) -> None:
     assert min(picture.shape[:2]) > 200
     assert (picture == 255).all(axis=2).mean() > 0.3
     assert (picture[[0, -1]] == 255).all()
+
+
+def test_images_stand_in_rows_each_above_its_caption() -> None:
+    colors = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)
+    sheet = contact_sheet(colors[:, :, None, None].expand(3, 3, 20, 20), ["red", "green\nor so", ""], columns=2)
+    height, width = SIDE + GAP + 2 * LINE, SIDE + GAP
+    assert sheet.shape == (2 * height + GAP, 2 * width + GAP, 3)
+    for place, (row, column) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        top, left = GAP + row * height, GAP + column * width
+        assert (sheet[top : top + SIDE, left : left + SIDE] == colors[place].numpy()).all()
+        caption = sheet[top + SIDE : top + SIDE + 2 * LINE, left : left + SIDE]
+        assert (caption < 128).any() == (place < 2)
+    assert (sheet[height + GAP :, width + GAP :] == 255).all()

@@ -55,11 +55,11 @@ def test_predictions_are_read_back_as_they_were(reported: Path) -> None:
 def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     best = torch.load(reported / "checkpoints/best.ckpt", weights_only=True)
     found = json.loads((reported / "report/val/metrics.json").read_text())
-    assert found["f1_macro"] == pytest.approx(best["callbacks"]["Checkpoint"]["best_score"], abs=1e-6)
+    assert found["f1_macro"] == pytest.approx(best["callbacks"]["RunCheckpoint"]["best_score"], abs=1e-6)
     assert found["calibration"]["temperature"] == best["calibration"]["temperature"] != 1
     assert found["bias_warnings"] == [
         "These are the images that chose the checkpoint: on others the figures will be somewhat lower."
     ]
-    test = json.loads((reported / "metrics.json").read_text())
+    test = json.loads((reported / "report/test/metrics.json").read_text())
     assert test["bias_warnings"] == []
     assert test["calibration"]["temperature"] == best["calibration"]["temperature"]  # never fitted to the test split

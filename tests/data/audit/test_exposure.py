@@ -81,12 +81,12 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     assert "2 identical images in 1 group have different labels" in caplog.text
     assert json.loads((RUN / "audit.json").read_text())["leaks"]["train-test"]["images"] == 2
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["n"], metrics["leak_free"]["n"], metrics["leaked"]) == (18, 16, 2)
     assert metrics["audit"]["policies"]["leaks"] == "report"
     main(["predict", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(leaky / "test"), *QUIET])
     with (RUN / "predictions.csv").open() as file:
-        rows = {row["filepath"]: row["label"] for row in csv.DictReader(file)}
+        rows = {row["filepath"]: row["predicted"] for row in csv.DictReader(file)}
     clean = {path: label for path, label in rows.items() if not path.endswith(("happy/00.png", "angry/01.png"))}
     right = sum(Path(path).parent.name == label for path, label in clean.items())
     assert metrics["leak_free"]["accuracy"] == pytest.approx(right / 16)
@@ -95,7 +95,7 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
 def test_drop_leaves_out_the_training_copies_and_keeps_the_test_set(leaky: Path) -> None:
     main(["fit", "--data.root", str(leaky), *TINY, *QUIET, "--data.leaks", "drop", "--data.conflicts", "drop"])
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["n"], metrics["leak_free"]["n"], metrics["leaked"]) == (18, 18, 0)
     assert metrics["audit"]["excluded"] == {"leak": 3}
     data = EmotionDataModule(str(leaky), image_size=32, leaks="drop")
@@ -104,9 +104,9 @@ def test_drop_leaves_out_the_training_copies_and_keeps_the_test_set(leaky: Path)
     assert len(names) == 48
 
 
-def measure(*options: str) -> dict[str, Any]:
+def measure(*options: str, split: str = "test") -> dict[str, Any]:
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET, *options])
-    metrics: dict[str, Any] = json.loads((RUN / "metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((RUN / f"report/{split}/metrics.json").read_text())
     return metrics
 
 
@@ -115,7 +115,7 @@ def test_what_a_model_has_seen_depends_on_its_run_and_not_on_the_options_of_a_te
     as_trained = measure()
     assert (as_trained["leaked"], as_trained["audit"]["compared"]) == (2, "identical and near copies")
     assert measure("--data.leaks", "drop")["leak_free"] == as_trained["leak_free"]
-    everything = measure("--data.test_split", "train")
+    everything = measure("--data.test_split", "train", split="train")
     assert (everything["leaked"], everything["leak_free"]) == (51, None)
 
     moved = leaky.rename(leaky.with_name("moved"))
@@ -164,7 +164,7 @@ def test_other_data_is_compared_with_the_images_trained_on(leaky: Path, faces: P
             Image.fromarray(noise).save(path)
     shutil.copy(faces / "train/happy/05.png", other / "test/happy/05.png")
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(other), *QUIET])
-    metrics = json.loads((RUN / "metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["leaked"], metrics["leak_free"]["n"]) == (1, 17)
     assert metrics["audit"]["compared"] == "identical copies of the training images"
 
