@@ -19,11 +19,14 @@ This page lists every option of `fit`, with its default and what it changes in a
 take a few of them; `--help` after a command lists them. Values come from the defaults, then from each `--config` in
 turn, then from the command line; the last one wins. `python docs/generate_options.py` writes this page from the
 program's own help. The column "changes" says what depends on an option:
-
 """
 ABOUT = {"": "Options of the command itself.", "trainer": "Lightning's Trainer, whose documentation explains them."}
 TABLE = "| option | default | changes | what it is |\n|---|---|---|---|\n"
-OPTION = re.compile(r"  (?:-\w .*?)?--([\w.]+)(?: (\{\S+\}).*|.*)\n? {3,}(.*?)(?: \((?:type: .*?)default: (.*?)\))?$", re.M)
+OPTION = re.compile(
+    r"^  (?:-\w .*?)?--(?P<name>[\w.]+)(?: \{(?P<choices>\S+)\}.*|.*)\n? {3,}"
+    r"(?P<text>.*?)(?: \(type: .*default: (?P<default>.*?)(?:, known subclasses: .*)?\))?$",
+    re.MULTILINE,
+)
 
 
 def options_page() -> str:
@@ -32,24 +35,24 @@ def options_page() -> str:
     with redirect_stdout(io.StringIO()) as printed, suppress(SystemExit):
         main(["fit", "--help"])
     about, rows = dict(ABOUT), {}
-    for title, options in re.findall(r"^(\S.*):\n((?: .*\n)+)", printed.getvalue(), re.M):
-        for name, choices, text, default in OPTION.findall(options):
-            if name in OPTIONS:
-                group = name.rpartition(".")[0]
+    for title, options in re.findall(r"^(\S.*):\n((?: .*\n)+)", printed.getvalue(), re.MULTILINE):
+        for option in OPTION.finditer(options):
+            if option["name"] in OPTIONS:
+                group = option["name"].rpartition(".")[0]
                 about.setdefault(group, f"{title}.")
-                rows.setdefault(group, []).append(_row(name, choices, text, default.partition(", known")[0]))
-    legend = "\n".join(f"- {effect.name.lower()}: {effect.value}" for effect in Effect)
-    last = sorted(rows, key=("", "trainer").__contains__)
-    return HEAD + legend + "".join(f"\n\n## {g or 'command'}\n\n{about[g]}\n\n{TABLE}" + "\n".join(rows[g]) for g in last) + "\n"
+                rows.setdefault(group, []).append(_row(**option.groupdict("")))
+    groups = sorted(rows, key=("", "trainer").__contains__)  # those two come last
+    parts = [f"\n## {group or 'command'}\n\n{about[group]}\n\n{TABLE}" + "\n".join(rows[group]) for group in groups]
+    return "\n".join([HEAD, *(f"- {effect.name.lower()}: {effect.value}" for effect in Effect), *parts, ""])
 
 
 def _row(name: str, choices: str, text: str, default: str) -> str:
     if name.startswith("trainer.") and name not in HELP:
         text = ""  # Lightning's words, which differ between its releases
-    named = [choice for choice in choices.strip("{}").split(",") if choice not in ("true", "false", "null", "")]
-    text += f" One of {', '.join(named)}." if not all(choice in text for choice in named) else ""
-    default = default.lower() if default in ("True", "False") else default
-    return f"| `--{name}` | {default and f'`{default}`'} | {OPTIONS[name].name.lower()} | {text} |"
+    elif not all(choice in text for choice in choices.split(",")) and "true" not in choices:
+        text += f" One of {choices.replace(',', ', ')}."
+    shown = default.lower() if default in ("True", "False") else default
+    return f"| `--{name}` | {shown and f'`{shown}`'} | {OPTIONS[name].name.lower()} | {text} |"
 
 
 if __name__ == "__main__":

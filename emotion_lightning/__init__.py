@@ -4,14 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emotion_lightning.callbacks import default_callbacks
     from emotion_lightning.data.datamodule import EmotionDataModule
     from emotion_lightning.model.module import EmotionClassifier
 
-__all__ = ["EmotionClassifier", "EmotionDataModule"]
+__all__ = ["EmotionClassifier", "EmotionDataModule", "default_callbacks"]
 
 _HOMES = {
     "EmotionClassifier": "emotion_lightning.model.module",
     "EmotionDataModule": "emotion_lightning.data.datamodule",
+    "default_callbacks": "emotion_lightning.callbacks",
 }
 
 
