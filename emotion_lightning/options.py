@@ -60,7 +60,7 @@ _CALLBACKS = {
 }
 _COMMAND = {
     Effect.LEARNING: ("seed_everything",),
-    Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "dry_run", "lr_find"),
+    Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "return_predictions", "dry_run", "lr_find"),
 }
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {

@@ -48,7 +48,7 @@ RECIPE_BATCH = 16
 
 
 class EmotionDataModule(LightningDataModule):
-    """Face images by emotion, from any folder or file layout that the README names.
+    """Face images by emotion, from any folder or file layout that docs/data.md names.
 
     Args:
         root: Folder of the images, or a fer2013.csv file; by default faces are drawn and nothing is read.

@@ -1,0 +1,142 @@
+"""What README and docs say works: commands are parsed, examples run, links and options exist."""
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from emotion_lightning.cli import main
+from emotion_lightning.options import OPTIONS
+from tests.helpers import RUN
+
+HOME = Path(__file__).parents[1]
+PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+PLACEHOLDERS = {"$WEIGHTS": "weights.safetensors"}
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+COMMANDS = sorted(
+    {
+        command
+        for text in TEXTS.values()
+        for block in blocks("bash", text)
+        for command in re.findall(r"-m emotion_lightning (.+)", block)
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def with_runs(reported: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands name: runs, faces and configurations."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copytree(reported, folder / RUN)
+    for name in ("version_1", "version_2"):
+        (folder / RUN).with_name(name).symlink_to("version_0")
+    for name in ("faces", "new_faces"):
+        (folder / name).symlink_to(faces)
+    (folder / "configs").symlink_to(HOME / "configs")
+    (folder / "mine.yaml").write_text("data: {batch_size: 8}")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_parsed(
+    command: str, with_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(with_runs)
+    monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
+    args = [PLACEHOLDERS.get(arg, arg) for arg in shlex.split(command)]
+    if args[0] in ("report", "audit"):  # which have no --print_config
+        monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)
+        monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
+        main(args)
+        assert "Wrote " in capsys.readouterr().out
+        return
+    if "--print_config" not in args:
+        args.append("--print_config")
+    with pytest.raises(SystemExit) as stopped:
+        main(args)
+    assert stopped.value.code == 0
+    assert "trainer:" in capsys.readouterr().out
+
+
+def test_commands_are_found_in_the_pages() -> None:
+    assert {command.split()[0] for command in COMMANDS} == {"fit", "test", "predict", "report", "audit"}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_options_that_a_page_names_exist(page: str) -> None:
+    named = set(re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)+)", TEXTS[page]))
+    assert named <= OPTIONS.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", TEXTS[page.name]):
+        file = page.parent / target
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, anchor
+
+
+def test_the_page_of_options_is_what_the_program_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # the generator changes it
+    generate = runpy.run_path(str(HOME / "docs/generate_options.py"))["options_page"]
+    assert generate() == TEXTS["options.md"], "run: python docs/generate_options.py"
+
+
+def test_the_page_of_options_has_every_option() -> None:
+    listed = set(re.findall(r"^\| `--([\w.]+)`", TEXTS["options.md"], flags=re.MULTILINE))
+    assert listed == OPTIONS.keys() - {"verbose", "return_predictions"}  # which fit does not have
+
+
+def test_cleanlab_gets_what_it_asks_for(
+    reported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, np.ndarray] = {}
+
+    def find_label_issues(labels: np.ndarray, pred_probs: np.ndarray, return_indices_ranked_by: str) -> list[int]:
+        given.update(labels=labels, probabilities=pred_probs)
+        return [3]
+
+    fake = ModuleType("cleanlab.filter")
+    monkeypatch.setattr(fake, "find_label_issues", find_label_issues, raising=False)
+    monkeypatch.setitem(sys.modules, "cleanlab", ModuleType("cleanlab"))
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", fake)
+    monkeypatch.chdir(reported.parents[1])
+    [example] = blocks("python", TEXTS["report.md"])
+    exec(compile(example, "report.md", "exec"), {})
+    assert given["labels"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert given["probabilities"].shape == (18, 3)
+    assert given["probabilities"].sum(axis=1) == pytest.approx(np.ones(18))
+    assert capsys.readouterr().out == "val/angry/03.png\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "written"), [("README.md", "report/index.html"), ("python.md", "checkpoints/best.ckpt")]
+)
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_the_python_example_runs(page: str, written: str, faces: Path) -> None:
+    [example] = blocks("python", TEXTS[page])
+    smaller = {
+        'root="faces/"': f"root={str(faces)!r}, num_workers=0",
+        "image_size=224, batch_size=16": "image_size=32, batch_size=8",
+        "class_names=data.class_names": 'class_names=data.class_names, backbone="test_resnet", pretrained=False',
+        "max_epochs=80": "max_epochs=1, accelerator='cpu'",
+    }
+    for given, small in smaller.items():
+        assert given in example
+        example = example.replace(given, small)
+    exec(compile(example.replace('precision="16-mixed"', 'precision="32-true"'), page, "exec"), {})
+    assert (RUN / written).is_file()
