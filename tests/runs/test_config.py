@@ -27,7 +27,7 @@ def of_version_0_1(faces: Path, in_an_empty_folder: None) -> Path:
 
 def test_a_checkpoint_of_version_0_1_is_measured_as_that_version_measured_it(of_version_0_1: Path) -> None:
     main(["test", "--ckpt_path", str(of_version_0_1), "--data.root", "faces", *QUIET])
-    metrics = json.loads(Path("run/metrics.json").read_text())
+    metrics = json.loads(Path("run/report/test/metrics.json").read_text())
     assert metrics["accuracy"] == 1 / 3
     assert metrics["loss"] == pytest.approx(2.128179430461888, rel=1e-5)
     assert list(metrics["per_class"]) == ["angry", "up"]  # merged, as its options say under their old names
