@@ -23,7 +23,7 @@ from benchmarks.peers import PEERS
 from benchmarks.sections import SECTIONS
 from benchmarks.setting import Setting, usual_setting
 from benchmarks.table import report
-from emotion_lightning.data.images.cache_folder import FOLDER_VARIABLE
+from emotion_lightning.data.images.cache import CACHE_VARIABLE
 from emotion_lightning.errors import EmotionError
 from emotion_lightning.runs.files import write_json
 
@@ -95,15 +95,15 @@ def _images(options: dict[str, Any]) -> Iterator[Setting]:
         return
     steps = max(LEAST_STEPS, options["warm_up"] + options["steps"])
     with TemporaryDirectory() as name:
-        before, folder = os.environ.get(FOLDER_VARIABLE), Path(name)
-        os.environ[FOLDER_VARIABLE] = str(folder / "cache")
+        before, folder = os.environ.get(CACHE_VARIABLE), Path(name)
+        os.environ[CACHE_VARIABLE] = str(folder / "cache")
         try:
             write_faces(folder / "faces", train=steps * options["batch_size"], val=4 * options["batch_size"])
             yield Setting(**{**options, "root": folder / "faces"})
         finally:
-            os.environ.pop(FOLDER_VARIABLE)
+            os.environ.pop(CACHE_VARIABLE)
             if before is not None:
-                os.environ[FOLDER_VARIABLE] = before
+                os.environ[CACHE_VARIABLE] = before
 
 
 if __name__ == "__main__":

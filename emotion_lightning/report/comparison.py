@@ -56,9 +56,7 @@ class Comparison:
         """Names of runs that differ in nothing but the seed, together."""
         groups: dict[str, list[str]] = {}
         for name, run in self.runs.items():
-            options = (
-                [values[name] for values in self.options.values()] if run.config else name
-            )
+            options = [values[name] for values in self.options.values()] if run.config else name
             measured = [[run.results[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
             groups.setdefault(repr((options, measured)), []).append(name)
         return list(groups.values())

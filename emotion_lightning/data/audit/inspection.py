@@ -54,11 +54,11 @@ def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> I
     """
     scanned = scan(source, cache, progress)
     key = _key(scanned.digests)
-    file = cache.file.with_suffix(f".{key[:16]}.npz")  # one for every choice of the data set's images
+    file = cache.index.with_suffix(f".{key[:16]}.pairs")  # one for every choice of the data set's images
     pairs = _recall(file, key)
     if pairs is None:
         pairs = tuple(find_pairs(scanned.thumbnails, scanned.digests, progress))
-        if cache.room:
+        if cache.budget_bytes:
             _keep(file, key, pairs)
     return Inspection(scanned, pairs)
 

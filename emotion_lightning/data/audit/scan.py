@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from emotion_lightning.data.images.cache import Cache, new_records
-from emotion_lightning.data.images.cache_file import RECORD, Pixels, Records, Results
+from emotion_lightning.data.images.cache import RECORD, Cache, Pixels, Records, new_records
 from emotion_lightning.data.images.decode import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
 
@@ -26,7 +26,8 @@ CHUNK = 16
 
 S = TypeVar("S")
 T = TypeVar("T")
-Look = tuple[dict[str, Any], Pixels]
+Probe = tuple[dict[str, Any], Pixels]
+"""What is found out about an image: fields of its record, and the pixels to keep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,11 @@ class Scan:
 
 
 def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) -> Scan:
-    """Look at every image of ``source``, decoding those that ``cache`` does not know.
+    """Look at every image of ``source``, decoding those that ``cache`` does not have.
 
     Args:
         source: The images.
-        cache: Where records and pixels are looked up and kept; unreadable files are not, and images that are not
+        cache: Where records and pixels are looked up and stored; unreadable files are not, and images that are not
             files need none.
         progress: Show a progress bar on stderr while images are decoded.
     """
@@ -73,49 +74,61 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
         return _scan_rows(source, progress)
     paths = list(dict.fromkeys(source.paths))
     place = {path: position for position, path in enumerate(paths)}
-    places = np.array([place[path] for path in source.paths], np.int64)
-    names, records = new_records(paths)
-    limits = np.zeros(len(paths), np.int32)
-    if cache is not None:  # a file that is used at two sizes is kept for the larger
-        np.maximum.at(limits, places, np.broadcast_to(np.asarray(cache.limits, np.int32), len(places)))
+    side = THUMBNAIL if cache is None else cache.side
+    records, missing = (new_records(paths), np.arange(len(paths))) if cache is None else cache.lookup(paths)
     reasons: dict[int, str] = {}
+    decoded = _decode_missing(paths, missing.tolist(), side, records, reasons, progress)
+    first = next(decoded, None)  # none where all that is missing is unreadable
+    if first is not None and cache is not None and cache.budget_bytes:
+        cache.store(paths, records, chain([first], decoded))
+    elif cache is not None:
+        cache.touch()
+    deque(decoded, maxlen=0)  # the rest, without a cache to store it
+    places = [place[path] for path in source.paths]
+    return _as_scan(records[places], [reasons.get(position) for position in places])
 
-    def examine(positions: Sequence[int]) -> Results:
-        second = 0 if cache is None else cache.second
-        jobs = [(paths[position], int(limits[position]), second) for position in positions]
-        small = bool(positions) and records["bytes"][positions].mean() <= SMALL_FILE
-        looks = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
-        for position, seen in zip(positions, _shown(looks, len(positions), len(paths), progress), strict=True):
-            if isinstance(seen, str):
-                reasons[position] = seen
-                records["digest"][position] = _file_digest(paths[position])
-                yield position, None
-            else:
-                _fill_in(records[position], seen[0])
-                yield position, seen[1]
 
-    if cache is None:
-        deque(examine(range(len(paths))), maxlen=0)
-    else:
-        cache.fill(names, limits, records, examine)
-    return _as_scan(records[places], [reasons.get(position) for position in places.tolist()])
+def _decode_missing(
+    paths: Sequence[Path],
+    positions: Sequence[int],
+    side: int,
+    records: Records,
+    reasons: dict[int, str],
+    progress: bool,
+) -> Iterator[tuple[int, Pixels]]:
+    """Decode the images at ``positions``, fill in their records, or the reasons where they are unreadable.
+
+    Yields:
+        The position and the pixels of each readable image.
+    """
+    small = bool(positions) and records["stamp"][positions, 0].mean() <= SMALL_FILE
+    jobs = [(paths[position], side) for position in positions]
+    probes = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
+    for position, probe in zip(positions, _shown(probes, len(positions), len(paths), progress), strict=True):
+        if isinstance(probe, str):
+            reasons[position] = probe
+            records["digest"][position] = _file_digest(paths[position])
+        else:
+            _fill_in(records[position], probe[0])
+            yield position, probe[1]
 
 
 def _scan_rows(source: PixelRows, progress: bool) -> Scan:
     count = len(source.pixels)
     records = np.zeros(count, RECORD)
     height, width = source.pixels.shape[1:]
-    looks = (
-        _look(Decoded(source(index), (0, 0, width, height), width, height, "L", "", 1), 0)[0] for index in range(count)
+    probes = (
+        _probe(Decoded(source(index), (0, 0, width, height), width, height, "L", "", 1), THUMBNAIL)[0]
+        for index in range(count)
     )
-    for record, facts in zip(records, _shown(looks, count, count, progress), strict=True):
+    for record, facts in zip(records, _shown(probes, count, count, progress), strict=True):
         _fill_in(record, facts)
     return _as_scan(records, [None] * count)
 
 
 def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
     def column(name: str) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(records[name])  # of its own, for the records hold what nobody needs any more
+        return np.ascontiguousarray(records[name])  # a copy, so that the record array can be freed
 
     return Scan(
         reasons=tuple(reasons),
@@ -126,26 +139,27 @@ def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
         modes=tuple(records["mode"].astype(str).tolist()),
         formats=tuple(records["format"].astype(str).tolist()),
         thumbnails=column("thumbnail"),
-        sizes=np.maximum(records["bytes"], 0),
+        sizes=np.maximum(records["stamp"][:, 0], 0),
     )
 
 
-def _try_file(job: tuple[Path, int, int]) -> Look | str:
-    """Decode a file and look at it; the reason where it is unreadable."""
-    path, limit, second = job
+def _try_file(job: tuple[Path, int]) -> Probe | str:
+    """Decode a file and look at it; return the reason where it is unreadable."""
+    path, side = job
     try:
-        return _look(decode(path, limit or THUMBNAIL), limit, second, path)
+        return _probe(decode(path, side), side, path)
     except UnreadableImage as error:
         return error.reason
 
 
-def _look(decoded: Decoded, limit: int, second: int = 0, path: Path | None = None) -> Look:
+def _probe(decoded: Decoded, side: int, path: Path | None = None) -> Probe:
     """Return the fields of the image's record, and its pixels as they are to be kept."""
-    image, rgb = decoded.image, np.asarray(decoded.image)
-    kept, side = _kept(decoded, rgb, limit, second, path)
+    image = decoded.image
+    rgb = np.asarray(image)
+    kept = rgb if decoded.width * decoded.height <= side * side else np.asarray(decoded.square(side))
     if path is None or not decoded.reducible:
         digest = _digest(f"{image.width} x {image.height}".encode(), rgb.data)
-    else:  # what its pixels are depends on the limit
+    else:  # its pixels depend on the side that it is decoded for
         digest = _file_digest(path)
     facts = {
         "width": decoded.width,
@@ -155,29 +169,8 @@ def _look(decoded: Decoded, limit: int, second: int = 0, path: Path | None = Non
         "format": decoded.format,
         "digest": digest,
         "thumbnail": thumbnail(image, decoded.box),
-        "side": side,
-        "second": second if side else 0,
-        "channels": 1 if all(map(_is_gray, kept)) else 3,
     }
-    blocks = [pixels[..., 0] if facts["channels"] == 1 else pixels for pixels in kept]
-    return facts, blocks[0] if len(blocks) == 1 else np.concatenate([block.ravel() for block in blocks])
-
-
-def _kept(decoded: Decoded, rgb: Pixels, limit: int, second: int, path: Path | None) -> tuple[list[Pixels], int]:
-    """Return the RGB pixels to keep, of two sizes if need be, and the side of the first; 0 where not resized.
-
-    With a limit of 0 nothing is kept. A second square comes from what the file is decoded to for its own side.
-    """
-    if limit == 0:
-        return [np.zeros((0, 0, 3), np.uint8)], 0
-    if decoded.width * decoded.height <= limit * limit:
-        return [rgb], 0
-    squares = [decoded.square(limit)]
-    if second:
-        if path is not None and decoded.reduction(second) != decoded.reduction(limit):
-            decoded = decode(path, second)
-        squares.append(decoded.square(second))
-    return [np.asarray(image) for image in squares], limit
+    return facts, kept[..., :1] if _is_gray(kept) else kept
 
 
 def _is_gray(pixels: Pixels) -> bool:

@@ -1,220 +1,277 @@
-"""The cache of decoded images: each is decoded once in its life, whichever command comes first."""
+"""The cache of decoded images on disk: a memory-mapped array of pixels, and an index that says what is where."""
 
-import io
+import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
+from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+import PIL
+from PIL import Image
 
-from emotion_lightning.data.images.cache_file import (
-    EMPTY,
-    RECORD,
-    SMALL,
-    Contents,
-    Records,
-    Results,
-    kept_bytes,
-    pixel_shapes,
-    read,
-    tail_bytes,
-    write,
-)
-from emotion_lightning.data.images.cache_folder import FOLDER_VARIABLE, cache_folder, cache_name, make_room
-from emotion_lightning.data.images.cached import Cached
+from emotion_lightning.data.images.decode import open_image
+from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.files import atomic_write, ensure_writable
 
 logger = logging.getLogger(__name__)
 
+CACHE_VARIABLE = "EMOTION_LIGHTNING_CACHE"
+"""Environment variable that names the folder of all caches."""
+
+RECORD = np.dtype(
+    [
+        ("stamp", "<i8", (3,)),  # size of the file in bytes, times of its last write and last change in ns
+        ("width", "<i4"),  # of the whole upright image; 0 where it cannot be read
+        ("height", "<i4"),
+        ("frames", "<i4"),
+        ("mode", "S8"),
+        ("format", "S8"),
+        ("digest", "u1", (32,)),
+        ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),
+        ("offset", "<i8"),  # of its pixels; -1 where none are kept
+        ("shape", "<i4", (3,)),  # height, width and channels of its pixels; 1 channel where red, green and blue agree
+    ]
+)
+Records = npt.NDArray[np.void]
+"""Array of dtype ``RECORD``, one element per image."""
+
+Pixels = npt.NDArray[np.uint8]
+
+VERSION = 3
+"""Raise it when a record's meaning or the way of decoding changes."""
+
+ABANDONED = 3600.0
+"""Seconds after which a file that no index names was left by a killed run."""
+
 
 class Cache:
-    """Decoded pixels and records of a data set's images, in one file that audit, training and evaluation share.
+    """Decoded pixels and records of a data set's images for one side.
 
-    An image is kept as it is if it has at most ``limit`` x ``limit`` pixels, else resized to that square as
-    ``images.to_tensor`` does. So what is read and resized to ``limit`` is, to the bit, what decoding the file for that
-    side gives (``images.open_image``); at another size it need not be.
+    An image is kept as it is if it has at most ``side`` x ``side`` pixels, else resized to that square, so that it
+    equals, to the bit, what ``images.decode.open_image`` gives for that side. A file whose path, size and times of last
+    write and last change are the same counts as unchanged.
 
-    A file of the same path, size and time of its last change is taken to be unchanged. While the cache is written, its
-    last version stands beside it.
+    Each version has a pixel file of its own name, and the index names it: the two cannot come from different writers.
+    An old pixel file is removed after the index names the new one; who has mapped it keeps its content (Windows keeps
+    the file as well, until :meth:`_make_room` can remove it).
 
     Args:
         root: Folder that names the data set.
-        limits: Side in pixels of the square that each image will be used at; one for all, or an array with one for
-            each image of the source, shape ``(N,)``.
-        gigabytes: Most that the caches of all data sets may take on disk; 0 keeps a small data set in memory alone.
-        folder: Where the files are; by default ``cache_folder()``.
-        second: Side of another square to keep of images that are resized, for who does not know yet which of both
-            limits will hold; pixels that are kept for any limit will do then. 0 for none.
+        side: Side in pixels of the square that images will be used at.
+        budget_gb: Most that the caches of all data sets may take on disk in 10⁹ bytes; 0 keeps nothing.
+        folder: Where the files are; by default ``EMOTION_LIGHTNING_CACHE``, or the user's cache folder.
 
     Raises:
-        UsageError: ``gigabytes`` is negative or not finite.
+        UsageError: ``budget_gb`` is negative or not finite.
+    """
+
+    def __init__(self, root: Path, side: int, budget_gb: float = 10.0, folder: Path | None = None) -> None:
+        if not 0 <= budget_gb < math.inf:
+            raise UsageError(f"`cache_gb` {budget_gb:g} is no size: give a number from 0, which is none on disk")
+        self.side, self.budget_bytes = side, int(budget_gb * 1e9)
+        key = f"{os.path.abspath(root)}\0{side}\0{VERSION}\0{RECORD.descr}\0{PIL.__version__}"
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self.index = (folder or cache_folder()) / f"decoded-{name}.npz"
+        self._records, self._pixels_name = np.zeros(0, RECORD), ""
+
+    def lookup(self, paths: Sequence[Path]) -> tuple[Records, npt.NDArray[np.int64]]:
+        """Return the record of each image, and the positions of those that are missing or have changed."""
+        records, names = new_records(paths), self._read_index()
+        places = np.array([names.get(os.path.abspath(path), -1) for path in paths], np.int64)
+        found = np.flatnonzero(places >= 0)
+        known = found[(self._records["stamp"][places[found]] == records["stamp"][found]).all(axis=1)]
+        records[known] = self._records[places[known]]
+        missing = np.ones(len(paths), np.bool_)
+        missing[known] = False
+        return records, np.flatnonzero(missing)
+
+    def store(self, paths: Sequence[Path], records: Records, decoded: Iterator[tuple[int, Pixels]]) -> None:
+        """Keep the images that :meth:`lookup` found and those in ``decoded``, as far as the budget goes.
+
+        Args:
+            paths: The images.
+            records: Record of each; unreadable images have width 0 and are not kept.
+            decoded: Positions of newly decoded images, with their pixels.
+        """
+        try:
+            ensure_writable(self.index.parent, f"the environment variable {CACHE_VARIABLE}")
+            self._write(paths, records, decoded)
+        except DataError as error:
+            logger.warning("Cache: %s; going on without", error)
+            records["offset"] = -1
+            for _ in decoded:  # what is left to decode, for its records
+                pass
+        self._make_room()
+
+    def touch(self) -> None:
+        """Note that the cache is used, so that others are removed before it."""
+        with suppress(OSError):
+            os.utime(self.index)
+            self._make_room()
+
+    def reader(self, paths: Sequence[Path]) -> "CachedImages":
+        """Return what reads the images at ``paths``, from the cache where it has them."""
+        records, _ = self.lookup(paths)
+        return CachedImages(tuple(paths), self.side, records["offset"].copy(), records["shape"].copy(), self._pixels)
+
+    @property
+    def _pixels(self) -> Path | None:
+        return self.index.parent / self._pixels_name if self._pixels_name else None
+
+    def _read_index(self) -> dict[str, int]:
+        """Read the index; return the position of each path in its records."""
+        self._records, self._pixels_name = np.zeros(0, RECORD), ""
+        if not self.budget_bytes or not self.index.is_file():
+            return {}
+        try:
+            with np.load(self.index, allow_pickle=False) as saved:
+                names, records, pixels = saved["names"].tobytes(), saved["records"], str(saved["pixels"])
+            size = (self.index.parent / pixels).stat().st_size
+            if records.dtype != RECORD or size != int(_sizes(records).sum()):
+                raise ValueError("index and pixels do not fit")
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            logger.warning("Cache: %s is not used, and made anew: %s", self.index, error)
+            return {}
+        if size > self.budget_bytes:  # of a run with a larger budget
+            return {}
+        self._records, self._pixels_name = records, pixels
+        return {os.fsdecode(name): place for place, name in enumerate(names.split(b"\0")) if len(records)}
+
+    def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[tuple[int, Pixels]]) -> None:
+        old, old_name, end = self._mapped(), self._pixels_name, 0
+        name = f"{self.index.stem}-{uuid4().hex}.pixels"
+        with atomic_write(self.index.parent / name) as temporary, temporary.open("wb") as stream:
+
+            def keep(position: int, pixels: Pixels) -> None:
+                nonlocal end
+                records["offset"][position] = -1
+                if end + pixels.size <= self.budget_bytes:
+                    records["offset"][position] = end
+                    stream.write(np.ascontiguousarray(pixels).data)
+                    end += pixels.size
+
+            for position in np.flatnonzero(records["offset"] >= 0).tolist():
+                start = int(records["offset"][position])
+                keep(position, old[start : start + int(_sizes(records[position]))])
+            for position, pixels in decoded:
+                records["shape"][position] = pixels.shape
+                keep(position, pixels)
+        kept = np.flatnonzero(records["width"])
+        names = b"\0".join(os.fsencode(os.path.abspath(paths[position])) for position in kept.tolist())
+        with atomic_write(self.index) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, names=np.frombuffer(names, np.uint8), records=records[kept], pixels=name)
+        self._pixels_name = name
+        if old_name:
+            with suppress(OSError):
+                (self.index.parent / old_name).unlink()
+
+    def _mapped(self) -> Pixels:
+        path = self._pixels
+        return np.zeros(0, np.uint8) if path is None else _map(path)
+
+    def _make_room(self) -> None:
+        """Remove what killed runs left, then the caches that were used least recently, down to the budget."""
+        folder, total = self.index.parent, 0
+        caches: dict[Path, tuple[float, int]] = {}
+        for index in folder.glob("decoded-*.npz"):
+            with suppress(OSError):
+                sizes = [path.stat().st_size for path in (index, *folder.glob(f"{index.stem}-*.pixels"))]
+                caches[index], total = (index.stat().st_mtime, sum(sizes)), total + sum(sizes)
+        for left in (*folder.glob(".decoded-*.tmp"), *folder.glob("decoded-*.pixels")):
+            index = folder / f"{left.stem.rpartition('-')[0]}.npz"
+            used = left.name == self._pixels_name if index == self.index else index in caches
+            with suppress(OSError):
+                if not used and time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
+        for index in sorted(caches.keys() - {self.index}, key=lambda path: caches[path]):
+            if total <= self.budget_bytes:
+                return
+            for path in (index, *folder.glob(f"{index.stem}*")):
+                with suppress(OSError):
+                    path.unlink()
+            total -= caches[index][1]
+
+
+class CachedImages:
+    """Reads the image at a position from a cache's pixels, or from its file where the cache does not have it.
+
+    It can be sent to worker processes, which map the pixels themselves.
     """
 
     def __init__(
         self,
-        root: Path,
-        limits: int | npt.NDArray[np.int32],
-        gigabytes: float = 10.0,
-        folder: Path | None = None,
-        second: int = 0,
+        paths: tuple[Path, ...],
+        side: int,
+        offsets: npt.NDArray[np.int64],
+        shapes: npt.NDArray[np.int32],
+        file: Path | None,
     ) -> None:
-        if not 0 <= gigabytes < math.inf:
-            raise UsageError(f"`cache_gb` {gigabytes:g} is no size: give a number from 0, which is none on disk")
-        self.limits, self.room, self.second = limits, int(gigabytes * 1e9), second
-        self.file = (folder or cache_folder()) / cache_name(root)
-        self._memory: Contents | None = None  # in place of the file, where that cannot be
+        self.paths, self.side, self._offsets, self._shapes, self._file = paths, side, offsets, shapes, file
+        self._pixels: Pixels | None = None
 
-    def fill(
-        self,
-        names: Sequence[str],
-        limits: npt.NDArray[np.int32],
-        records: Records,
-        examine: Callable[[Sequence[int]], Results],
-    ) -> None:
-        """Fill in the ``records`` of images, from the cache where they are known, and keep what is new.
+    def __call__(self, index: int) -> Image.Image:
+        """Return the RGB image in the size in which it is kept, or to which it is decoded for ``side``.
 
-        Args:
-            names: Absolute path of each image, each once.
-            limits: Limit of each, shape ``(N,)``.
-            records: Record of each, from :func:`new_records`.
-            examine: Decodes the images at some positions in order, fills in their records, width 0 where an image is
-                unreadable, and yields the positions with the pixels to keep, None where unreadable.
+        Raises:
+            UnreadableImage: It had to be decoded, and cannot be.
         """
-        old = self._contents()
-        known = _recall(old, names, None if self.second else limits, records)
-        results = examine(self._lacking(names, limits, records, known))
-        first = next((result for result in results if result[1] is not None), None)
-        if first is not None:
-            self._store(old, names, records, chain([first], results))
-        elif self._too_large():
-            self._store(old, names, records, iter(()))
-        if self._memory is None and self.room:
-            with suppress(OSError):  # somebody else's file, or none
-                os.utime(self.file)  # the time of its last use
-            make_room(self.file, self.room)
+        offset, pixels = int(self._offsets[index]), self._mapped()
+        if offset < 0 or pixels is None:
+            return open_image(self.paths[index], self.side)
+        height, width, channels = self._shapes[index].tolist()
+        block = pixels[offset : offset + height * width * channels]
+        return Image.frombytes("L" if channels == 1 else "RGB", (width, height), block).convert("RGB")
 
-    def reader(self, paths: Sequence[Path]) -> Cached:
-        """Return what reads the images at ``paths``, for each of which ``limits`` has a value, from the cache."""
-        contents = self._contents()
-        names, records = new_records(paths)
-        limits = np.broadcast_to(np.asarray(self.limits, np.int32), len(names))
-        _recall(contents, names, limits, records)
-        file = self.file if self._memory is None else None
-        return Cached(tuple(paths), limits, records["offset"].copy(), pixel_shapes(records), contents, file)
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the mapped pixels."""
+        return self.__dict__ | {"_pixels": None}
 
-    def _contents(self) -> Contents:
-        if self._memory is not None or not self.room:
-            return self._memory or EMPTY
-        try:
-            with self.file.open("rb") as stream:
-                return read(stream)
-        except (FileNotFoundError, NotADirectoryError):
-            return EMPTY
-        except (OSError, ValueError) as error:
-            logger.warning("Cache: %s is not used, and made anew: %s", self.file, error)
-            return EMPTY
-
-    def _lacking(
-        self, names: Sequence[str], limits: npt.NDArray[np.int32], records: Records, known: npt.NDArray[np.bool_]
-    ) -> list[int]:
-        """Positions of the images to decode: unknown, or known without pixels that there is room for."""
-        own = records["width"].astype(np.int64) * records["height"]
-        sizes = np.minimum(own, limits.astype(np.int64) ** 2) * records["channels"]
-        kept = records["offset"] >= 0
-        room = self._pixel_room(names) - int(kept_bytes(records[kept]).sum())
-        lacking = np.flatnonzero(~known).tolist()
-        for position in np.flatnonzero(known & ~kept).tolist():
-            if sizes[position] <= room:
-                room -= int(sizes[position])
-                lacking.append(position)
-        return sorted(lacking)
-
-    def _pixel_room(self, names: Sequence[str]) -> int:
-        room = self.room - tail_bytes(names)
-        return room if room >= 0 and self._memory is None else SMALL
-
-    def _too_large(self) -> bool:
-        try:
-            return self._memory is None and 0 < self.room < self.file.stat().st_size
-        except OSError:
-            return False
-
-    def _store(self, old: Contents, names: Sequence[str], records: Records, results: Results) -> None:
-        try:
-            with self._target(names) as (stream, room):
-                write(stream, room, old, names, records, results)
-        except DataError as error:
-            logger.warning("Cache: %s; going on without", error)
-            for _ in results:  # what is left to decode
-                pass
-
-    @contextmanager
-    def _target(self, names: Sequence[str]) -> Iterator[tuple[BinaryIO, int]]:
-        """Give the stream to write to, the file or memory, and the bytes it may take for pixels."""
-        if tail_bytes(names) <= self.room and self._writable():
-            with atomic_write(self.file) as temporary, temporary.open("wb") as file:
-                yield file, self._pixel_room(names)
-            return
-        memory = io.BytesIO()
-        yield memory, SMALL
-        self._memory = read(memory)
-
-    def _writable(self) -> bool:
-        try:
-            ensure_writable(self.file.parent, f"the environment variable {FOLDER_VARIABLE}")
-        except DataError as error:
-            logger.warning("Cache: %s; going on without", error)
-            return False
-        return True
+    def _mapped(self) -> Pixels | None:
+        if self._pixels is None and self._file is not None:
+            try:
+                self._pixels = _map(self._file)
+            except (OSError, ValueError):  # another run has replaced or removed it
+                self._file = None
+        return self._pixels
 
 
-def new_records(paths: Sequence[Path]) -> tuple[list[str], Records]:
-    """Return the absolute path of each image, and its record with nothing but the size and time of its file."""
-    names = [os.path.abspath(path) for path in paths]
-    records = np.zeros(len(names), RECORD)
+def new_records(paths: Sequence[Path]) -> Records:
+    """Return a record of each image with nothing but the stamp of its file."""
+    records = np.zeros(len(paths), RECORD)
+    records["stamp"] = np.array([_stamp(path) for path in paths], np.int64).reshape(-1, 3)
     records["offset"] = -1
-    stamps = [_stamp(name) for name in names]
-    records["bytes"], records["mtime"] = np.array(stamps, np.int64).reshape(-1, 2).T
-    return names, records
+    return records
 
 
-def _stamp(name: str) -> tuple[int, int]:
+def cache_folder() -> Path:
+    """Folder named by ``EMOTION_LIGHTNING_CACHE``, by default ``emotion_lightning`` in the user's cache folder."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emotion_lightning"
+
+
+def _map(path: Path) -> Pixels:
+    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+
+def _sizes(records: Records) -> npt.NDArray[np.int64]:
+    """Bytes of the pixels kept for each image."""
+    sizes: npt.NDArray[np.int64] = records["shape"].astype(np.int64).prod(axis=-1) * (records["offset"] >= 0)
+    return sizes
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
     try:
-        facts = os.stat(name)
+        facts = os.stat(path)
     except (OSError, ValueError):
-        return -1, -1
-    return facts.st_size, facts.st_mtime_ns
-
-
-def _recall(
-    contents: Contents, names: Sequence[str], limits: npt.NDArray[np.int32] | None, records: Records
-) -> npt.NDArray[np.bool_]:
-    """Fill in the records of unchanged files, without pixels where they were resized for other limits; say which.
-
-    Without ``limits`` any pixels will do. With them, of two squares the one that fits is taken.
-    """
-    if not contents.names:
-        return np.zeros(len(names), np.bool_)
-    place = {name: position for position, name in enumerate(contents.names)}
-    places = np.array([place.get(name, -1) for name in names], np.int64)
-    found = contents.records[places]
-    known: npt.NDArray[np.bool_] = (
-        (places >= 0) & (found["bytes"] == records["bytes"]) & (found["mtime"] == records["mtime"])
-    )
-    records[known] = found[known]
-    if limits is not None:
-        resized, other = records["side"] > 0, records["side"] != limits
-        take = other & (records["second"] == limits) & (records["offset"] >= 0)
-        first = pixel_shapes(records).prod(axis=1)
-        records["offset"][take] += first[take]
-        records["side"][take] = records["second"][take]
-        records["second"] = 0
-        records["offset"][resized & other & ~take] = -1
-    return known
+        return -1, -1, -1
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

@@ -47,12 +47,12 @@ def test_changed_images_are_compared_anew(source: Files, tmp_path: Path) -> None
 def test_damaged_findings_are_found_anew(source: Files, tmp_path: Path, content: bytes) -> None:
     cache = Cache(tmp_path, 64, folder=tmp_path / "cache")
     expected = copies(source, cache)
-    next((tmp_path / "cache").glob("*.npz")).write_bytes(content)
+    next((tmp_path / "cache").glob("*.pairs")).write_bytes(content)
     assert copies(source, cache) == expected
 
 
 def test_without_a_cache_on_disk_nothing_is_written(source: Files, tmp_path: Path) -> None:
-    assert copies(source, Cache(tmp_path, 64, gigabytes=0, folder=tmp_path / "cache")) == [(0, 5, "near")]
+    assert copies(source, Cache(tmp_path, 64, budget_gb=0, folder=tmp_path / "cache")) == [(0, 5, "near")]
     assert not (tmp_path / "cache").exists()
 
 
@@ -68,6 +68,6 @@ def test_images_with_the_same_damage_have_nothing_in_common(source: Files, tmp_p
 def test_the_findings_go_with_the_pixels_that_they_are_about(source: Files, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     inspect(source, Cache(tmp_path / "a", 64, folder=folder), progress=False)
-    sizes = sum(path.stat().st_size for path in folder.glob("*.cache"))
-    inspect(source, Cache(tmp_path / "b", 64, gigabytes=1.5 * sizes / 1e9, folder=folder), progress=False)
-    assert len(list(folder.glob("*.cache"))) == len(list(folder.glob("*.npz"))) == 1
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    inspect(source, Cache(tmp_path / "b", 64, budget_gb=1.5 * size / 1e9, folder=folder), progress=False)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".npz", ".pairs", ".pixels"]
