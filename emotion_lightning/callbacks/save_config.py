@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.runs.config import KEY, PRECISION
+from emotion_lightning.runs.config import KEY
 from emotion_lightning.runs.files import write_json
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runs.provenance import PROVENANCE, provenance
@@ -37,6 +37,5 @@ class SaveRunConfig(SaveConfigCallback):
             write_json(file, [*starts, provenance() | {"epoch": trainer.current_epoch}])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration into the checkpoint, as text, and the precision that came of it."""
-        checkpoint[PRECISION] = trainer.precision
+        """Put the configuration into the checkpoint, as text."""
         checkpoint[KEY] = self.parser.dump(self.config, skip_unset=False, format="yaml")

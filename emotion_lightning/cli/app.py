@@ -39,7 +39,7 @@ from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
-from emotion_lightning.runs.config import PRECISION, checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
 from emotion_lightning.runtime.allocator import tune_malloc
@@ -101,7 +101,6 @@ class EmotionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run replace the defaults."""
         self.checkpoint_path: str | None = None
-        self.precision: str | None = None  # in which a checkpoint's run computed
         quiet = [
             arg for arg in args if not arg.startswith("--print_config")
         ]  # printed once the checkpoint's options are known
@@ -119,7 +118,6 @@ class EmotionCLI(LightningCLI):
             return
         self.checkpoint_path = str(path)
         checkpoint = load_checkpoint(self.checkpoint_path)
-        self.precision = checkpoint.get(PRECISION)
         saved = checkpoint_config(checkpoint, subcommand)
         base = [subcommand, "--config", yaml.safe_dump(saved)]
         self.config = parser.parse_args([*base, *args[1:]])
@@ -142,7 +140,7 @@ class EmotionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the precision, logger and strategy that suit this machine and command."""
         given = self.config_init[self.subcommand].trainer
-        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model, self.precision)
+        kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
         if given.logger is None or given.logger is True:
             logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
             kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
@@ -241,6 +239,11 @@ def run(args: Sequence[str]) -> None:
         _stop(str(error), 2)
     except torch.OutOfMemoryError:
         _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).partition("\n")[0]  # torch has no public class for what its compiler raises
+        _stop(f"`compile=true` needs a C++ compiler, on a GPU Triton as well; torch failed with: {reason}", 2)
     except SIGTERMException:
         sys.exit(128 + 15)
     except KeyboardInterrupt:

@@ -35,15 +35,16 @@ class Backbone(nn.Module):
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
-        self.prefix: FoldedBackbone | None = None  # until a stage is frozen
+        self.folded: FoldedBackbone | None = None  # until a stage is frozen
+        self.register_load_state_dict_post_hook(_fold_anew)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``.
 
         In training mode, a ResNet's frozen first stages are computed by ``FoldedBackbone``; evaluation is all timm's.
         """
-        if self.training and self.prefix is not None and self.prefix.serves(images):
-            return self.prefix(images)
+        if self.training and self.folded is not None and self.folded.can_run(images):
+            return self.folded(images)
         features: Tensor = self.body(images)
         return features
 
@@ -66,7 +67,14 @@ class Backbone(nn.Module):
         _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
         self.training = True  # also where all is frozen: it is told apart from evaluation
         frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))
-        self.prefix = FoldedBackbone.of(self.body, frozen)
+        self.folded = FoldedBackbone.of(self.body, frozen)
+
+
+def _fold_anew(backbone: nn.Module, _: object) -> None:
+    """Forget the folded copy of weights that were replaced by loaded ones."""
+    assert isinstance(backbone, Backbone)
+    if backbone.folded is not None:
+        backbone.folded = FoldedBackbone.of(backbone.body, backbone.folded.frozen)
 
 
 def _stage_of_parameters(body: nn.Module) -> dict[str, str]:

@@ -16,7 +16,6 @@ from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
 from emotion_lightning.model.backbone import Backbone
-from emotion_lightning.model.compiling import compile_in_place, forget_compiled
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
@@ -126,7 +125,7 @@ class EmotionClassifier(LightningModule):
         if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
             raise UsageError("`max_epochs=0` trains nothing; give at least 1")
         if stage == "fit" and self.hparams["compile"]:
-            compile_in_place(self.backbone, self.trainer.strategy.root_device)
+            self.backbone.compile()  # in place: names in a checkpoint stay as they are
 
     def match_data(self, stage: str, class_names: Sequence[str], seed: int, logit_adjustment: Tensor | None) -> None:
         """Refuse data that does not go with the model, before anything is trained or measured.
@@ -161,7 +160,7 @@ class EmotionClassifier(LightningModule):
         """Let exactly ``stages`` train; the others keep weights and BatchNorm statistics to the bit."""
         stages = set(stages)
         if self.hparams["compile"] and stages != self._compiled_for:
-            forget_compiled()
+            torch.compiler.reset()  # also the count of variants, which torch bounds
             self._compiled_for = stages
         self.backbone.set_trainable(stages)
         self.classifier.requires_grad_("classifier" in stages).train("classifier" in stages)

@@ -11,9 +11,6 @@ from emotion_lightning.runs.loading import load_safely
 
 Config = dict[str, Any]
 KEY = "config"
-PRECISION = "precision"
-"""Key of a checkpoint under which stands the precision that its run had in the end, whatever the options ask for."""
-
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard")
 """Option groups that a resume takes up."""
 

@@ -466,16 +466,22 @@ def test_deterministic_wins_over_autotuning(faces: Path) -> None:
         torch.use_deterministic_algorithms(False)
 
 
-def test_a_checkpoint_is_taken_up_in_the_precision_of_its_run(
-    finished: Path, faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("module", ["torch._dynamo.exc", "torch._inductor.exc", "somewhere"])
+def test_a_machine_that_cannot_compile_is_told_in_one_line(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str
 ) -> None:
-    best = finished / RUN / "checkpoints" / "best.ckpt"
-    precision = torch.load(best, weights_only=True)["precision"]
-    assert precision in ("32-true", "bf16-mixed")
-    monkeypatch.setattr("emotion_lightning.runtime.precision.step_seconds", None)  # it is not measured again
-    with caplog.at_level("INFO"):
-        main(["validate", "--ckpt_path", str(best), *QUIET])
-    assert f"Precision: {precision} in place of 16-mixed, as the checkpoint's run had it" in caplog.text
+    broken = type("Broken", (RuntimeError,), {"__module__": module})
+
+    def fit(*args: object, **options: object) -> None:
+        raise broken("No working C++ compiler found\nand more")
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", fit)
+    compiled = ["fit", "--data.root", str(faces), *TINY, *QUIET, "--model.compile", "true"]
+    if module == "somewhere":
+        with pytest.raises(broken):
+            main(compiled)
+    else:
+        assert "--model.compile true needs" in fails(capsys, 2, *compiled)
 
 
 def test_a_progress_bar_of_ones_own_takes_the_place_of_ours(faces: Path) -> None:

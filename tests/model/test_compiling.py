@@ -8,9 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch._dynamo.utils import counters
 
 from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
-from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam
-from emotion_lightning.model import compiling
 from emotion_lightning.model.module import EmotionClassifier
 from tests.helpers import Lab
 
@@ -50,15 +48,6 @@ def test_a_compiled_backbone_trains_as_one_that_is_not(lab: Lab, tmp_path: Path)
     assert restored.backbone._compiled_call_impl is None
     images, classes = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
     torch.testing.assert_close(gradcam(models[True], images, classes), gradcam(restored, images, classes))
-
-
-def test_a_machine_that_cannot_compile_says_so_before_training(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: Any, **options: Any) -> Any:
-        raise RuntimeError("No working C++ compiler found\nand more")
-
-    monkeypatch.setattr(compiling.torch, "compile", broken)
-    with pytest.raises(UsageError, match=r"`compile=true` needs a C\+\+ compiler.*No working C\+\+ compiler found$"):
-        lab.trainer(max_epochs=1).fit(lab.model(compile=True), lab.data())
 
 
 def test_nothing_is_compiled_but_for_training(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
