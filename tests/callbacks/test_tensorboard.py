@@ -313,7 +313,10 @@ def test_a_negative_number_of_epochs_is_refused() -> None:
 
 
 def test_a_resume_keeps_the_option_and_may_change_it() -> None:
-    saved = {"hyper_parameters": {"class_names": []}, KEY: yaml.safe_dump({"dashboard": {"every_n_epochs": 0}})}
+    saved = {
+        "hyper_parameters": {"class_names": [], "seed": 42},
+        KEY: yaml.safe_dump({"dashboard": {"every_n_epochs": 0}}),
+    }
     config = checkpoint_config(saved, "fit")
     assert config["tensorboard"] == {"every_n_epochs": 0}
     refuse_contradictions(config, config | {"tensorboard": {"every_n_epochs": 3}}, "fit")

@@ -83,7 +83,7 @@ def test_validation_in_a_new_process_gives_the_figure_of_the_run(trained: Path) 
     best = torch.load(trained / "best.ckpt", weights_only=True)["callbacks"]["Checkpoint"]["best_score"]
     command = ["test", "--ckpt_path", str(trained / "best.ckpt"), "--data.test_split", "val", *QUIET]
     subprocess.run([sys.executable, "-m", "emotion_lightning", *command], check=True, capture_output=True)
-    assert json.loads((RUN / "report/test/metrics.json").read_text())["f1_macro"] == pytest.approx(best, abs=1e-6)
+    assert json.loads((RUN / "report/val/metrics.json").read_text())["f1_macro"] == pytest.approx(best, abs=1e-6)
 
 
 def test_figures_of_every_epoch_are_in_tensorboard(trained: Path) -> None:
