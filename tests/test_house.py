@@ -19,9 +19,9 @@ FLOORS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-"""Rooms of the package; each imports from floors above it in this list, and from itself, but not from its own floor."""
+"""Rooms of the package; each imports from earlier entries of this list and from itself, not from its own entry."""
 
-DATA_FLOORS = (("images", "drawn", "augment"), ("sources", "dataset"), ("audit",), ("datamodule",))
+DATA_FLOORS = (("images", "drawn", "augment"), ("sources", "dataset"), ("audit",), ("loaders",), ("datamodule",))
 """The same within ``data``."""
 
 

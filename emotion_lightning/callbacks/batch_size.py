@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import AdamW
 
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.data.datamodule import RECIPE_BATCH
+from emotion_lightning.data.loaders import RECIPE_BATCH
 from emotion_lightning.errors import UsageError
 
 RECIPE_RATES = {"lr_backbone": 1e-5, "lr_classifier": 1e-3}

@@ -8,6 +8,7 @@ from emotion_lightning.callbacks.checkpoint import RunCheckpoint
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.schedule import RECIPE_SCHEDULE, last_unfreezing
 
 
 class EarlyStopping(lightning_callbacks.EarlyStopping):
@@ -19,13 +20,16 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
     Args:
         patience: Epochs without improvement after which training stops, at least 1.
         min_delta: Least gain in macro F1 that counts as an improvement.
-        start_epoch: Epoch (from 0) before which patience does not count. On the command line it is the last unfreezing.
+        start_epoch: Epoch (from 0) before which patience does not count: that of the last unfreezing, which the command
+            line takes from the schedule; 40 in the recipe.
 
     Raises:
         UsageError: The patience is below 1.
     """
 
-    def __init__(self, patience: int = 15, min_delta: float = 0.001, start_epoch: int = 0):
+    def __init__(
+        self, patience: int = 15, min_delta: float = 0.001, start_epoch: int = last_unfreezing(RECIPE_SCHEDULE)
+    ):
         if patience < 1:
             raise UsageError(f"`patience` {patience} is below 1")
         # after validation, never at the end of an epoch that was not validated

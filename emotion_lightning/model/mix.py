@@ -10,28 +10,28 @@ from torch import Tensor
 
 
 class MixedLabels(NamedTuple):
-    """Two labels for each image: ``labels`` with ``weight`` in [0, 1], ``partners`` with the rest.
+    """Two labels for each image: ``labels`` with weight ``lam`` in [0, 1], ``labels_b`` with weight ``1 - lam``.
 
     ``method`` is mixup, cutmix or none.
     """
 
     labels: Tensor
-    partners: Tensor
-    weight: float = 1.0
+    labels_b: Tensor
+    lam: float = 1.0
     method: str = "none"
 
     @property
     def dominant(self) -> Tensor:
         """The label ``(B,)`` with the larger weight; of an unmixed batch, its label."""
-        return self.labels if self.weight >= 0.5 else self.partners
+        return self.labels if self.lam >= 0.5 else self.labels_b
 
     def cross_entropy(self, logits: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy of each image ``(B,)`` with the mixture of both labels, each smoothed."""
         loss = F.cross_entropy(logits, self.labels, reduction="none", label_smoothing=label_smoothing)
-        if self.weight == 1.0:
+        if self.lam == 1.0:
             return loss
-        other = F.cross_entropy(logits, self.partners, reduction="none", label_smoothing=label_smoothing)
-        return self.weight * loss + (1 - self.weight) * other
+        other = F.cross_entropy(logits, self.labels_b, reduction="none", label_smoothing=label_smoothing)
+        return self.lam * loss + (1 - self.lam) * other
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,22 @@ class MixUpCutMix:
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
         order = torch.randperm(len(images), generator=generator, pin_memory=images.is_cuda)
         order = order.to(images.device, non_blocking=True)
-        mixed, weight = mix(images, images[order], rng.betavariate(alpha, alpha), rng)
-        return mixed, MixedLabels(labels, labels[order], weight, method)
+        mixed, lam = mix(images, images[order], rng.betavariate(alpha, alpha), rng)
+        return mixed, MixedLabels(labels, labels[order], lam, method)
 
 
-def _mixup(images: Tensor, partners: Tensor, weight: float, rng: random.Random) -> tuple[Tensor, float]:
-    return torch.lerp(partners, images, weight), weight
+def _mixup(images: Tensor, partners: Tensor, lam: float, rng: random.Random) -> tuple[Tensor, float]:
+    return torch.lerp(partners, images, lam), lam
 
 
-def _cutmix(images: Tensor, partners: Tensor, weight: float, rng: random.Random) -> tuple[Tensor, float]:
+def _cutmix(images: Tensor, partners: Tensor, lam: float, rng: random.Random) -> tuple[Tensor, float]:
     height, width = images.shape[-2:]
-    side = (1 - weight) ** 0.5
+    side = (1 - lam) ** 0.5
     top, bottom = _interval(rng, height, side)
     left, right = _interval(rng, width, side)
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
-    # the box is cut at the border, so the weight is what was really kept
+    # the box is cut at the border, so lam is the share that was kept
     return mixed, 1 - (bottom - top) * (right - left) / (height * width)
 
 

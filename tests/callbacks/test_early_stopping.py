@@ -71,7 +71,7 @@ def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.M
     scores = [0.5, 0.9, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8]
     run(lab, monkeypatch, scores, {0: "all"}, patience=3)
     checkpoint = RunCheckpoint()
-    callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(patience=3), checkpoint]
+    callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(patience=3, start_epoch=0), checkpoint]
     trainer = lab.trainer(callbacks=callbacks, max_epochs=len(scores), limit_train_batches=1)
     model = scored(lab.model(), scores, monkeypatch)
     trainer.fit(model, lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_002.ckpt")

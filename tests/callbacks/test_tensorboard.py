@@ -54,7 +54,7 @@ def fit(lab: Lab, folder: str = "run", every_n_epochs: int | None = 5, **options
     callbacks = [
         Unfreeze(SCHEDULE),
         EMA(0.9),
-        EarlyStopping(patience=options.pop("patience", 9)),
+        EarlyStopping(patience=options.pop("patience", 9), start_epoch=0),
         RunCheckpoint(1),
         Throughput(),
     ]

@@ -28,8 +28,8 @@ def test_mixup_weighs_each_image_with_its_partner(images: torch.Tensor, labels: 
         mixed, targets = MixUpCutMix(1.0, 0.0, prob=1.0)(images, labels, seed)
         found = [
             any(
-                torch.allclose(mixed[i], targets.weight * images[i] + (1 - targets.weight) * images[j], atol=1e-6)
-                and targets.partners[i] == labels[j]
+                torch.allclose(mixed[i], targets.lam * images[i] + (1 - targets.lam) * images[j], atol=1e-6)
+                and targets.labels_b[i] == labels[j]
                 for j in range(len(images))
             )
             for i in range(len(images))
@@ -44,8 +44,8 @@ def test_cutmix_weight_is_the_share_of_pixels_kept(labels: torch.Tensor) -> None
         for i in range(7):
             foreign = mixed[i][mixed[i] != i]
             if len(foreign):
-                assert foreign.numel() / mixed[i].numel() == pytest.approx(1 - targets.weight)
-                assert targets.partners[i] == labels[int(foreign[0])]
+                assert foreign.numel() / mixed[i].numel() == pytest.approx(1 - targets.lam)
+                assert targets.labels_b[i] == labels[int(foreign[0])]
 
 
 def test_shares_of_none_mixup_and_cutmix(images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -65,7 +65,7 @@ def test_same_seed_same_mix(images: torch.Tensor, labels: torch.Tensor) -> None:
     mix = MixUpCutMix(0.3, 1.0, prob=1.0)
     first, second, other = mix(images, labels, 1), mix(images, labels, 1), mix(images, labels, 2)
     assert torch.equal(first[0], second[0])
-    assert torch.equal(first[1].partners, second[1].partners)
+    assert torch.equal(first[1].labels_b, second[1].labels_b)
     assert not torch.equal(first[0], other[0])
 
 
