@@ -1,11 +1,14 @@
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from emotion_lightning.cli import main
 from emotion_lightning.data.drawn import draw_face
-from tests.helpers import CLASSES, RUN, SIZES, TINY, Lab
+from tests.helpers import CLASSES, QUIET, RUN, SIZES, TINY, Lab
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,3 +57,32 @@ def reported(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(faces: Path, tmp_path: Path) -> Lab:
     return Lab(faces, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a run has ended."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["emotion_lightning"])
+        main(["fit", "--data.root", str(faces), *TINY, "--checkpoint.every_n_epochs", "1", *QUIET])
+    return folder
+
+
+@pytest.fixture
+def trained(finished: Path) -> Path:
+    """The checkpoints of that run, in a copy of its own."""
+    shutil.copytree(finished / "lightning_logs", "lightning_logs")
+    return RUN / "checkpoints"
+
+
+@pytest.fixture
+def leaky(faces: Path, tmp_path: Path) -> Path:
+    """The small tree, with two test images and one validation image copied into train, one of them mirrored."""
+    root = tmp_path / "leaky"
+    shutil.copytree(faces, root)
+    shutil.copy(root / "test/happy/00.png", root / "train/happy/leak_a.png")
+    Image.open(root / "test/angry/01.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/angry/b.png")
+    shutil.copy(root / "val/happy/03.png", root / "train/surprised/wrong.png")
+    return root

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from emotion_lightning.callbacks import EMA, BatchSize, Calibration, EarlyStopping, RunCheckpoint, SaveData, Unfreeze
 from emotion_lightning.cli import main
@@ -102,3 +102,15 @@ def straddling(digests: Sequence[str], splits: Sequence[Split]) -> int:
     for digest, split in zip(digests, splits, strict=True):
         found[digest].add(split)
     return sum(len(splits) > 1 for splits in found.values())
+
+
+class Batches(Callback):
+    """Keeps what the model was given in training."""
+
+    def __init__(self) -> None:
+        self.images: list[torch.Tensor] = []
+        self.indices: list[list[int]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.images.append(batch[0].clone())
+        self.indices.append(batch[2].tolist())

@@ -1,6 +1,5 @@
 import csv
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -14,31 +13,11 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
-from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.report.history import read_history
 from emotion_lightning.schedule import STAGES
 from tests.helpers import QUIET, RUN, TINY, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
-
-@pytest.fixture(scope="module")
-def finished(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a run has ended."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["emotion_lightning"])
-        main(["fit", "--data.root", str(faces), *TINY, "--checkpoint.every_n_epochs", "1", *QUIET])
-    return folder
-
-
-@pytest.fixture
-def trained(finished: Path) -> Path:
-    """The checkpoints of that run, in a copy of its own."""
-    shutil.copytree(finished / "lightning_logs", "lightning_logs")
-    return RUN / "checkpoints"
 
 
 def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
@@ -177,34 +156,6 @@ def test_training_without_data_root_uses_the_drawn_faces() -> None:
     main(["fit", *TINY, "--data.batch_size", "16", "--trainer.fast_dev_run", "true", *QUIET])
 
 
-def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("a.yaml").write_text("model: {dropout_rate: 0.1, lr_backbone: 1.0e-4}\ndata: {batch_size: 4}\n")
-    Path("b.yaml").write_text("model: {dropout_rate: 0.2}\n")
-    with pytest.raises(SystemExit):
-        main(["fit", "--config", "a.yaml", "--config", "b.yaml", "--data.batch_size", "9", "--print_config"])
-    config = yaml.safe_load(capsys.readouterr().out)
-    assert (config["model"]["dropout_rate"], config["model"]["lr_backbone"], config["data"]["batch_size"]) == (
-        0.2,
-        1e-4,
-        9,
-    )
-
-
-def test_a_schedule_of_sizes_is_part_of_a_runs_configuration(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--data.resolution_schedule", "{0: 24, 2: 32}"]
-    main(["fit", "--data.root", str(faces), *TINY, *sizes, *QUIET])
-    written = yaml.safe_load((RUN / "config.yaml").read_text())["data"]["resolution_schedule"]
-    assert {int(epoch): side for epoch, side in written.items()} == {0: 24, 2: 32}
-    last = str(RUN / "checkpoints" / "last.ckpt")
-    for other in ("{0: 24, 1: 32}", "null"):
-        said = fails(capsys, 2, "fit", "--ckpt_path", last, "--data.resolution_schedule", other)
-        assert "contradicts the checkpoint, whose run has {0: 24, 2: 32}" in said
-    main(["fit", "--ckpt_path", last, *sizes, *QUIET])
-    events = EventAccumulator(str(RUN))
-    events.Reload()
-    assert [point.value for point in events.Scalars("schedule/image_side")] == [24, 24, 32]
-
-
 def test_a_run_without_logger_ends_well(faces: Path) -> None:
     main(["fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.logger", "false"])
     assert Path("checkpoints/best.ckpt").is_file()
@@ -216,26 +167,9 @@ def test_structured_options_go_with_a_checkpoint(trained: Path) -> None:
     assert list(Path("csv").rglob("metrics.csv"))
 
 
-def test_printed_config_is_that_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--print_config"])
-    assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"] == "test_resnet"
-
-
 def test_another_output_folder_for_a_resume_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), "--trainer.default_root_dir", "elsewhere"]
     assert "--trainer.default_root_dir elsewhere" in fails(capsys, 2, *args)
-
-
-def test_unwritable_predictions_are_said_first(trained: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("taken").write_text("a file")
-    args = ["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test")]
-    assert "taken" in fails(capsys, 1, *args, "--predictions.output", "taken/out.csv", *QUIET)
-    assert "is a folder" in fails(capsys, 2, *args, "--predictions.output", ".", *QUIET)
-
-
-def test_predict_asks_which_images(capsys: pytest.CaptureFixture[str], trained: Path) -> None:
-    assert "--data.root is missing" in fails(capsys, 2, "predict", "--ckpt_path", str(trained / "best.ckpt"))
 
 
 def test_a_checkpoint_finds_its_data_from_any_folder(
@@ -268,57 +202,6 @@ def test_every_number_of_the_recipe_is_a_default(capsys: pytest.CaptureFixture[s
     assert config["seed_everything"] == 42
     schedule = {int(epoch): stage for epoch, stage in config["unfreeze"]["schedule"].items()}
     assert schedule == {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["fit", "--model.lr_bacbone", "1"], "did you mean --model.lr_backbone?"),
-        (["fit", "--model.lr_b", "1"], "unrecognized arguments: --model.lr_b 1"),
-        (["fit", "--dat.root", "x"], "did you mean --data.root?"),
-        (["fit", "--model.lr_backbone", "fast"], "model.lr_backbone"),
-        (["fit", "--config", "missing.yaml"], "missing.yaml"),
-        (["fot"], "'fot'"),
-        (["test"], "test needs --ckpt_path"),
-        (["--config", "top.yaml", "test"], "put test first"),
-        (["fit", "--seed_everything", "-1"], "--seed_everything -1"),
-        (["fit", "--seed_everything", "true"], "--seed_everything True"),
-        (["fit", "--data.layout", "raf"], "rafdb"),
-        (
-            ["fit", "--data.drop_classes", "[sad]", *TINY],
-            "--data.drop_classes is for data of your own: give --data.root",
-        ),
-        (["fit", "--model.backbone", "resnet500"], "did you mean resnet50"),
-        (
-            ["fit", "--unfreeze.schedule", "{0: classifier, 5: layer7}"],
-            "error: --unfreeze.schedule names an unknown stage 'layer7' at epoch 5",
-        ),
-        (["fit", *TINY, "--ema.decay", "2"], "--ema.decay 2"),
-        (["fit", "--data.batch_size", "1"], "--data.batch_size 1"),
-        (
-            ["fit", *TINY, "--data.resolution_schedule", "{0: 64}"],
-            "--data.resolution_schedule has images of 64 pixels at epoch 0",
-        ),
-        (["fit", *TINY, "--trainer.max_epochs", "0"], "--trainer.max_epochs 0 trains nothing"),
-        (["fit", *TINY, "--trainer.max_epochs", "-1"], "--trainer.max_epochs gives no end"),
-        (["fti"], "did you mean fit?"),
-        (["fit", "--trainer.accelerator", "gpu", *TINY], "gpu backend"),
-    ],
-)
-def test_wrong_usage_takes_one_line_and_status_2(
-    capsys: pytest.CaptureFixture[str], args: list[str], message: str
-) -> None:
-    Path("top.yaml").write_text("test: {ckpt_path: best.ckpt}\n")
-    if message == "gpu backend" and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    error = fails(capsys, 2, *args)
-    assert message in error
-    assert error.count("\n") == 1
-
-
-def test_a_wrong_key_in_a_config_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("typo.yaml").write_text("model: {lr_clasifier: 0.1}\n")
-    assert "did you mean --model.lr_classifier?" in fails(capsys, 2, "fit", "--config", "typo.yaml")
 
 
 def test_data_errors_take_one_line_and_status_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -399,33 +282,6 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.undo()
 
 
-def test_help_of_a_checkpoint_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["test", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
-    assert "Checkpoint file of an earlier run" in text
-    assert "hpc" not in text
-
-
-def test_without_a_progress_bar_each_epoch_has_a_line(faces: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "lightning.pytorch"):
-        main(["fit", "--data.root", str(faces), *TINY, *QUIET])
-    assert [line for line in caplog.messages if "validation loss" in line][2].startswith("Epoch 2: validation loss")
-    shares = [re.search(r"training .* \((\S+) of (\S+) million parameters\)", line) for line in caplog.messages]
-    first, second, last = [share.groups() for share in shares if share]
-    assert float(first[0]) < float(second[0]) < float(last[0]) == float(last[1])
-
-
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--help"])
-    text = capsys.readouterr().out
-    for name, meaning in COMMANDS.items():
-        assert name in text
-        with pytest.raises(SystemExit):
-            main([name, "--help"])
-        assert meaning in " ".join(capsys.readouterr().out.split())
-
-
 def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,24 +290,6 @@ def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
     assert (metrics["tta"], metrics["calibration"]["fitted_with_tta"]) == ("flip", "none")
     said = fails(capsys, 2, "fit", "--ckpt_path", str(trained / "last.ckpt"), "--model.tta", "flip", *QUIET)
     assert "--model.tta flip contradicts the checkpoint" in said
-
-
-def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(faces: Path, trained: Path) -> None:
-    main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
-    assert [start["epoch"] for start in json.loads((RUN / "provenance.json").read_text())] == [0, 1]
-    accuracy = read_history(RUN)["val/accuracy"]
-    assert list(accuracy) == [0, 1, 2]
-    events = EventAccumulator(str(RUN))
-    events.Reload()
-    assert len({event.step for event in events.Scalars("val/loss")}) == 3  # the best was measured, and not logged
-
-
-def test_a_validation_of_a_checkpoint_is_measured_like_a_test(trained: Path) -> None:
-    before = json.loads((RUN / "report/val/metrics.json").read_text())
-    shutil.rmtree(RUN / "report")
-    main(["validate", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
-    after = json.loads((RUN / "report/val/metrics.json").read_text())
-    assert {**before, "checkpoint": ""} == {**after, "checkpoint": ""}
 
 
 def test_deterministic_wins_over_autotuning(faces: Path) -> None:
@@ -487,14 +325,3 @@ def test_a_machine_that_cannot_compile_is_told_in_one_line(
 def test_a_progress_bar_of_ones_own_takes_the_place_of_ours(faces: Path) -> None:
     bar = "{class_path: lightning.pytorch.callbacks.TQDMProgressBar, init_args: {refresh_rate: 3}}"
     main(["fit", "--data.root", str(faces), *TINY, "--trainer.callbacks", f"[{bar}]", "--trainer.fast_dev_run", "true"])
-
-
-def test_the_overview_needs_no_library() -> None:
-    program = "import runpy, sys; runpy.run_module('emotion_lightning', run_name='__main__'); print(*sys.modules)"
-    for args in ([], ["--help"]):
-        shown = subprocess.run(
-            [sys.executable, "-c", program, *args], capture_output=True, text=True, check=True
-        ).stdout
-        text, modules = shown.rsplit("\n", 2)[:2]
-        assert all(f"  {command} " in text for command in COMMANDS)
-        assert not {"torch", "lightning", "jsonargparse", "numpy"} & set(modules.split())

@@ -1,12 +1,24 @@
 """Writes the small data sets that the tests read."""
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
+
+from emotion_lightning.data.audit.duplicates import Pair
+from emotion_lightning.data.audit.exposure import Exposure
+from emotion_lightning.data.audit.findings import Audit
+from emotion_lightning.data.audit.policy import Policies
+from emotion_lightning.data.audit.scan import Scan
+from emotion_lightning.data.drawn import DrawnFaces
+from emotion_lightning.data.images.thumbnail import THUMBNAIL
+from emotion_lightning.data.sources.manifest import Manifest, Split
 
 PIXELS = 48 * 48
 
@@ -114,3 +126,56 @@ def rafdb(base: Path, list_folder: str, image_folder: str = "Image/aligned", eac
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(lines) + " \n\n")
     return file
+
+
+# Positions:                        0        1        2      3      4       5       6       7
+AUDITED_SPLITS: tuple[Split, ...] = ("train", "train", "train", "val", "val", "test", "test", "train")
+AUDITED_LABELS = (0, 0, 1, 0, 1, 1, 0, 1)
+
+
+def digest(letter: str) -> str:
+    return hashlib.sha256(letter.encode()).hexdigest()
+
+
+def audit(
+    digests: str = "abcdefgh",
+    near: tuple[tuple[int, int], ...] = (),
+    groups: tuple[str | None, ...] | None = None,
+    unreadable: tuple[int, ...] = (),
+    splits: tuple[Split, ...] = AUDITED_SPLITS,
+    labels: tuple[int, ...] = AUDITED_LABELS,
+) -> Audit:
+    """Eight images; those with the same letter are identical."""
+    n = len(digests)
+    sizes = np.array([0 if index in unreadable else 48 for index in range(n)], np.int32)
+    scan = Scan(
+        reasons=tuple("truncated" if index in unreadable else None for index in range(n)),
+        digests=tuple(map(digest, digests)),
+        widths=sizes,
+        heights=sizes,
+        frames=np.ones(n, np.int32),
+        modes=("L",) * n,
+        formats=("PNG",) * n,
+        thumbnails=np.zeros((n, THUMBNAIL, THUMBNAIL), np.uint8),
+        sizes=np.full(n, 1000),
+    )
+    manifest = Manifest(
+        "folder tree with splits",
+        None,
+        ("angry", "happy"),
+        tuple(f"{split}/{index}.png" for index, split in enumerate(splits)),
+        labels,
+        splits,
+        DrawnFaces(0, labels, 48),
+        groups=groups,
+    )
+    return Audit(manifest, scan, tuple(Pair(*pair, 0.99, "near") for pair in near), ("notes.pdf",))
+
+
+def overlapping(
+    found: Audit, split: Split, policies: Policies | None = None, trained_on: Tensor | None = None
+) -> set[int]:
+    checkpoint = None if trained_on is None else {"trained_on": trained_on}
+    mask = Exposure(found.manifest, found, policies or Policies(), checkpoint).overlap_mask(split)
+    assert mask is not None
+    return set(mask.nonzero().flatten().tolist())

@@ -9,20 +9,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
 from tests.helpers import Lab
-
-
-def test_head_is_the_recipes() -> None:
-    head = EnhancedClassifier(2048, 6, dropout_rate=0.5)
-    kinds = [nn.BatchNorm1d, nn.Dropout, nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout, nn.Linear]
-    assert [type(layer) for layer in head] == kinds
-    assert (head[1].p, head[5].p) == (0.5, 0.25)
-    assert (head[2].in_features, head[2].out_features, head[6].out_features) == (2048, 512, 6)
-    assert not head[2].bias.any()
-    assert head[2].weight.std().item() == pytest.approx((2 / (2048 + 512)) ** 0.5, rel=0.02)
 
 
 def test_every_weight_is_in_one_named_group_from_step_0(lab: Lab) -> None:

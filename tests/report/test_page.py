@@ -15,7 +15,7 @@ from emotion_lightning.evaluation.metrics import calibration_metrics, compute_me
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.page import write_report
-from emotion_lightning.report.results import FACES, write_faces, write_metrics, write_predictions
+from emotion_lightning.report.results import write_faces, write_metrics, write_predictions
 from tests.helpers import QUIET, fails
 
 CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability")
@@ -46,12 +46,6 @@ def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
     assert "script" not in page.tags
 
 
-def test_what_stands_at_an_axis_can_be_read(reported: Path) -> None:
-    page = (reported / "report" / "index.html").read_text(encoding="utf-8")
-    assert "learning rate by stage" in page
-    assert "math" not in page  # as matplotlib names powers of ten
-
-
 def test_pictures_and_metrics_lie_beside_it(reported: Path) -> None:
     for split in ("val", "test"):
         for name in CHARTS:
@@ -78,24 +72,6 @@ def test_the_metrics_stand_on_the_page(reported: Path) -> None:
     assert "baseline 0.25" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
-
-
-def test_hovering_shows_the_value_at_its_place(reported: Path) -> None:
-    page = (reported / "report/index.html").read_text()
-    history = json.loads((reported / "report/report.json").read_text())["history"]
-    [chart] = [svg for svg in re.findall("<svg.*?</svg>", page, re.DOTALL) if 'aria-label="accuracy"' in svg]
-    width, height = (float(size) for size in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)[0])
-    marker = r'<use [^>]* x="([\d.]+)" y="([\d.]+)"[^>]* class="tip"><title>(.*?)</title>'
-    points = [(float(x), float(y), text) for x, y, text in re.findall(marker, chart, re.DOTALL)]
-    for epoch, value in history["val/accuracy"].items():
-        texts = [text for *_, text in points if text.startswith(f"epoch {epoch}\n")]
-        assert len(texts) == 2  # of both lines
-        assert all(f"validation {value:.4g}" in text for text in texts)
-    assert all(0 < x < width and 0 < y < height for x, y, _ in points)
-    assert points[0][0] < points[2][0] < points[4][0]  # from left to right
-    best, worst = (pick(points[1::2], key=lambda point: float(point[2].split()[-1])) for pick in (max, min))
-    assert best[1] <= worst[1]  # a page counts from its top
-    assert re.search(r"<title>\w+ taken for \w+\n", page)  # of a cell of a confusion matrix
 
 
 def test_bias_warnings_come_first(reported: Path, tmp_path: Path) -> None:
@@ -173,19 +149,6 @@ def test_a_wrong_baseline_is_refused(
     reported: Path, option: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in fails(capsys, 2, "report", str(reported), *option)
-
-
-def test_faces_are_those_of_the_predictions(reported: Path) -> None:
-    faces = json.loads((reported / "report/test" / FACES).read_text())
-    galleries = {face["gallery"].split()[0] for face in faces}
-    assert galleries >= {"losses", "gradcam"}
-    classes = list(json.loads((reported / "report/test/metrics.json").read_text())["per_class"])
-    for face in faces:
-        assert face["filepath"].split("/")[:2] == ["test", classes[face["label"]]]
-        assert (face["heat"] is not None) == face["gallery"].startswith("gradcam")
-    mistakes = [face for face in faces if face["gallery"] == "mistakes"]
-    assert all(face["label"] != face["predicted"] for face in mistakes)
-    assert mistakes == sorted(mistakes, key=lambda face: -face["probability"])
 
 
 def test_predictions_of_one_split_are_compared_with_that_split(reported: Path, tmp_path: Path) -> None:

@@ -12,67 +12,13 @@ import torch
 from PIL import Image
 
 from emotion_lightning.cli import main
-from emotion_lightning.data.audit import scan
-from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.data.drawn import draw_face
-from emotion_lightning.data.images import decode as images
 from emotion_lightning.errors import DataError
 from tests.helpers import QUIET, TINY, Lab, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 RUN = Path("lightning_logs/version_0")
-
-
-@pytest.fixture
-def leaky(faces: Path, tmp_path: Path) -> Path:
-    """The small tree, with two test images and one validation image copied into train, one of them mirrored."""
-    root = tmp_path / "leaky"
-    shutil.copytree(faces, root)
-    shutil.copy(root / "test/happy/00.png", root / "train/happy/leak_a.png")
-    Image.open(root / "test/angry/01.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/angry/b.png")
-    shutil.copy(root / "val/happy/03.png", root / "train/surprised/wrong.png")
-    return root
-
-
-def test_an_audit_finds_what_was_planted(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["audit", "--data.root", str(leaky), "--output", "found"])
-    out = capsys.readouterr().out
-    assert "test images with a copy in train" in out
-    report = json.loads(Path("found/audit.json").read_text())
-    assert report["leaks"] == {
-        "train-val": {"images": 1, "of": 18, "exact": 1},
-        "train-test": {"images": 2, "of": 18, "exact": 1, "flipped": 1},
-    }
-    pairs = {(leak["image"]["path"], leak["copy"]["path"]) for leak in report["leaking"]}
-    assert ("test/angry/01.png", "train/angry/b.png") in pairs
-    assert [len(group) for group in report["conflicting"]] == [2]
-    page = Path("found/audit.html").read_text()
-    assert "data:image/png" in page
-    assert "wrong.png" in page
-
-
-def test_strict_ends_with_1_where_something_is_wrong(
-    leaky: Path, faces: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["audit", "--data.root", str(leaky), "--strict"])
-    assert stopped.value.code == 1
-    assert Path("audit/audit.json").is_file()
-    main(["audit", "--data.root", str(faces), "--strict"])
-    assert "nothing found" in capsys.readouterr().out
-    assert "needs --data.root" in fails(capsys, 2, "audit")
-
-
-def test_an_audit_takes_the_data_options_of_a_run(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["fit", "--data.root", str(leaky), "--data.drop_classes", "[surprised]", *TINY, *QUIET])
-    main(["audit", "--config", str(RUN / "config.yaml")])
-    assert "surprised dropped" in capsys.readouterr().out
-    main(["audit", "--config", str(RUN / "config.yaml"), "--data.drop_classes", "null"])  # what is given goes before
-    assert "surprised dropped" not in capsys.readouterr().out
-    Path("broken.yaml").write_text("[")
-    assert "broken.yaml" in fails(capsys, 2, "audit", "--config", "broken.yaml")
 
 
 def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,59 +127,3 @@ def test_unreadable_images_of_every_split_stop_a_fit_and_are_listed(leaky: Path,
     trainer.fit(lab.model(), data)
     assert len(data.indices("train")) == 48 + 3 - 1
     assert len(data.indices("test")) == 17
-
-
-def test_images_are_the_same_to_the_bit_with_and_without_the_cache(faces: Path, lab: Lab) -> None:
-    batches = []
-    for gigabytes in (0.0, 1.0, 1.0):
-        data = lab.data(cache_gb=gigabytes)
-        batches.append([next(iter(loader)) for loader in (data.train_dataloader(), data.val_dataloader())])
-    for other in batches[1:]:
-        for one, same in zip(batches[0], other, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-
-
-def test_each_image_is_decoded_once_for_each_size_and_comes_from_the_cache_to_the_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flat = tmp_path / "flat"
-    for name in ("angry", "happy"):
-        (flat / name).mkdir(parents=True)
-        for index in range(20):
-            size = (30, 36, 60)[index % 3]  # below what evaluation uses, between that and training's, above both
-            draw_face(name, seed=8, index=index, size=size).save(flat / name / f"{index:02d}.png")
-    decoded: list[Path] = []
-    real = images.decode
-    for module in (images, scan):
-        monkeypatch.setattr(module, "decode", lambda path, side=0: decoded.append(path) or real(path, side))
-
-    def batches(gigabytes: float) -> list[torch.Tensor]:
-        data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, cache_gb=gigabytes)
-        loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
-        return [batch[0] for loader in loaders for batch in loader]
-
-    cached = batches(1.0)
-    assert set(decoded) == set(flat.rglob("*.png"))
-    assert len(decoded) <= 2 * len(set(decoded))
-    decoded.clear()
-    again = batches(1.0)
-    assert decoded == []
-    monkeypatch.setattr(FaceData, "reader", lambda data, *_: data.manifest.read)
-    for one, same, direct in zip(cached, again, batches(1.0), strict=True):
-        assert torch.equal(one, same)
-        assert torch.equal(one, direct)
-
-
-def test_near_copies_stay_on_one_side_of_a_cut(faces: Path, tmp_path: Path) -> None:
-    flat = tmp_path / "flat"
-    for name in ("angry", "happy", "surprised"):
-        (flat / name).mkdir(parents=True)
-        for path in sorted((faces / "train" / name).iterdir()):
-            image = Image.open(path)
-            image.save(flat / name / path.name)
-            image.resize((44, 44)).save(flat / name / f"{path.stem}0.jpg", quality=90)
-    data = EmotionDataModule(str(flat), image_size=32)
-    assert data.audit is not None
-    assert len(data.audit.near) >= 40
-    assert data.audit.leaks == {}
-    assert set(data.manifest.splits) == {"train", "val", "test"}

@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from emotion_lightning.cli import main
+from emotion_lightning.report.history import read_history
+from tests.helpers import QUIET, RUN, TINY, fails
+
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
+
+def test_a_schedule_of_sizes_is_part_of_a_runs_configuration(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--data.resolution_schedule", "{0: 24, 2: 32}"]
+    main(["fit", "--data.root", str(faces), *TINY, *sizes, *QUIET])
+    written = yaml.safe_load((RUN / "config.yaml").read_text())["data"]["resolution_schedule"]
+    assert {int(epoch): side for epoch, side in written.items()} == {0: 24, 2: 32}
+    last = str(RUN / "checkpoints" / "last.ckpt")
+    for other in ("{0: 24, 1: 32}", "null"):
+        said = fails(capsys, 2, "fit", "--ckpt_path", last, "--data.resolution_schedule", other)
+        assert "contradicts the checkpoint, whose run has {0: 24, 2: 32}" in said
+    main(["fit", "--ckpt_path", last, *sizes, *QUIET])
+    events = EventAccumulator(str(RUN))
+    events.Reload()
+    assert [point.value for point in events.Scalars("schedule/image_side")] == [24, 24, 32]
+
+
+def test_printed_config_is_that_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", str(trained / "best.ckpt"), "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"] == "test_resnet"
+
+
+def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(faces: Path, trained: Path) -> None:
+    main(["fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
+    assert [start["epoch"] for start in json.loads((RUN / "provenance.json").read_text())] == [0, 1]
+    accuracy = read_history(RUN)["val/accuracy"]
+    assert list(accuracy) == [0, 1, 2]
+    events = EventAccumulator(str(RUN))
+    events.Reload()
+    assert len({event.step for event in events.Scalars("val/loss")}) == 3  # the best was measured, and not logged
