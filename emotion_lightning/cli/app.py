@@ -213,8 +213,8 @@ class EmotionCLI(LightningCLI):
 EXPECTED_WARNINGS = (
     r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
     r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
-    r"The number of training batches .* is smaller than the logging",  # the figures of epochs are logged all the same
-    r"It is recommended to use .*sync_dist=True",  # every figure logged was already summed over the ranks
+    r"The number of training batches .* is smaller than the logging",  # metrics of epochs are logged all the same
+    r"It is recommended to use .*sync_dist=True",  # every metric was already summed over the ranks
 )
 
 

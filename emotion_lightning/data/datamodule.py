@@ -31,7 +31,7 @@ class EmotionDataModule(FaceLoaders):
         batch_size: Training images per batch and device; auto takes the largest power of two whose training step fits
             into 85 % of a GPU's free memory, at most 1024 and an eighth of its images; without a GPU it takes 16.
         eval_batch_size: Images per batch and device in evaluation, on which no result depends; auto takes twice the
-            training batch, and on a GPU up to 256 if they fit into its memory.
+            training batch.
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
         seed: Seed of everything random in a run.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.

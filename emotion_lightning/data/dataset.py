@@ -92,7 +92,7 @@ class BalancedSampler(ShuffledSampler):
 
 
 class SequentialSampler(DistributedSampler[int]):
-    """Every image once, in order; ranks that run out are filled up with padding, which counts in no figure.
+    """Every image once, in order; ranks that run out are filled up with padding, which counts in no metric.
 
     Ranks must take equally many steps, or those with more would wait for the others for ever.
 

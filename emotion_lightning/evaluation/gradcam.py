@@ -20,7 +20,7 @@ STRONGEST = 0.75
 
 
 def gradcam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """Map what in each image speaks for a class, and leave the model as it was.
+    """Map what in each image speaks for a class, without changing the model.
 
     This is Grad-CAM (Selvaraju et al., 2017) but for two things:
 
@@ -152,7 +152,7 @@ def _log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _map_of(values: Tensor, reduction: int, channels_last: bool, size: torch.Size) -> Tensor:
-    """Sum over the channels ``(B, h, w)`` of maps in either layout, or of tokens behind any that stand for no place."""
+    """Sum over the channels ``(B, h, w)`` of maps in either layout, or of tokens, after those that stand for no place."""
     if values.ndim == 3:
         height, width = (math.ceil(side / reduction) for side in size[2:])
         return values.sum(dim=2)[:, -height * width :].reshape(-1, height, width)

@@ -1,1 +1,1 @@
-"""The report of a run: read what it left behind, draw it, and put it on one page."""
+"""The report of a run: read its folder, draw charts, and write one page."""

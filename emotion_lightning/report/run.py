@@ -21,7 +21,7 @@ SPLITS = ("test", "val", "train")
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind, read when it is asked for.
+    """The files of a run, read when they are first asked for.
 
     Args:
         folder: The run's folder, such as lightning_logs/version_0.

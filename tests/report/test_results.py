@@ -58,7 +58,7 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     assert found["f1_macro"] == pytest.approx(best["callbacks"]["Checkpoint"]["best_score"], abs=1e-6)
     assert found["calibration"]["temperature"] == best["calibration"]["temperature"] != 1
     assert found["bias_warnings"] == [
-        "These are the images that chose the checkpoint: on others the figures will be somewhat lower."
+        "These are the images that chose the checkpoint: on others the metrics will be somewhat lower."
     ]
     test = json.loads((reported / "report/test/metrics.json").read_text())
     assert test["bias_warnings"] == []

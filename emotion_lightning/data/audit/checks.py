@@ -60,5 +60,5 @@ def _missing_split(split: Split, root: Path | None) -> str:
         return f"{root} has no {split} images"
     return (
         f"{root} has no test images: add a test split, or measure the validation split by `test_split=val` "
-        "(it chose the checkpoint, so its figures are too good)"
+        "(it chose the checkpoint, so its metrics are too good)"
     )

@@ -21,8 +21,8 @@ FER2013_TEST = "PrivateTest"
 """What the names of FER2013's test images begin with."""
 
 USED_IN_TRAINING: dict[Split, list[str]] = {
-    "train": ["These are the images that the model was trained on: the figures say nothing about others."],
-    "val": ["These are the images that chose the checkpoint: on others the figures will be somewhat lower."],
+    "train": ["These are the images that the model was trained on: the metrics say nothing about others."],
+    "val": ["These are the images that chose the checkpoint: on others the metrics will be somewhat lower."],
     "test": [],
 }
 
@@ -92,9 +92,9 @@ class Exposure:
         return self._masks[split]
 
     def bias_warnings(self, split: Split) -> list[str]:
-        """Say in a sentence each why figures of ``split`` are better than the model; nothing, if they are not.
+        """Return a sentence for each reason why metrics of ``split`` are too good; none if they are not.
 
-        The validation split chooses checkpoints. If it is the test split, or much of it, figures of the test split are
+        The validation split chooses checkpoints. If it is the test split, or much of it, metrics of the test split are
         biased as well, whatever either is called, and whichever data is measured now.
         """
         if self.audit is None:

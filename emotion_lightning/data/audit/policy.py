@@ -84,7 +84,7 @@ def _count_excluded(audit: Audit, out: Mapping[int, str], reason: str) -> str:
     return f"{', '.join(f'{n:,} {split}' for split, n in counts.items()) or 'no more'} images left out"
 
 
-_BIASED = "figures on them flatter (WARNING); `leaks=drop` leaves out the copies in the earlier split"
+_BIASED = "metrics on them are too good (WARNING); `leaks=drop` leaves out the copies in the earlier split"
 _CONTRADICT = "at least one of them is wrong (WARNING); `conflicts=drop` leaves them out of training"
 
 

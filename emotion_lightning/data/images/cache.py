@@ -61,7 +61,7 @@ class Cache:
     write and last change are the same counts as unchanged.
 
     Each version has a pixel file of its own name, and the index names it: the two cannot come from different writers.
-    An old pixel file is removed after the index names the new one; who has mapped it keeps its content (Windows keeps
+    An old pixel file is removed after the index names the new one; a process that has mapped it keeps its content (Windows keeps
     the file as well, until :meth:`_make_room` can remove it).
 
     Args:

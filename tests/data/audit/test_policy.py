@@ -48,7 +48,7 @@ def test_unreadable_images_stop_what_uses_them_and_are_all_listed() -> None:
 def test_what_is_found_and_done_is_policy_messages() -> None:
     found = audit("abadaefg", unreadable=(6,))
     assert policy_messages(found, Policies()) == [
-        "1 of 2 val images have a copy in train: figures on them flatter (WARNING); "
+        "1 of 2 val images have a copy in train: metrics on them are too good (WARNING); "
         "`leaks=drop` leaves out the copies in the earlier split",
         "3 identical images in 1 group have different labels: at least one of them is wrong (WARNING); "
         "`conflicts=drop` leaves them out of training",

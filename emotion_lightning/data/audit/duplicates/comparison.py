@@ -28,7 +28,7 @@ WINDOWS = ((0.0, 0.0, 1.0), *((left, top, 0.9) for left in (0.025, 0.075) for to
 AGREEMENT = 0.86
 
 ROWS, COLUMNS = 512, 2048  # of the comparisons at a time: 4 MB, which stay in a processor's cache
-ENOUGH = 10  # candidates that are yielded before a block is done, lest many similar images fill the memory
+ENOUGH = 10  # candidates after which a block is yielded early, so that many similar images do not fill the memory
 
 
 class Candidates(NamedTuple):
