@@ -152,7 +152,7 @@ def _log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _map_of(values: Tensor, reduction: int, channels_last: bool, size: torch.Size) -> Tensor:
-    """Sum over the channels ``(B, h, w)`` of maps in either layout, or of tokens, after those that stand for no place."""
+    """Sum over the channels ``(B, h, w)`` of maps in either layout, or of the tokens that stand for places."""
     if values.ndim == 3:
         height, width = (math.ceil(side / reduction) for side in size[2:])
         return values.sum(dim=2)[:, -height * width :].reshape(-1, height, width)

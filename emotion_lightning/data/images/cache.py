@@ -61,8 +61,8 @@ class Cache:
     write and last change are the same counts as unchanged.
 
     Each version has a pixel file of its own name, and the index names it: the two cannot come from different writers.
-    An old pixel file is removed after the index names the new one; a process that has mapped it keeps its content (Windows keeps
-    the file as well, until :meth:`_make_room` can remove it).
+    An old pixel file is removed after the index names the new one. A process that has mapped it keeps its content; on
+    Windows the file stays until :meth:`_make_room` can remove it.
 
     Args:
         root: Folder that names the data set.
