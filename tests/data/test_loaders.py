@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 from emotion_lightning.batch import normalize
-from emotion_lightning.data import datamodule as datamodule_file
+from emotion_lightning.data import loaders as loaders_file
 from emotion_lightning.data.images.decode import open_image, to_tensor
 from emotion_lightning.errors import UsageError
 from tests.helpers import Batches, Lab
@@ -40,13 +40,13 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
 ) -> None:
     lab.trainer(max_epochs=4).fit(lab.model(), lab.data())
     phases: list[int] = []
-    plain = datamodule_file.augment
+    plain = loaders_file.augment
 
     def watch(images: torch.Tensor, drawn: torch.Tensor, phase: Any, size: int) -> torch.Tensor:
-        phases.append(next(number for number, known in datamodule_file.POLICIES.items() if known is phase))
+        phases.append(next(number for number, known in loaders_file.POLICIES.items() if known is phase))
         return plain(images, drawn, phase, size)
 
-    monkeypatch.setattr(datamodule_file, "augment", watch)
+    monkeypatch.setattr(loaders_file, "augment", watch)
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_001.ckpt" if resumed else None
     data = lab.data(num_workers=workers, unfreeze_epoch=3)
     lab.trainer("again", max_epochs=4).fit(lab.model(), data, ckpt_path=checkpoint)

@@ -138,7 +138,7 @@ class Cache:
             size = (self.index.parent / pixels).stat().st_size
             if records.dtype != RECORD or size != int(_sizes(records).sum()):
                 raise ValueError("index and pixels do not fit")
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             logger.warning("Cache: %s is not used, and made anew: %s", self.index, error)
             return {}
         if size > self.budget_bytes:  # of a run with a larger budget

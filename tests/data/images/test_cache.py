@@ -163,7 +163,12 @@ def other_contents(index: Path) -> None:
     index.write_bytes(b"no archive")
 
 
-@pytest.mark.parametrize("damage", [truncate_pixels, remove_pixels, truncate_index, other_contents])
+def another_array(index: Path) -> None:
+    with index.open("wb") as stream:
+        np.save(stream, np.zeros(3))
+
+
+@pytest.mark.parametrize("damage", [truncate_pixels, remove_pixels, truncate_index, other_contents, another_array])
 def test_a_damaged_cache_is_said_and_made_anew(
     tmp_path: Path, files: Files, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
