@@ -106,7 +106,7 @@ RENAMED = {
     "data.finetune_epoch": "data.unfreeze_epoch",
     "dashboard.every_n_epochs": "tensorboard.every_n_epochs",
 }
-"""Names of options in the checkpoints of version 0.1, and what they are called now."""
+"""Names of options in the runs of version 0.1, and what they are called now."""
 
 
 def changes_learning(name: str) -> bool:

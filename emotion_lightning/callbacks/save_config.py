@@ -10,7 +10,7 @@ from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.runs.config import KEY
 from emotion_lightning.runs.files import write_json
 from emotion_lightning.runs.folder import log_dir
-from emotion_lightning.runs.provenance import PROVENANCE, provenance
+from emotion_lightning.runs.provenance import PROVENANCE, provenance, provenance_file
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -31,10 +31,11 @@ class SaveRunConfig(SaveConfigCallback):
         """Add this start to those of the run."""
         if trainer.logger is None:
             return
-        file = log_dir(trainer) / PROVENANCE
+        folder = log_dir(trainer)
         if trainer.is_global_zero:
+            file = provenance_file(folder)
             starts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-            write_json(file, [*starts, provenance() | {"epoch": trainer.current_epoch}])
+            write_json(folder / PROVENANCE, [*starts, provenance() | {"epoch": trainer.current_epoch}])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from emotion_lightning.errors import DataError
+from emotion_lightning.options import renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.folder import CHECKPOINTS
-from emotion_lightning.runs.provenance import PROVENANCE
+from emotion_lightning.runs.provenance import provenance_file
 from emotion_lightning.schedule import parse_schedule
 
 SPLITS = ("test", "val", "train")
@@ -60,7 +61,7 @@ class Run:
         """Options of the run; none for a run made from Python."""
         path = self.folder / "config.yaml"
         try:
-            return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+            return renamed(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read as a configuration") from error
 
@@ -73,7 +74,7 @@ class Run:
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
-        return self._json(PROVENANCE) or []
+        return self._json(provenance_file(self.folder).name) or []
 
     @property
     def phases(self) -> dict[int, str]:

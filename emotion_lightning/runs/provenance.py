@@ -29,6 +29,12 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def provenance_file(folder: Path) -> Path:
+    """Where the starts of the run in ``folder`` are written; starts.json in a run of version 0.1."""
+    former = folder / "starts.json"
+    return former if former.is_file() and not (folder / PROVENANCE).is_file() else folder / PROVENANCE
+
+
 def versions() -> dict[str, str | None]:
     """Versions of the packages that results depend on."""
     return {package: _version(package) for package in PACKAGES}

@@ -47,6 +47,19 @@ def test_seeds_are_averaged_and_other_options_told_apart(vary: Vary) -> None:
     assert "--model.dropout_rate" in page
 
 
+def test_an_option_that_version_0_1_named_otherwise_is_the_same_option(vary: Vary) -> None:
+    old, new = vary("old", 0), vary("new", 0)
+    file = Path(old) / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["data"]["size_schedule"] = config["data"].pop("resolution_schedule")
+    config["data"]["merge"] = {"up": ["happy", "surprised"]}
+    del config["data"]["merge_classes"]
+    file.write_text(yaml.safe_dump(config))
+    main(["report", old, new])
+    found = json.loads(Path("comparison/comparison.json").read_text())
+    assert found["options"] == {"data.merge_classes": {"old": {"up": ["happy", "surprised"]}, "new": None}}
+
+
 def test_models_are_tested_against_each_other_on_the_same_images_only(vary: Vary) -> None:
     first, second = vary("a", 0), vary("b", 1)
     third = vary("c", 2)

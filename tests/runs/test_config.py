@@ -43,11 +43,13 @@ def test_a_checkpoint_of_version_0_1_predicts_what_that_version_predicted(of_ver
 
 
 def test_a_run_of_version_0_1_is_resumed_with_its_options(of_version_0_1: Path) -> None:
+    Path("run/starts.json").write_text('[{"started": "2026-01-01", "epoch": 0}]')
     main(["fit", "--ckpt_path", str(of_version_0_1), "--data.root", "faces", *QUIET])
     last = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert last["epoch"] == 2
     assert last["datamodule_hyper_parameters"]["merge_classes"] == {"up": ["happy", "surprised"]}
     assert last["callbacks"]["EMA"]["updates"] == last["global_step"]
+    assert [start["epoch"] for start in json.loads(Path("run/provenance.json").read_text())] == [0, 1]
 
 
 def test_options_that_change_learning_must_stay_in_a_resume_and_others_need_not() -> None:
