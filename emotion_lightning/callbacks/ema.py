@@ -90,6 +90,12 @@ class EMA(Callback):
             self._swap()
             self._average, self._live, self._swapped = {}, {}, False
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the model also when a run that was over is resumed, which trains nothing."""
+        if self._average:
+            pl_module.load_state_dict(self._average)  # by now the model may have left the device
+            self._average, self._live = {}, {}
+
     def state_dict(self) -> dict[str, Any]:
         """Save the number of updates; the average itself is the checkpoint's ``state_dict``."""
         return {"updates": self.updates}

@@ -86,6 +86,19 @@ def test_what_is_validated_is_what_the_best_checkpoint_holds_and_a_test_measures
     assert same(copy(EmotionClassifier.load_from_checkpoint(checkpoint.best_model_path)), best["state_dict"])
 
 
+def test_a_checkpoint_is_measured_as_it_is_after_a_resume_that_trained_nothing(lab: Lab, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "run" / "checkpoints"
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), RunCheckpoint(every_n_epochs=1)], max_epochs=2)
+    trainer.fit(lab.model(), lab.data())
+    first, last = (torch.load(checkpoints / name, weights_only=True) for name in ("epoch_000.ckpt", "last.ckpt"))
+    model, follow = lab.model(), Follow(0.9)
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), follow, RunCheckpoint()], max_epochs=2)
+    trainer.fit(model, lab.data(), ckpt_path=checkpoints / "last.ckpt")
+    assert same(copy(model), last["state_dict"])
+    trainer.validate(model, lab.data(), ckpt_path=checkpoints / "epoch_000.ckpt", verbose=False)
+    assert same(follow.validated[-1], first["state_dict"])
+
+
 def test_training_goes_on_from_the_training_weights_after_validation(lab: Lab, tmp_path: Path) -> None:
     raw = {}
     for name, callbacks in (("with", [EMA(0.99)]), ("without", [])):
