@@ -76,7 +76,7 @@ def test_ranks_keep_identical_weights_across_an_unfreezing(faces: Path, tmp_path
 def test_a_strategy_that_would_leave_unfrozen_stages_apart_is_refused(faces: Path, tmp_path: Path) -> None:
     done = start(faces, tmp_path, "ddp")
     assert done.returncode != 0
-    assert "stages unfrozen later need --trainer.strategy ddp_find_unused_parameters_true" in done.stderr
+    assert "stages unfrozen later need `strategy=ddp_find_unused_parameters_true`" in done.stderr
 
 
 @pytest.mark.slow

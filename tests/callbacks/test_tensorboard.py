@@ -38,8 +38,8 @@ model = EmotionClassifier(data.class_names, backbone="test_resnet", pretrained=F
 trainer = Trainer(
     accelerator="cpu", devices=2, strategy="ddp_find_unused_parameters_true", max_epochs=9, limit_val_batches=1,
     logger=TensorBoardLogger(output, name="", version=""), enable_progress_bar=False, enable_model_summary=False,
-    callbacks=[Unfreeze({0: "classifier_only", 1: "all"}), EMA(0.9), EarlyStopping(1), RunCheckpoint(), Throughput(),
-               TensorBoardImages(2, {0: "classifier_only", 1: "all"})],
+    callbacks=[Unfreeze({0: "classifier_only", 1: "all"}), EMA(0.9), EarlyStopping(1, start_epoch=1), RunCheckpoint(),
+               Throughput(), TensorBoardImages(2, {0: "classifier_only", 1: "all"})],
 )
 trainer.fit(model, data)
 print("epochs", trainer.current_epoch)

@@ -101,7 +101,7 @@ def test_without_network_it_fails_within_seconds_and_says_which_file(tmp_path: P
         )
     message, seconds = run.stdout.strip().split("|")
     assert "timm/resnet50.a1_in1k/model.safetensors" in message
-    assert "--model.pretrained false" in message
+    assert "`pretrained=false`" in message
     assert float(seconds) < 15
 
 
