@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import chain, pairwise, takewhile
 from pathlib import Path
+from typing import Literal
 
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from emotion_lightning.model.weights import create_backbone
 from emotion_lightning.schedule import STAGES
 
 BACKBONE_STAGES = STAGES[:-1]
+
+BatchNormMode = Literal["train", "frozen"]
 
 
 class Backbone(nn.Module):
@@ -23,14 +26,18 @@ class Backbone(nn.Module):
     Args:
         name: timm's name of the model.
         weights: File of pretrained weights, or ``None`` for random ones.
+        batch_norm: Whether the BatchNorm of a stage that trains normalizes each batch by itself and follows it with
+            its statistics (train), or normalizes with the statistics it has and keeps them (frozen). Its weight and
+            bias train either way.
 
     Raises:
         UsageError: timm does not know the model.
         DataError: The file does not hold this model's weights.
     """
 
-    def __init__(self, name: str, weights: Path | None = None):
+    def __init__(self, name: str, weights: Path | None = None, batch_norm: BatchNormMode = "train"):
         super().__init__()
+        self.batch_norm = batch_norm
         self.body = create_backbone(name, weights)
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
@@ -65,6 +72,10 @@ class Backbone(nn.Module):
         for name, parameter in self.body.named_parameters():
             parameter.requires_grad_(self.stage_of[name] in trainable)
         _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
+        if self.batch_norm == "frozen":
+            for module in self.body.modules():
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                    module.eval()
         self.training = True  # also where all is frozen: it is told apart from evaluation
         frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))
         self.folded = FoldedBackbone.of(self.body, frozen)

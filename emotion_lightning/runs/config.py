@@ -33,6 +33,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     saved = renamed(yaml.safe_load(checkpoint.get(KEY, "")) or {})
     config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
               for group, found in renamed(hparams).items()}  # fmt: skip
+    config["model"].setdefault("batch_norm", "train")  # in a run of before there was a choice
     data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
     data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
     config["seed_everything"] = checkpoint["hyper_parameters"]["seed"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import UsageError
-from tests.helpers import Lab
+from tests.helpers import SCHEDULE, Lab
 
 
 class Watch(Callback):
@@ -78,6 +78,59 @@ def test_frozen_stages_use_evaluation_mode_and_the_others_training_mode(lab: Lab
     trainer = lab.trainer(max_epochs=2, callbacks=[Unfreeze({0: "classifier", 1: "layer4"}), modes])
     trainer.fit(lab.model(), lab.data())
     assert modes.seen == [{"classifier"}] * 6 + [{"classifier", "layer4"}] * 6
+
+
+class Tensors(Callback):
+    """Keeps the network's tensors after each epoch, as they are trained and as their average."""
+
+    def __init__(self) -> None:
+        self.after: list[dict[str, torch.Tensor]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before = {name: value.clone() for name, value in pl_module.state_dict().items()}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.after.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+
+def statistics(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return {n: value for n, value in tensors.items() if n.startswith("backbone") and n.endswith(names)}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_frozen_batch_norm_keeps_its_statistics_while_its_weight_and_bias_train(
+    lab: Lab, batch_norm: str, decay: float
+) -> None:
+    tensors = Tensors()
+    callbacks = [Unfreeze({0: "classifier_only", 1: "all"}), EMA(decay), tensors]
+    model = lab.model(batch_norm=batch_norm)
+    lab.trainer(max_epochs=3, callbacks=callbacks, val_check_interval=0.5).fit(model, lab.data())
+    before, (_, thawed, last) = statistics(tensors.before), tensors.after
+    kept = {
+        name for name, value in before.items() if torch.equal(value, thawed[name]) and torch.equal(value, last[name])
+    }
+    assert kept == (set(before) if batch_norm == "frozen" else set())
+    measured = statistics(dict(model.state_dict()))  # the average, which validation uses
+    assert all(torch.equal(measured[name], before[name]) == (batch_norm == "frozen") for name in before)
+    affine = [name for name in before for name in [name.replace("running_mean", "weight")] if name.endswith("weight")]
+    assert affine
+    assert not any(torch.equal(tensors.before[name], last[name]) for name in affine)
+    assert not torch.equal(tensors.before["classifier.0.running_mean"], last["classifier.0.running_mean"])
+
+
+def test_frozen_batch_norm_stays_frozen_in_a_resumed_run(lab: Lab, tmp_path: Path) -> None:
+    def fit(folder: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
+        callbacks = [Unfreeze(SCHEDULE), EMA(0.9), RunCheckpoint(every_n_epochs=1)]
+        lab.trainer(folder, callbacks=callbacks).fit(
+            model := lab.model(batch_norm="frozen"), lab.data(), ckpt_path=ckpt_path
+        )
+        return dict(model.state_dict())
+
+    whole = fit("whole")
+    resumed = fit("resumed", tmp_path / "whole" / "checkpoints" / "epoch_001.ckpt")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_model_without_stages_is_refused(lab: Lab) -> None:

@@ -47,6 +47,7 @@ def test_a_run_of_version_0_1_is_resumed_with_its_options(of_version_0_1: Path) 
     main(["fit", "--ckpt_path", str(of_version_0_1), "--data.root", "faces", *QUIET])
     last = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert last["epoch"] == 2
+    assert last["hyper_parameters"]["batch_norm"] == "train"  # before there was a choice
     assert last["datamodule_hyper_parameters"]["merge_classes"] == {"up": ["happy", "surprised"]}
     assert last["callbacks"]["EMA"]["updates"] == last["global_step"]
     assert [start["epoch"] for start in json.loads(Path("run/provenance.json").read_text())] == [0, 1]
