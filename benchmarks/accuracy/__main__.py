@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.accuracy.faces import training_faces
 from benchmarks.accuracy.page import write_tables
 from benchmarks.accuracy.results import Results
-from benchmarks.accuracy.study import STUDIES, Case, read_study
+from benchmarks.accuracy.study import Case, known_studies, read_study
 from benchmarks.accuracy.training import Training
 from emotion_lightning.errors import EmotionError, UsageError
 
@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"{study.title}: {len(missing)} of {len(study.cases())} runs are missing")
         if missing and options.jobs:
             _train(missing, results, options.root, options.output / study.name, options.jobs)
-        write_tables(options.results, options.tables)
+        write_tables(study, options.results, options.tables)
     except EmotionError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
@@ -93,13 +93,12 @@ def _folder(output: Path, case: Case) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    known = ", ".join(sorted(path.stem for path in STUDIES.glob("*.yaml")))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", metavar="STUDY", help=f"what to train: {known}")
+    parser.add_argument("study", metavar="STUDY", help=f"{', '.join(known_studies())}, or a .yaml file")
     parser.add_argument("--root", type=Path, default=Path("data/fer2013"), help="folder of train/ and val/")
     parser.add_argument("--output", type=Path, default=Path("lightning_logs/accuracy"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.accuracy.results import Results
 from benchmarks.accuracy.statistics import Difference, difference, mean_curve, spread
 from benchmarks.accuracy.statistics import Results as BySeed
-from benchmarks.accuracy.study import STUDIES, Group, Study, read_study
+from benchmarks.accuracy.study import Group, Study, known_studies, read_study
 from emotion_lightning.runs.files import atomic_write
 
 HEAD = """# What each part is worth on real faces
@@ -31,12 +31,12 @@ COLUMNS = {
 }
 
 
-def write_tables(results: Path, target: Path) -> None:
-    """Write the tables of every study with results into ``target``."""
-    studies = [read_study(path.stem) for path in sorted(STUDIES.glob("*.yaml"))]
+def write_tables(study: Study, results: Path, target: Path) -> None:
+    """Write the tables of ``study``, and of every known study with results, into ``target``."""
+    studies = [study, *(read_study(name) for name in known_studies() if name != study.name)]
     parts = [
         "\n".join(_study(study, Results(study, path)))
-        for study in studies
+        for study in sorted(studies, key=lambda study: study.name)
         if (path := results / f"{study.name}.json").is_file()
     ]
     with atomic_write(target) as path:

@@ -34,12 +34,11 @@ class Results:
 
     def of(self, case: Case) -> Result | None:
         """Result of ``case``, if it was trained as it is described now."""
-        recipe = json.loads(json.dumps(case.recipe))
         names = (case.group, case.config, case.seed)
         matching = (
             run
             for run in self._stored
-            if (run["group"], run["config"], run["seed"]) == names and run["recipe"] == recipe
+            if (run["group"], run["config"], run["seed"]) == names and run["recipe"] == _recipe(case)
         )
         return next(matching, None)
 
@@ -52,5 +51,11 @@ class Results:
         names = {"group": case.group, "config": case.config, "seed": case.seed}
         with self._lock:
             others = [run for run in self._stored if {key: run[key] for key in names} != names]
-            self._stored = [*others, {**names, "recipe": case.recipe, **result, "machine": machine()}]
+            self._stored = [*others, {**names, "recipe": _recipe(case), **result, "machine": machine()}]
             write_json(self.path, {"study": self.study.name, "runs": self._stored}, indent=1)
+
+
+def _recipe(case: Case) -> Result:
+    """What a result depends on, as JSON gives it back: with words as keys."""
+    recipe: Result = json.loads(json.dumps(case.recipe))
+    return recipe

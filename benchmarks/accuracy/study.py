@@ -89,21 +89,27 @@ class Study:
         return [case for group in self.groups for case in group.cases()]
 
 
+def known_studies() -> list[str]:
+    """Names of the studies that stand in the project."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
 def read_study(name: str) -> Study:
-    """Read the study of that name.
+    """Read a study by its name, or from a YAML file of one's own.
 
     Raises:
         UsageError: There is none.
         DataError: Its file is not what a study is.
     """
-    path = STUDIES / f"{name}.yaml"
+    path = Path(name) if name.endswith(".yaml") else STUDIES / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
-        raise UsageError(f"there is no study '{name}'; there are {known}")
-    text = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raise UsageError(f"there is no study '{name}'; there are {', '.join(known_studies())}, or a .yaml file")
     try:
+        text = yaml.safe_load(path.read_text(encoding="utf-8"))
         groups = tuple(_group(found, text) for found in text["groups"])
-        return Study(name, text["title"], text["about"].strip(), groups)
+        return Study(path.stem, text["title"], text["about"].strip(), groups)
+    except (yaml.YAMLError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as a study") from error
     except KeyError as error:
         raise DataError(f"{path}: {error} is missing") from error
 
