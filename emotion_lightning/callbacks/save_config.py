@@ -20,6 +20,7 @@ class SaveRunConfig(SaveConfigCallback):
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
         if stage == "fit" and (data := data_of(trainer)):
             self.config.data.batch_size = data.batch_size  # which auto has found
+            self.config.model.batch_norm = pl_module.hparams["batch_norm"]
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others

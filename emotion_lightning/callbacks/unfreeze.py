@@ -5,6 +5,7 @@ from typing import Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from emotion_lightning.callbacks.data import data_of
@@ -77,9 +78,16 @@ class Unfreeze(Callback):
             rank_zero_info(
                 f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))} "
                 f"({trainable:.2f} of {total:.2f} million parameters)"
+                + (", whose BatchNorm keeps its statistics" if _has_frozen_batch_norm(pl_module) else "")
             )
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> tuple[str, ...]:
         stages = trainable_stages(self.schedule, trainer.current_epoch)
         cast(Staged, pl_module).set_trainable(stages)
         return stages
+
+
+def _has_frozen_batch_norm(model: LightningModule) -> bool:
+    """Say whether BatchNorm in a stage that trains keeps its statistics."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    return any(norm.weight.requires_grad and not norm.training for norm in norms)

@@ -14,7 +14,10 @@ from emotion_lightning.schedule import STAGES
 
 BACKBONE_STAGES = STAGES[:-1]
 
-BatchNormMode = Literal["train", "frozen"]
+BatchNormMode = Literal["auto", "train", "frozen"]
+
+FROZEN_UP_TO = 1e-4
+"""Largest rate of a pretrained backbone at which ``batch_norm="auto"`` is frozen; benchmarks/ACCURACY.md has why."""
 
 
 class Backbone(nn.Module):
@@ -27,15 +30,15 @@ class Backbone(nn.Module):
         name: timm's name of the model.
         weights: File of pretrained weights, or ``None`` for random ones.
         batch_norm: Whether the BatchNorm of a stage that trains normalizes each batch by itself and follows it with
-            its statistics (train), or normalizes with the statistics it has and keeps them (frozen). Its weight and
-            bias train either way.
+            its statistics ("train"), or normalizes with the statistics it has and keeps them ("frozen"). Its weight
+            and bias train either way.
 
     Raises:
         UsageError: timm does not know the model.
         DataError: The file does not hold this model's weights.
     """
 
-    def __init__(self, name: str, weights: Path | None = None, batch_norm: BatchNormMode = "train"):
+    def __init__(self, name: str, weights: Path | None = None, batch_norm: Literal["train", "frozen"] = "train"):
         super().__init__()
         self.batch_norm = batch_norm
         self.body = create_backbone(name, weights)
@@ -79,6 +82,13 @@ class Backbone(nn.Module):
         self.training = True  # also where all is frozen: it is told apart from evaluation
         frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))
         self.folded = FoldedBackbone.of(self.body, frozen)
+
+
+def resolve_batch_norm(choice: BatchNormMode, pretrained: bool, lr_backbone: float) -> Literal["train", "frozen"]:
+    """Choose what ``auto`` stands for: statistics are worth keeping if weights have them, and move little from them."""
+    if choice == "auto":
+        return "frozen" if pretrained and lr_backbone <= FROZEN_UP_TO else "train"
+    return choice
 
 
 def _fold_anew(backbone: nn.Module, _: object) -> None:

@@ -15,7 +15,7 @@ from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
-from emotion_lightning.model.backbone import Backbone, BatchNormMode
+from emotion_lightning.model.backbone import Backbone, BatchNormMode, resolve_batch_norm
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
@@ -31,9 +31,10 @@ class EmotionClassifier(LightningModule):
         class_names: Names of the emotions in the order of the labels. On the command line they come from the data.
         backbone: Name of a timm model.
         pretrained: true for timm's ImageNet weights, false for none, or a .safetensors or .pth file.
-        batch_norm: What BatchNorm in a stage of the backbone that trains normalizes with: train, each batch's own
-            statistics, which it gathers for evaluation; frozen, the statistics of the pretrained weights, which it
-            keeps. Its weight and bias train either way, and the classifier's BatchNorm always gathers.
+        batch_norm: What BatchNorm in an unfrozen stage normalizes with: train, each batch's own statistics, which it
+            averages for evaluation; frozen, the statistics of the pretrained weights, which it keeps; auto, frozen for
+            pretrained weights whose lr_backbone is at most 1e-4, train otherwise. Its weight and bias train either
+            way. The classifier's BatchNorm is not meant.
         dropout_rate: Dropout before the classifier's first layer, in [0, 1); half of it before the second.
         hidden_features: Width of the classifier's hidden layer.
         lr_backbone: Peak learning rate of the stages of the backbone.
@@ -61,7 +62,7 @@ class EmotionClassifier(LightningModule):
         class_names: list[str],
         backbone: str = "resnet50",
         pretrained: bool | str = True,
-        batch_norm: BatchNormMode = "train",
+        batch_norm: BatchNormMode = "auto",
         dropout_rate: float = 0.5,
         hidden_features: int = 512,
         lr_backbone: float = 1e-5,
@@ -82,6 +83,8 @@ class EmotionClassifier(LightningModule):
         self.save_hyperparameters()
         _check_ranges(self.hparams)
         self.class_names = class_names
+        batch_norm = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
+        self.hparams["batch_norm"] = batch_norm  # a checkpoint is restored without its pretrained weights
         self.backbone = Backbone(backbone, find_weights(backbone, pretrained), batch_norm)
         self.classifier = EnhancedClassifier(
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate

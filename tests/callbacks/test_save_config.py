@@ -2,7 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 import yaml
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
@@ -41,3 +44,40 @@ def test_a_resume_adds_to_where_a_run_comes_from_and_leaves_its_curves_alone(fac
     events = EventAccumulator(str(RUN))
     events.Reload()
     assert len({event.step for event in events.Scalars("val/loss")}) == 3  # the best was measured, and not logged
+
+
+@pytest.mark.parametrize(("rate", "chosen"), [("1e-5", "frozen"), ("1e-3", "train")])
+def test_a_run_keeps_the_batch_norm_that_auto_chose(
+    faces: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, rate: str, chosen: str
+) -> None:
+    save_file(timm.create_model("test_resnet").state_dict(), "weights.safetensors")
+    options = [
+        "--model.pretrained",
+        "weights.safetensors",
+        "--model.lr_backbone",
+        rate,
+        "--checkpoint.every_n_epochs",
+        "1",
+    ]
+    with caplog.at_level("INFO"):
+        main(["fit", "--data.root", str(faces), *TINY, *options, "--checkpoint.every_n_epochs", "1", *QUIET])
+    assert ("whose BatchNorm keeps its statistics" in caplog.text) == (chosen == "frozen")
+    assert yaml.safe_load((RUN / "config.yaml").read_text())["model"]["batch_norm"] == chosen
+    checkpoints = RUN / "checkpoints"
+    whole = torch.load(checkpoints / "last.ckpt", weights_only=True)["state_dict"]
+    Path("weights.safetensors").unlink()  # a restored model needs none, and is trained as before
+    main(["fit", "--ckpt_path", str(checkpoints / "epoch_000.ckpt"), *QUIET])
+    resumed = torch.load(checkpoints / "last.ckpt", weights_only=True)
+    assert resumed["hyper_parameters"]["batch_norm"] == chosen
+    assert all(torch.equal(whole[name], resumed["state_dict"][name]) for name in whole)
+    main(
+        [
+            "predict",
+            "--config",
+            str(RUN / "config.yaml"),
+            "--ckpt_path",
+            str(checkpoints / "last.ckpt"),
+            "--data.root",
+            str(faces),
+        ]
+    )

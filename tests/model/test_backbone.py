@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from emotion_lightning.errors import UsageError
-from emotion_lightning.model.backbone import BACKBONE_STAGES, Backbone
+from emotion_lightning.model.backbone import BACKBONE_STAGES, Backbone, BatchNormMode, resolve_batch_norm
 
 
 @pytest.mark.parametrize("name", ["resnet50", "test_resnet"])
@@ -61,6 +61,36 @@ def test_frozen_batch_norm_normalizes_with_the_statistics_it_has() -> None:
     frozen = backbone(images)
     torch.testing.assert_close(frozen, backbone.eval()(images), rtol=1e-5, atol=1e-5)
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", ["test_resnet", "test_efficientnet"])  # plain BatchNorm, and one that also activates
+def test_batch_norm_of_a_stage_that_trains_can_stay_frozen(norm: str) -> None:
+    backbone = Backbone(norm, batch_norm="frozen").train()
+    backbone.set_trainable(BACKBONE_STAGES)
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert not any(module.training for module in norms)
+    assert all(module.weight.requires_grad and module.bias.requires_grad for module in norms)
+    nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
+    backbone.set_trainable(BACKBONE_STAGES)
+    assert not any(module.training for module in backbone.modules() if isinstance(module, nn.SyncBatchNorm))
+
+
+@pytest.mark.parametrize(
+    ("choice", "pretrained", "rate", "expected"),
+    [
+        ("auto", True, 1e-5, "frozen"),
+        ("auto", True, 1e-4, "frozen"),
+        ("auto", True, 3e-4, "train"),
+        ("auto", False, 1e-5, "train"),  # random weights have statistics of nothing
+        ("train", True, 1e-5, "train"),
+        ("frozen", False, 1e-3, "frozen"),
+    ],
+)
+def test_batch_norm_is_frozen_by_default_where_pretrained_weights_move_little(
+    choice: BatchNormMode, pretrained: bool, rate: float, expected: str
+) -> None:
+    assert resolve_batch_norm(choice, pretrained, rate) == expected
 
 
 def test_stochastic_depth_is_off_in_a_frozen_stage() -> None:
