@@ -25,6 +25,8 @@ class EMA(Callback):
     The average replaces the model's weights while it is validated and when training ends; a checkpoint holds it as
     ``state_dict``, so that what was measured is what is loaded. A resume gets both back.
 
+    The average of weights in half precision is kept in float32: a step of 1e-4 is less than half precision can add.
+
     Args:
         decay: Share of the old average that each optimizer step keeps, in [0, 1); 0 switches the average off.
 
@@ -38,8 +40,23 @@ class EMA(Callback):
         self.decay = decay
         self.updates = 0
         self._average: dict[str, Tensor] = {}
-        self._live: dict[str, Tensor] = {}
-        self._swapped = False
+        self._live: dict[str, Tensor] = {}  # the model's own tensors
+        self._raw: dict[str, Tensor] = {}  # the training weights, while the model holds the average
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier fit; refuse checkpoints of weights alone, of which Lightning tells no callback.
+
+        Raises:
+            UsageError: A ``ModelCheckpoint`` has ``save_weights_only``.
+        """
+        if stage != "fit":
+            return
+        self.updates, self._average, self._live, self._raw = 0, {}, {}, {}
+        if self.decay and any(getattr(saver, "save_weights_only", False) for saver in trainer.checkpoint_callbacks):
+            raise UsageError(
+                "`save_weights_only` would save the training weights, but their average is what is validated; leave "
+                "it out, or switch the average off by `decay=0`"
+            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the model's weights, or go on from those of a checkpoint, on the model's device."""
@@ -48,8 +65,7 @@ class EMA(Callback):
         self._live = pl_module.state_dict()
         average = self._average or self._live
         self._average = {
-            name: average[name].to(value.device).clone(memory_format=torch.preserve_format)
-            for name, value in self._live.items()
+            name: average[name].to(value.device, _average_dtype(value), copy=True) for name, value in self._live.items()
         }
 
     def on_train_batch_end(
@@ -60,7 +76,11 @@ class EMA(Callback):
             return
         names = [name for name, value in self._live.items() if value.is_floating_point()]
         update = get_ema_multi_avg_fn(ema_decay(self.updates, self.decay))  # type: ignore[no-untyped-call]
-        update([self._average[name] for name in names], [self._live[name] for name in names], self.updates)
+        update(
+            [self._average[name] for name in names],
+            [self._live[name].to(self._average[name].dtype) for name in names],
+            self.updates,
+        )
         for name in self._live.keys() - names:  # counters, which have no average
             self._average[name].copy_(self._live[name])
         self.updates = trainer.global_step
@@ -71,30 +91,25 @@ class EMA(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average into the model."""
-        if self._average and not self._swapped:
-            self._swap()
+        self._put_average()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the training weights back."""
-        if self._swapped:
-            self._swap()
+        self._put_back()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Put the training weights back if validation was interrupted."""
-        if self._swapped:
-            self._swap()
+        self._put_back()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the model."""
-        if self._average:
-            self._swap()
-            self._average, self._live, self._swapped = {}, {}, False
+        """Leave the average in the model; what is saved until the fit has ended still holds both."""
+        self._put_average()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the average in the model also when a run that was over is resumed, which trains nothing."""
-        if self._average:
+        if self._average and not self._raw:
             pl_module.load_state_dict(self._average)  # by now the model may have left the device
-            self._average, self._live = {}, {}
+        self._average, self._live, self._raw = {}, {}, {}
 
     def state_dict(self) -> dict[str, Any]:
         """Save the number of updates; the average itself is the checkpoint's ``state_dict``."""
@@ -107,8 +122,8 @@ class EMA(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Save the average as the model's weights, and the training weights beside it, whichever the model has now."""
         if self._average:
-            pair = dict(self._average), checkpoint["state_dict"]
-            checkpoint["state_dict"], checkpoint[RAW] = reversed(pair) if self._swapped else pair
+            checkpoint[RAW] = self._raw or checkpoint["state_dict"]
+            checkpoint["state_dict"] = dict(self._average)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Resume training from the training weights; any other use of the checkpoint keeps the average."""
@@ -120,9 +135,20 @@ class EMA(Callback):
         pl_module.load_state_dict(checkpoint[RAW])
 
     @torch.no_grad()
-    def _swap(self) -> None:
-        for name, value in self._live.items():
-            held = value.clone()
-            value.copy_(self._average[name])
-            self._average[name].copy_(held)
-        self._swapped = not self._swapped
+    def _put_average(self) -> None:
+        if self._average and not self._raw:
+            self._raw = {
+                name: value.clone() for name, value in self._live.items()
+            }  # whole before the first is replaced
+            for name, value in self._live.items():
+                value.copy_(self._average[name])
+
+    @torch.no_grad()
+    def _put_back(self) -> None:
+        for name, value in self._raw.items():
+            self._live[name].copy_(value)
+        self._raw = {}
+
+
+def _average_dtype(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else value.dtype

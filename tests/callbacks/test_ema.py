@@ -1,9 +1,14 @@
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
 
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.callbacks.ema import ema_decay
@@ -30,7 +35,7 @@ class Follow(Callback):
         self.validated: list[State] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.average = copy(pl_module)
+        self.average = {n: v.float() if v.is_floating_point() else v for n, v in copy(pl_module).items()}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step == self.updates:
@@ -39,7 +44,7 @@ class Follow(Callback):
         self.updates += 1
         for name, value in pl_module.state_dict().items():
             old = self.average[name]
-            self.average[name] = d * old + (1 - d) * value if value.is_floating_point() else value.clone()
+            self.average[name] = d * old + (1 - d) * value.float() if value.is_floating_point() else value.clone()
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *args: Any
@@ -168,3 +173,80 @@ def test_a_checkpoint_saved_while_validating_names_its_weights_rightly(lab: Lab,
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     for key in ("state_dict", "raw_state_dict"):
         assert same(within[key], last[key])
+
+
+MOMENTS = (
+    *("on_train_batch_end", "on_validation_start", "on_validation_batch_end", "on_validation_epoch_end"),
+    *("on_validation_end", "on_train_epoch_end", "on_train_end"),
+)
+
+
+class Saver(Callback):
+    """Saves a checkpoint at every moment after a step of training; the last of each stays."""
+
+    def __init__(self, folder: Path) -> None:
+        for moment in MOMENTS:
+            setattr(self, moment, partial(self._save, path=folder / f"{moment}.ckpt"))
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule, *args: Any, path: Path) -> None:
+        if not trainer.sanity_checking:
+            trainer.save_checkpoint(path)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+def test_whenever_a_checkpoint_is_saved_it_names_its_weights_rightly(lab: Lab, tmp_path: Path, precision: Any) -> None:
+    class Note(Follow):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+            super().on_train_batch_end(trainer, pl_module, *args)
+            self.raw = copy(pl_module)
+
+    note, before, after = Note(0.9), Saver(tmp_path / "before"), Saver(tmp_path / "after")
+    callbacks = [Unfreeze({0: "all"}), note, before, EMA(0.9), after]
+    lab.trainer(callbacks=callbacks, max_epochs=2, precision=precision).fit(lab.model(), lab.data())
+    for place, moment in product(("before", "after"), MOMENTS):
+        if (place, moment) == ("before", "on_train_batch_end"):
+            continue  # the step that was taken is not in the average yet
+        found = torch.load(tmp_path / place / f"{moment}.ckpt", weights_only=True)
+        assert same(found["raw_state_dict"], note.raw), (place, moment)
+        for name, value in note.average.items():
+            torch.testing.assert_close(found["state_dict"][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_in_half_precision_follows_steps_that_half_precision_cannot_add() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+
+    ema, model, trainer = EMA(0.999), cast(LightningModule, Half()), cast(Trainer, SimpleNamespace(global_step=0))
+    ema.on_fit_start(trainer, model)
+    exact = torch.ones(4, dtype=torch.double)
+    for step in range(340):
+        if step == 100:  # a tenth of the way to it is less than half of what separates 1 from the next number
+            model.weight.data.fill_(1.03125)
+        trainer.global_step = step + 1
+        ema.on_train_batch_end(trainer, model, None, None, step)
+        exact.lerp_(model.weight.double(), 1 - ema_decay(step, 0.999))
+    ema.on_train_end(trainer, model)
+    assert torch.equal(model.weight, exact.bfloat16())
+
+
+def test_checkpoints_of_the_training_weights_alone_are_refused(lab: Lab, tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, save_weights_only=True)
+    with pytest.raises(UsageError, match="`save_weights_only` would save the training weights"):
+        lab.trainer(callbacks=[EMA(0.9), saver], max_epochs=1).fit(lab.model(), lab.data())
+    lab.trainer(callbacks=[EMA(0), saver], max_epochs=1).fit(lab.model(), lab.data())
+
+
+def test_a_second_fit_does_not_go_on_with_the_average_of_an_interrupted_one(lab: Lab) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+            raise RuntimeError("power cut")
+
+    ema, follow = EMA(0.9), Follow(0.9)
+    with pytest.raises(RuntimeError, match="power cut"):
+        lab.trainer(callbacks=[ema, Stop()], max_epochs=1).fit(lab.model(), lab.data())
+    other = lab.model(seed=1)
+    lab.trainer("other", callbacks=[ema, follow], max_epochs=1).fit(other, lab.data(seed=1))
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(value, follow.average[name], rtol=1e-4, atol=1e-6)
