@@ -117,12 +117,9 @@ class EmotionCLI(LightningCLI):
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
-        checkpoint = load_checkpoint(self.checkpoint_path)
-        saved = checkpoint_config(checkpoint, subcommand)
-        base = [subcommand, "--config", yaml.safe_dump(saved)]
-        self.config = parser.parse_args([*base, *args[1:]])
-        before = parser.parse_args(base)
-        refuse_contradictions(before[subcommand].as_dict(), self.config[subcommand].as_dict(), subcommand)
+        saved = yaml.safe_dump(checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand))
+        self.config = parser.parse_args([subcommand, "--config", saved, *args[1:]])
+        refuse_contradictions(yaml.safe_load(saved), self.config[subcommand].as_dict(), subcommand)
         self.config[subcommand].weights_only = True
 
     def _parse_ckpt_path(self) -> None:

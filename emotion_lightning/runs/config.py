@@ -44,6 +44,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
             trainer.pop("default_root_dir", None)
         callbacks = {name: saved[name] for name in RESUMED_CALLBACKS if name in saved}
+        if schedule := callbacks.get("unfreeze", {}).get("schedule"):  # jsonargparse writes its epochs as text
+            callbacks["unfreeze"] = {"schedule": {int(epoch): stage for epoch, stage in schedule.items()}}
         return config | {"trainer": trainer} | callbacks
     if subcommand == "predict":  # never the training images unless they are asked for
         data["root"] = data["splits_file"] = None

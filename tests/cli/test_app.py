@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from emotion_lightning.cli import main
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
-from tests.helpers import QUIET, RUN, TINY, fails
+from tests.helpers import QUIET, RUN, TINY, Lab, assert_equal, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
@@ -93,6 +93,15 @@ def test_resume_goes_on_in_the_same_run_with_its_options(faces: Path, trained: P
     assert whole["hyper_parameters"] == resumed["hyper_parameters"]
     assert (RUN / "config.yaml").read_text() == config
     assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+
+
+def test_a_run_from_python_goes_on_with_the_options_that_its_checkpoint_does_not_hold(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer().fit(lab.model(), lab.data())
+    folder = tmp_path / "run" / "checkpoints"
+    whole = torch.load(folder / "last.ckpt", weights_only=True)
+    given = [*TINY[-8:], "--trainer.precision", "32-true", "--trainer.accelerator", "cpu", *QUIET]
+    main(["fit", "--ckpt_path", str(folder / "epoch_000.ckpt"), *given])
+    assert_equal(whole["state_dict"], torch.load(folder / "last.ckpt", weights_only=True)["state_dict"])
 
 
 def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
