@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from emotion_lightning.batch import normalize
-from emotion_lightning.callbacks import data_of
+from emotion_lightning.callbacks import EMA, data_of
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES, parse_schedule
 
@@ -47,7 +47,7 @@ class ReestimatedBatchNorm(Callback):
         self.after = after
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Come after EMA, which has put the average into the model, and will take these statistics along."""
+        """Come after EMA, which has put the average into the model, and give these statistics to the average as well."""
         data = data_of(trainer)
         if trainer.state.fn != "fit" or data is None or trainer.current_epoch < self.after:
             return
@@ -61,6 +61,10 @@ class ReestimatedBatchNorm(Callback):
         update_bn(loader, backbone, device=pl_module.device)
         for module, mode in modes.items():
             module.training = mode
+        [ema] = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
+        tensors = pl_module.state_dict()
+        for name in (name for name in ema.average if "running_" in name):
+            ema.average[name].copy_(tensors[name])
 
 
 class LayerDecay(Callback):

@@ -43,6 +43,11 @@ class EMA(Callback):
         self._live: dict[str, Tensor] = {}  # the model's own tensors
         self._raw: dict[str, Tensor] = {}  # the training weights, while the model holds the average
 
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The average itself by the tensors' names, during a fit; nothing where it is switched off."""
+        return self._average
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier fit; refuse checkpoints of weights alone, of which Lightning tells no callback.
 
