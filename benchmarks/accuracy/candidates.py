@@ -47,7 +47,7 @@ class ReestimatedBatchNorm(Callback):
         self.after = after
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Come after EMA, which has put the average into the model, and give these statistics to the average as well."""
+        """Come after EMA, which has put the average into the model, and give it these statistics as well."""
         data = data_of(trainer)
         if trainer.state.fn != "fit" or data is None or trainer.current_epoch < self.after:
             return
