@@ -39,7 +39,7 @@ from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
-from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
 from emotion_lightning.runtime.allocator import tune_malloc
@@ -117,9 +117,14 @@ class EmotionCLI(LightningCLI):
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
-        saved = yaml.safe_dump(checkpoint_config(load_checkpoint(self.checkpoint_path), subcommand))
-        self.config = parser.parse_args([subcommand, "--config", saved, *args[1:]])
-        refuse_contradictions(yaml.safe_load(saved), self.config[subcommand].as_dict(), subcommand)
+        checkpoint = load_checkpoint(self.checkpoint_path)
+        saved = checkpoint_config(checkpoint, subcommand)
+        base = yaml.safe_dump(saved)
+        self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
+        refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
+        data = self.config[subcommand].data
+        if subcommand != "predict" and data.root == saved["data"]["root"] and data.splits_file is None:
+            data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
         self.config[subcommand].weights_only = True
 
     def _parse_ckpt_path(self) -> None:

@@ -163,6 +163,7 @@ class EmotionDataModule(FaceLoaders):
             "next_epoch": self._epoch() + 1,
             "root": _resolved(self.root),
             "splits": _resolved(self.splits_file),
+            "cut": "by hash",  # version 0.1 cut otherwise; see ``runs.config.splits_of_old_run``
             "data": self._manifest_hash,
             **self.exposure.state_dict(),
         }

@@ -1,6 +1,7 @@
 """The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,6 +52,17 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         data["root"] = data["splits_file"] = None
     measuring = {"report": saved["report"]} if "report" in saved and subcommand != "predict" else {}
     return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
+
+
+def splits_of_old_run(checkpoint: Mapping[str, Any], path: str) -> str | None:
+    """Return the splits.csv beside a checkpoint of version 0.1, which cut splits otherwise; None where none is needed.
+
+    Args:
+        checkpoint: What was loaded from ``path``.
+        path: A checkpoint in the folder of its run.
+    """
+    state, file = checkpoint.get("EmotionDataModule", {}), Path(path).resolve().parent.parent / "splits.csv"
+    return str(file) if "cut" not in state and state.get("splits") is None and file.is_file() else None
 
 
 def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], subcommand: str) -> None:

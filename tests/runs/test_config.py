@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from emotion_lightning.cli import main
+from emotion_lightning.data.sources import manifest
+from emotion_lightning.data.sources.splits import stratified_group_split
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
-from tests.helpers import QUIET
+from tests.helpers import QUIET, RUN, TINY
 
 HERE = Path(__file__).parent
 
@@ -86,3 +88,25 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(DataError, match="not a checkpoint of an emotion_lightning run"):
         load_checkpoint(str(tmp_path / "other.ckpt"))
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_run_whose_splits_version_0_1_cut_keeps_them(
+    command: str, faces: Path, in_an_empty_folder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(faces / "train", "flat")
+    with monkeypatch.context() as patch:  # another cut than today's
+        patch.setattr(manifest, "stratified_group_split", lambda *args: stratified_group_split(*args[:4], args[4] + 1))
+        main(["fit", "--data.root", "flat", *TINY, *QUIET, "--checkpoint.every_n_epochs", "1"])
+    splits, path = RUN / "splits.csv", RUN / "checkpoints/epoch_001.ckpt"
+    before, checkpoint = splits.read_bytes(), torch.load(path, weights_only=True)
+    del checkpoint["EmotionDataModule"]["cut"]
+    torch.save(checkpoint, path)
+    main([command, "--ckpt_path", str(path), *QUIET])
+    assert splits.read_bytes() == before
+    if command == "test":
+        with (RUN / "report/test/predictions.csv").open() as file:
+            measured = {row["filepath"] for row in csv.DictReader(file)}
+        with splits.open() as file:
+            assert measured == {row["filepath"] for row in csv.DictReader(file) if row["split"] == "test"}
+    main(["predict", "--ckpt_path", str(path), "--data.root", "flat", *QUIET])

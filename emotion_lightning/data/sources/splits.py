@@ -1,7 +1,9 @@
 """Cutting a data set into splits: stratified, seeded, and no group of images on both sides of a cut."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from emotion_lightning.data.sources.labels import canonical_name
@@ -29,8 +31,9 @@ def stratified_group_split(
 
     Images with the same digest form a group, which goes whole, even when its labels differ. The sizes of each class
     come close to ``shares``, within one group where groups have one class, and every class has an image in every
-    split. The result depends on the digests and the seed only, not on the order of the images, and changes little
-    when some are added.
+    split. The result depends on the digests and the seed only, not on the order of the images: of a class, the groups
+    of least hash are for training, and those of greatest hash for the test. So one image more or less moves only the
+    few others that lie next to where one split ends, however many there are.
 
     Args:
         digests: What identifies the group of each image: a hash of its content, or what it shares with others.
@@ -49,18 +52,51 @@ def stratified_group_split(
     for digest, label in zip(digests, labels, strict=True):
         groups[digest][label] += 1
     order = sorted(groups, key=lambda digest: derive_seed(seed, "cut", digest))
-    placed = _one_each(groups, order, class_names, tuple(shares))
+    small: set[int] = set()
+    while True:  # a class so small that the shares leave a split without it has an image put into each
+        placed = _one_each(groups, order, class_names, tuple(shares), small)
+        _cut(groups, order, class_names, shares, placed)
+        found = {(label, placed[digest]) for digest, group in groups.items() for label in group}
+        if lacking := {label for label in labels for split in shares if (label, split) not in found}:
+            small |= lacking
+        else:
+            return [placed[digest] for digest in digests]
 
-    totals = Counter(labels)
-    wanted = {split: {label: share * n for label, n in totals.items()} for split, share in shares.items()}
+
+def _cut(
+    groups: Mapping[str, Counter[int]],
+    order: Sequence[str],
+    class_names: Sequence[str],
+    shares: Mapping[Split, float],
+    placed: dict[str, Split],
+) -> None:
+    """Place all other groups class by class, each by its place in ``order``."""
+    totals = Counter(label for group in groups.values() for label in group.elements())
+    room = {split: {label: share * n for label, n in totals.items()} for split, share in shares.items()}
     for digest, split in placed.items():
-        _subtract(wanted[split], groups[digest])
-    # Large groups and those of several classes go first: the single images after them make up for their unevenness.
-    for digest in sorted(order, key=lambda digest: (len(groups[digest]), groups[digest].total()), reverse=True):
-        if digest not in placed:
-            placed[digest] = max(wanted, key=lambda split: sum(wanted[split][label] for label in groups[digest]))
-            _subtract(wanted[placed[digest]], groups[digest])
-    return [placed[digest] for digest in digests]
+        _subtract(room[split], groups[digest])
+    # Rare classes go first, and large groups: what comes after them makes up for their unevenness. Both go by powers of
+    # two, so that an image more hardly ever changes the order.
+    for label in sorted(totals, key=lambda n: (totals[n].bit_length(), canonical_name(class_names[n]))):
+        of_size: defaultdict[int, list[str]] = defaultdict(list)
+        for digest in order:
+            if label in groups[digest] and digest not in placed:
+                of_size[groups[digest].total().bit_length()].append(digest)
+        for size in sorted(of_size, reverse=True):
+            counts = [groups[digest][label] for digest in of_size[size]]
+            left = {split: max(room[split][label], 0.0) for split in shares}
+            for digest, split in zip(of_size[size], _slices(counts, left), strict=True):
+                placed[digest] = split
+                _subtract(room[split], groups[digest])
+
+
+def _slices(counts: Sequence[int], left: Mapping[Split, float]) -> list[Split]:
+    """Cut a row of groups of ``counts`` images into one piece for each split, in proportion to what is ``left``."""
+    scale = sum(counts) / (sum(left.values()) or 1)
+    ends = list(accumulate(scale * wanted for wanted in left.values()))
+    middles = (end - count / 2 for end, count in zip(accumulate(counts), counts, strict=True))
+    splits = list(left)
+    return [splits[min(bisect_right(ends, middle), len(splits) - 1)] for middle in middles]
 
 
 def verify_split(splits: Sequence[Split], *keys: Sequence[str | None]) -> None:
@@ -86,13 +122,15 @@ def _subtract(wanted: dict[int, float], group: Counter[int]) -> None:
 
 
 def _one_each(
-    groups: Mapping[str, Counter[int]], order: Sequence[str], class_names: Sequence[str], splits: Sequence[Split]
+    groups: Mapping[str, Counter[int]],
+    order: Sequence[str],
+    class_names: Sequence[str],
+    splits: Sequence[Split],
+    labels: Iterable[int],
 ) -> dict[str, Split]:
-    """Place one group of every class in every split: the smallest, and rather one of that class alone."""
+    """Place one group of each of ``labels`` in every split: the smallest, and rather one of that class alone."""
     placed: dict[str, Split] = {}
-    for label in sorted(
-        {label for group in groups.values() for label in group}, key=lambda n: canonical_name(class_names[n])
-    ):
+    for label in sorted(labels, key=lambda n: canonical_name(class_names[n])):
         holding = [digest for digest in order if label in groups[digest]]
         holding.sort(key=lambda digest: (len(groups[digest]), groups[digest].total()))
         for split in reversed(splits):  # train last: of very few groups the largest is left for it

@@ -78,11 +78,26 @@ def test_the_cut_is_no_slice_of_the_listing() -> None:
     assert 180 < sum(train) / len(train) < 220  # 199.5 when drawn evenly
 
 
-def test_adding_an_image_moves_few_others() -> None:
-    digests, labels = faces()
+@pytest.mark.parametrize("label", range(3))
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("size", [60, 200, 1000, 5000])
+def test_an_image_more_or_less_moves_at_most_a_few_others(size: int, copies: int, label: int) -> None:
+    digests, labels = faces((size // 5, size // 2, size - size // 5 - size // 2), copies)
     splits = grouped()(digests, labels)
-    more = grouped()([*digests, "new"], [*labels, 0])
-    assert sum(a != b for a, b in zip(splits, more, strict=False)) < 0.1 * len(splits)
+    changes = [([*digests, f"new {number}"], [*labels, label]) for number in range(3)]
+    last = len(labels) - labels[::-1].index(label) - 1
+    changes.append(([*digests, digests[last]], [*labels, label]))  # one more copy
+    for more in changes:
+        assert sum(a != b for a, b in zip(splits, grouped()(*more), strict=False)) <= 4 * copies
+    less = grouped()(digests[:last] + digests[last + 1 :], labels[:last] + labels[last + 1 :])
+    assert sum(a != b for a, b in zip(splits[:last] + splits[last + 1 :], less, strict=True)) <= 4 * copies
+
+
+def test_single_images_make_up_for_the_unevenness_of_large_groups() -> None:
+    sizes = [40, 25, 25, 12, 9, 9, 7, 5, 5, 3]
+    digests = [f"{seed} {size}" for seed, size in enumerate(sizes) for _ in range(size)]
+    digests += [f"single {number}" for number in range(100)]
+    assert_stratified([0] * len(digests), grouped()(digests, [0] * len(digests)), largest_group=1)
 
 
 def test_three_images_are_one_for_each_split() -> None:
