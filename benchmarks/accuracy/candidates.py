@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from emotion_lightning.batch import normalize
+from emotion_lightning.batch import Batch, normalize
 from emotion_lightning.callbacks import EMA, data_of
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES, parse_schedule
@@ -26,8 +26,8 @@ class RestingBatchNorm(Callback):
         self.thaws = [epoch for epoch in parse_schedule(schedule) if epoch > 0]
         self.epochs = epochs
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Come after Unfreeze, which has set the modes."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Come after Unfreeze, which sets the modes when an epoch starts."""
         if any(0 <= trainer.current_epoch - thaw < self.epochs for thaw in self.thaws):
             for module in cast(nn.Module, pl_module.backbone).modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -46,10 +46,12 @@ class ReestimatedBatchNorm(Callback):
     def __init__(self, after: int):
         self.after = after
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Come after EMA, which has put the average into the model, and give it these statistics as well."""
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Come after EMA, which puts the average into the model when validation starts, and give it the statistics."""
         data = data_of(trainer)
-        if trainer.state.fn != "fit" or data is None or trainer.current_epoch < self.after:
+        if batch_idx or trainer.state.fn != "fit" or data is None or trainer.current_epoch < self.after:
             return
         backbone = cast(EmotionClassifier, pl_module).backbone
         modes = {module: module.training for module in backbone.modules()}

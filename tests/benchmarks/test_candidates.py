@@ -28,7 +28,8 @@ class Rates(Callback):
 
 def fit(lab: Lab, *candidates: Callback, folder: str = "run", **options: Any) -> Rates:
     watch = Rates()
-    callbacks = [Unfreeze(SCHEDULE), EMA(0.9), RunCheckpoint(every_n_epochs=1), *candidates, watch]
+    # the command line puts what a user adds in front
+    callbacks = [*candidates, Unfreeze(SCHEDULE), EMA(0.9), RunCheckpoint(every_n_epochs=1), watch]
     lab.trainer(folder, callbacks=callbacks).fit(lab.model(), lab.data(), **options)
     return watch
 
