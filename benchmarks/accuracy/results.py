@@ -33,18 +33,16 @@ class Results:
             raise DataError(f"{path} is damaged; take it away, and the study begins anew") from error
 
     def of(self, case: Case) -> Result | None:
-        """Result of ``case``, if it was trained as it is described now."""
-        names = (case.group, case.config, case.seed)
-        matching = (
-            run
-            for run in self._stored
-            if (run["group"], run["config"], run["seed"]) == names and run["recipe"] == _recipe(case)
-        )
-        return next(matching, None)
+        """Result of ``case``, if a run of its recipe was trained, in whatever group."""
+        return next((run for run in self._stored if run["recipe"] == _recipe(case)), None)
 
     def missing(self) -> list[Case]:
-        """Cases without a result."""
-        return [case for case in self.study.cases() if self.of(case) is None]
+        """Cases without a result, each recipe once."""
+        cases: dict[str, Case] = {}
+        for case in self.study.cases():
+            if self.of(case) is None:
+                cases.setdefault(json.dumps(case.recipe), case)
+        return list(cases.values())
 
     def add(self, case: Case, result: Result) -> None:
         """Keep the result of ``case`` in place of an earlier one."""

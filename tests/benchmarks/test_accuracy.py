@@ -120,6 +120,23 @@ def test_results_of_a_configuration_that_has_changed_do_not_count(study: Path, t
     assert [(case.config, case.seed) for case in missing] == [("large", 1), ("large", 2)]
 
 
+def test_a_configuration_of_two_groups_is_trained_once(study: Path, tmp_path: Path) -> None:
+    again = "  - {name: again, per_class: 12, reference: tiny, configs: {tiny: {}, other: {ema.decay: 0}}}\n"
+    study.write_text(STUDY + again)
+    results = Results(read_study(str(study)), tmp_path / "rates.json")
+    missing = [(case.group, case.config, case.seed) for case in results.missing()]
+    few, more = ("few faces", "again")
+    assert missing == [(few, "small", 1), (few, "large", 1), (few, "small", 2), (few, "large", 2)] + [
+        (more, "other", 1),
+        (more, "other", 2),
+    ]
+    first, *_, other, _ = results.missing()
+    results.add(first, {"f1_macro": 0.5})
+    twin = next(case for case in read_study(str(study)).cases() if (case.config, case.seed) == ("tiny", 1))
+    assert results.of(twin) == results.of(first) is not None
+    assert results.of(other) is None
+
+
 def test_a_table_has_every_configuration_and_compares_it_with_the_reference(study: Path, tmp_path: Path) -> None:
     made_up(study, Results(read_study(str(study)), tmp_path / "rates.json"), {"small": 0.5, "large": 0.7})
     write_tables(read_study(str(study)), tmp_path, tmp_path / "TABLES.md")
