@@ -17,7 +17,7 @@ from emotion_lightning.callbacks import EMA, RunCheckpoint, EarlyStopping, Unfre
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.model.module import EmotionClassifier
 
-root, output, strategy = sys.argv[1:]
+root, output, strategy, batch_norm = sys.argv[1:]
 torch.manual_seed(0)
 
 class Save(Callback):
@@ -27,8 +27,10 @@ class Save(Callback):
 
 data = EmotionDataModule(root=root, image_size=32, batch_size=4, num_workers=0, unfreeze_epoch=1)
 model = EmotionClassifier(
-    data.class_names, backbone="test_resnet", pretrained=False, hidden_features=16, lr_backbone=1e-3, lr_classifier=1e-2
+    data.class_names, backbone="test_resnet", pretrained=False, batch_norm=batch_norm, hidden_features=16,
+    lr_backbone=1e-3, lr_classifier=1e-2,
 )
+torch.save(model.state_dict(), f"{output}/start.pt")
 trainer = Trainer(
     accelerator="cpu", devices=2, strategy=strategy, max_epochs=3, gradient_clip_val=1.0, logger=False,
     enable_progress_bar=False, enable_model_summary=False, default_root_dir=output,
@@ -42,19 +44,20 @@ torch.save(model.state_dict(), f"{output}/end{trainer.global_rank}.pt")
 """
 
 
-def start(faces: Path, output: Path, strategy: str) -> subprocess.CompletedProcess[str]:
+def start(faces: Path, output: Path, strategy: str, batch_norm: str = "train") -> subprocess.CompletedProcess[str]:
     script = output / "script.py"
     script.write_text(SCRIPT)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PL_", "LOCAL_RANK"))}
     return subprocess.run(
-        [sys.executable, str(script), str(faces), str(output), strategy],
+        [sys.executable, str(script), str(faces), str(output), strategy, batch_norm],
         capture_output=True, text=True, timeout=300, check=False, env=environment | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_ranks_keep_identical_weights_across_an_unfreezing(faces: Path, tmp_path: Path) -> None:
-    done = start(faces, tmp_path, "ddp_find_unused_parameters_true")
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_ranks_keep_identical_weights_across_an_unfreezing(faces: Path, tmp_path: Path, batch_norm: str) -> None:
+    done = start(faces, tmp_path, "ddp_find_unused_parameters_true", batch_norm)
     assert done.returncode == 0, done.stderr[-2000:]
     previous = None
     for epoch in range(3):
@@ -70,6 +73,12 @@ def test_ranks_keep_identical_weights_across_an_unfreezing(faces: Path, tmp_path
     assert confusions[0].sum() == 18  # every validation image once, though 9 a rank fill no batch of 8
     first, second = (torch.load(tmp_path / f"end{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    before = torch.load(tmp_path / "start.pt", weights_only=True)
+    statistics = [name for name in before if name.startswith("backbone") and "running_" in name]
+    assert statistics
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    moved = [name for name in statistics if not torch.equal(last[name], before[name])]
+    assert moved == ([] if batch_norm == "frozen" else statistics)
 
 
 @pytest.mark.slow

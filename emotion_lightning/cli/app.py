@@ -38,7 +38,7 @@ from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import summary
+from emotion_lightning.report.summary import summary, unfreezing_advice
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
@@ -191,7 +191,10 @@ class EmotionCLI(LightningCLI):
         self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
         run = run_dir(self.trainer)
         if self.trainer.is_global_zero:
-            rank_zero_info(f"\n{_relative(str(run))}\n{summary(Run(run), 'val')}")
+            found = Run(run)
+            rank_zero_info(f"\n{_relative(str(run))}\n{summary(found, 'val')}")
+            if advice := unfreezing_advice(found):
+                rank_zero_info(f"\n{advice}")
         rank_zero_info(
             f"\nNext:\n  {PROGRAM} test --ckpt_path {best}"
             + (f"\n  tensorboard --logdir {_relative(str(Path(folder).parent))}" if folder else "")

@@ -100,11 +100,12 @@ def statistics(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+@pytest.mark.parametrize("thaws", [{1: "all"}, {1: "layer4", 2: "all"}])  # below layer4, epoch 1 runs folded
 def test_frozen_batch_norm_keeps_its_statistics_while_its_weight_and_bias_train(
-    lab: Lab, batch_norm: str, decay: float
+    lab: Lab, batch_norm: str, decay: float, thaws: dict[int, str]
 ) -> None:
     tensors = Tensors()
-    callbacks = [Unfreeze({0: "classifier_only", 1: "all"}), EMA(decay), tensors]
+    callbacks = [Unfreeze({0: "classifier_only"} | thaws), EMA(decay), tensors]
     model = lab.model(batch_norm=batch_norm)
     lab.trainer(max_epochs=3, callbacks=callbacks, val_check_interval=0.5).fit(model, lab.data())
     before, (_, thawed, last) = statistics(tensors.before), tensors.after
