@@ -1,4 +1,4 @@
-"""Checkpoints at the end of epochs: the best, the last and one every few epochs, each written whole or not at all."""
+"""Checkpoints: the best, the last and one every few epochs, each written whole or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
@@ -20,7 +21,8 @@ from emotion_lightning.runs.loading import load_safely
 class RunCheckpoint(callbacks.Checkpoint):
     """Writes ``best.ckpt`` by validation macro F1, ``last.ckpt`` after every epoch, and ``epoch_004.ckpt`` and so on.
 
-    A checkpoint is always that of an epoch's end, from where a resume is exact.
+    The best holds the weights that were validated, wherever in an epoch that was. A resume is exact from its end,
+    so a best checkpoint from within an epoch is refused there.
 
     Args:
         every_n_epochs: Keep a checkpoint every so many epochs; 0 keeps only the best and the last.
@@ -38,6 +40,8 @@ class RunCheckpoint(callbacks.Checkpoint):
         self.best_model_path = ""
         self.best_score = float("-inf")
         self.best_epoch = -1
+        self._measured: float | None = None  # score of the weights that the model has now
+        self._within_epoch = False
 
     @property
     def state_key(self) -> str:
@@ -78,15 +82,21 @@ class RunCheckpoint(callbacks.Checkpoint):
         rank_zero_info(f"best.ckpt is of epoch {epoch}, later than the checkpoint resumed; kept as {kept.name}")
         self.best_model_path, self.best_score = "", float("-inf")
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the score; within an epoch, keep the weights now if they are the best, as training changes them next."""
+        if not validated_in_fit(trainer) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._measured = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
+        if not trainer.is_last_batch:
+            self._within_epoch = True
+            self._save_best(trainer)
+            self._within_epoch = False
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what this epoch calls for."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, trainer.current_epoch
-            self.best_model_path = str(self.folder / "best.ckpt")
-            self._save(trainer, "best.ckpt")
+        self._save_best(trainer)
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save(trainer, f"epoch_{trainer.current_epoch:03d}.ckpt")
         self._save(trainer, "last.ckpt")
@@ -97,6 +107,14 @@ class RunCheckpoint(callbacks.Checkpoint):
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero and last.is_file():
             rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: fit --ckpt_path {last}")
 
+    def _save_best(self, trainer: Trainer) -> None:
+        """Write ``best.ckpt`` if the last validation was of the model's weights and none was better."""
+        score, self._measured = self._measured, None
+        if score is not None and score > self.best_score:
+            self.best_score, self.best_epoch = score, trainer.current_epoch
+            self.best_model_path = str(self.folder / "best.ckpt")
+            self._save(trainer, "best.ckpt")
+
     def _save(self, trainer: Trainer, name: str) -> None:
         trainer.save_checkpoint(self.folder / name, weights_only=False)  # with all that a resume needs
 
@@ -106,7 +124,20 @@ class RunCheckpoint(callbacks.Checkpoint):
             "best_model_path": self.best_model_path,
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
+            "within_epoch": self._within_epoch,
         }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to resume from within an epoch, whose other batches would be drawn anew.
+
+        Raises:
+            UsageError: The checkpoint was saved there.
+        """
+        if trainer.state.fn == "fit" and checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
+            raise UsageError(
+                f"{trainer.ckpt_path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be "
+                f"exact: resume {Path(str(trainer.ckpt_path)).with_name('last.ckpt')}"
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore which checkpoint is the best; in a run folder that was moved, it is the one in the folder."""

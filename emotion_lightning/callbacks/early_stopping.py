@@ -5,6 +5,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks.checkpoint import RunCheckpoint
+from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.loading import load_safely
@@ -18,7 +19,8 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
     cuts OneCycle's annealing short.
 
     Args:
-        patience: Epochs without improvement after which training stops, at least 1.
+        patience: Epochs without improvement after which training stops, at least 1. An epoch that is not validated does
+            not count, and one that is validated several times counts by its last validation.
         min_delta: Least gain in macro F1 that counts as an improvement.
         start_epoch: Epoch (from 0) before which patience does not count: that of the last unfreezing, which the command
             line takes from the schedule; 40 in the recipe.
@@ -32,18 +34,22 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
     ):
         if patience < 1:
             raise UsageError(f"`patience` {patience} is below 1")
-        # after validation, never at the end of an epoch that was not validated
         super().__init__(
-            monitor=MONITOR, mode="max", patience=patience, min_delta=min_delta, check_on_train_epoch_end=False
+            monitor=MONITOR, mode="max", patience=patience, min_delta=min_delta, check_on_train_epoch_end=True
         )
         self.start_epoch = start_epoch
+        self._validated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the epoch has a score; without one, the trainer still shows that of an earlier epoch."""
+        self._validated = validated_in_fit(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch's score with the best, and stop when the patience is over."""
-        if not trainer.is_last_batch:
-            return  # a validation within the epoch, which no checkpoint holds
-        stopping = trainer.should_stop
-        super().on_validation_end(trainer, pl_module)
+        if not self._validated:
+            return
+        self._validated, stopping = False, trainer.should_stop
+        super().on_train_epoch_end(trainer, pl_module)
         if trainer.current_epoch < self.start_epoch:
             self.wait_count, self.stopped_epoch = 0, 0
             trainer.should_stop = stopping

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.batch import denormalize
-from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
 from emotion_lightning.callbacks.tensorboard_layout import layout
 from emotion_lightning.data.audit.summary import summary
@@ -52,7 +52,7 @@ class TensorBoardImages(Callback):
         self.every_n_epochs, self.schedule = every_n_epochs, parse_schedule(schedule)
         self.best: dict[str, float] = {}
         self._options: dict[str, int | float | str] = {}
-        self._undrawn = False
+        self._undrawn: int | None = None  # step of a validation that was not drawn
 
     @property
     def state_key(self) -> str:
@@ -92,21 +92,24 @@ class TensorBoardImages(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model knows by now, if it is time to."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.is_last_batch:
-            self._undrawn = True
-            if self._is_due(trainer):
-                self._draw(trainer, pl_module)
+        if not validated_in_fit(trainer):
+            return
+        self._undrawn = trainer.global_step
+        if trainer.is_last_batch and self._is_due(trainer):
+            self._draw(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the scores of the best epoch."""
         metrics = trainer.callback_metrics
-        if MONITOR in metrics and float(metrics[MONITOR]) > self.best.get("val_f1_macro", float("-inf")):
+        if not validated_in_fit(trainer) or MONITOR not in metrics:
+            return
+        if float(metrics[MONITOR]) > self.best.get("val_f1_macro", float("-inf")):
             self.best = {name.replace("/", "_"): float(metrics[name]) for name in SCORES}
             self.best["best_epoch"] = float(trainer.current_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last epoch of a run that was stopped early; the average of EMA is in the model."""
-        if self._undrawn and self.every_n_epochs:
+        """Draw the last epoch of a run that was stopped early, if it was validated; the average is in the model."""
+        if self._undrawn == trainer.global_step and self.every_n_epochs:
             self._draw(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,7 +138,7 @@ class TensorBoardImages(Callback):
         return every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == trainer.max_epochs or ends_phase)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._undrawn = False
+        self._undrawn = None
         if not any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
             return
         outputs = current_outputs(trainer, pl_module)  # asks all ranks

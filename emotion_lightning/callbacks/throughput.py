@@ -46,6 +46,11 @@ class Throughput(Callback):
         """Start the clock of a validation."""
         self._validated, self._validation_start = 0, time.perf_counter()
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave a validation within an epoch out of the time of its training."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.is_last_batch:
+            self._start += time.perf_counter() - self._validation_start
+
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int, *args: Any
     ) -> None:

@@ -38,7 +38,7 @@ def unfreezing_advice(run: Run) -> str | None:
 
 
 def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
-    epochs = len(run.history.get("val/loss", {}))
+    epochs = len(run.history.get("train/loss") or run.history.get("val/loss", {}))
     if run.best_epoch is not None:
         yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
     if run.seconds["train"]:

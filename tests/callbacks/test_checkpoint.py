@@ -1,14 +1,18 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
 
-from emotion_lightning.callbacks import EMA, RunCheckpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, Calibration, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
-from tests.helpers import Lab
+from tests.helpers import Lab, assert_equal
 
 
 def test_best_last_and_every_few_epochs(lab: Lab, tmp_path: Path) -> None:
@@ -87,3 +91,75 @@ def test_a_users_checkpoint_plugin_stays(lab: Lab) -> None:
     trainer = lab.trainer(max_epochs=1, plugins=[Theirs()])
     trainer.fit(lab.model(), lab.data())
     assert isinstance(trainer.strategy.checkpoint_io, Theirs)
+
+
+class Validated(Callback):
+    """Keeps the score and the weights of every validation."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+        self.weights: list[dict[str, torch.Tensor]] = []
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.now = {name: value.clone() for name, value in pl_module.state_dict().items()}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.scores.append(float(trainer.callback_metrics[MONITOR]))
+            self.weights.append(self.now)
+
+
+MOMENTS = [  # 6 batches an epoch
+    {"check_val_every_n_epoch": 2},
+    {"check_val_every_n_epoch": 3},
+    {"val_check_interval": 0.5},
+    {"val_check_interval": 4},
+    {"val_check_interval": 5, "check_val_every_n_epoch": 2},
+    {"val_check_interval": 8, "check_val_every_n_epoch": None},
+    {"val_check_interval": 4, "accumulate_grad_batches": 4},
+    {"val_check_interval": 2, "max_steps": 15, "max_epochs": -1},
+    {"max_steps": 9, "max_epochs": -1},
+    {"max_steps": 4, "max_epochs": -1},
+    {"limit_val_batches": 0},
+]
+
+
+@pytest.mark.parametrize("options", MOMENTS, ids=str)
+def test_the_best_checkpoint_holds_the_weights_that_were_measured(
+    lab: Lab, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, checkpoint = Validated(), RunCheckpoint()
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), Calibration(), seen, checkpoint], **options)
+    model = lab.model()
+    falling = iter([0.2, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.1])
+    measure = type(model).on_validation_epoch_end
+
+    def score(module: EmotionClassifier) -> None:
+        measure(module)
+        if not module.trainer.sanity_checking:
+            module.log(MONITOR, next(falling))
+
+    monkeypatch.setattr(type(model), "on_validation_epoch_end", score)
+    monkeypatch.setattr(EmotionClassifier, "_log_evaluation", lambda *args: None)
+    trainer.fit(model, lab.data())
+    if not seen.scores:
+        assert (checkpoint.best_model_path, checkpoint.best_score) == ("", float("-inf"))
+        return
+    best = seen.scores.index(max(seen.scores))
+    saved = torch.load(checkpoint.best_model_path, weights_only=True)
+    assert checkpoint.best_score == seen.scores[best]
+    assert checkpoint.best_epoch == saved["epoch"]
+    assert_equal(saved["state_dict"], seen.weights[best])
+    assert saved["calibration"]["tta"] == "none"
+    last = torch.load(checkpoint.folder / "last.ckpt", weights_only=True)
+    measured = any(all(torch.equal(last["state_dict"][n], v) for n, v in w.items()) for w in seen.weights)
+    assert (last["calibration"]["tta"] is not None) == measured
+
+
+def test_a_best_checkpoint_from_within_an_epoch_is_not_resumed(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    lab.trainer(max_epochs=1, val_check_interval=4).fit(lab.model(), lab.data())
+    with pytest.raises(UsageError, match=r"best\.ckpt was saved within epoch 0, .*resume .*last\.ckpt"):
+        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt")
+    lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "last.ckpt")
+    lab.trainer().validate(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt", verbose=False)

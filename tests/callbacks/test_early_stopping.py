@@ -82,3 +82,23 @@ def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.M
 def test_patience_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="patience` 0"):
         EarlyStopping(patience=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({"check_val_every_n_epoch": 2}, 6),  # validated after 2, 4 and 6
+        ({"val_check_interval": 0.5, "limit_train_batches": 2}, 3),
+        ({"val_check_interval": 2, "limit_train_batches": 3}, 3),  # never at the end of an epoch
+        ({"val_check_interval": 4, "limit_train_batches": 3, "check_val_every_n_epoch": None}, 4),
+        ({"limit_val_batches": 0}, 9),
+    ],
+    ids=str,
+)
+def test_it_stops_wherever_in_an_epoch_the_validations_are(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], epochs: int
+) -> None:
+    callbacks = [Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(patience=2, start_epoch=0), RunCheckpoint()]
+    trainer = lab.trainer(callbacks=callbacks, max_epochs=9, **{"limit_train_batches": 1} | options)
+    trainer.fit(scored(lab.model(), [0.5] * 9, monkeypatch), lab.data())
+    assert trainer.current_epoch == epochs
