@@ -90,7 +90,7 @@ def _metrics(
         "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
         **compute_metrics(outputs, names),
         "leaked": None if leaked is None else int(leaked.sum()),
-        "leak_free": compute_metrics(unseen, names) if unseen is not None and len(unseen.labels) else None,
+        "leak_free": compute_metrics(unseen, names, subset=True) if unseen is not None and len(unseen.labels) else None,
         "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
         | {"fitted_with_tta": pl_module.temperature_tta},
         "tta": pl_module.hparams["tta"],
@@ -141,7 +141,11 @@ def _summary(metrics: dict[str, Any]) -> str:
                 f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
                 for name, (low, high) in found["intervals"].items()
             )
-            lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}")
+            few = found["classes"] < len(found["per_class"])
+            over = (
+                f"; macro F1 is over the {found['classes']} of {len(found['per_class'])} classes that they have" * few
+            )
+            lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}{over}")
     lines.append("In brackets: 95 % bootstrap intervals")
     found = metrics["calibration"]
     lines.append(f"Expected calibration error {found['ece']:.4f}")

@@ -10,7 +10,9 @@ from emotion_lightning.seeding import derive_seed
 RESAMPLES = 2000
 
 
-def bootstrap_intervals(confusion: Tensor, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
+def bootstrap_intervals(
+    confusion: Tensor, level: float = 0.95, seed: int = 0, averaged: Tensor | None = None
+) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap intervals (Efron, 1979) of accuracy, macro F1 and weighted F1.
 
     Every metric is a function of the confusion matrix, so its cells are resampled in place of the images.
@@ -19,8 +21,9 @@ def bootstrap_intervals(confusion: Tensor, level: float = 0.95, seed: int = 0) -
         confusion: Confusion matrix ``(classes, classes)`` of at least one image, rows true and columns predicted.
         level: Share of resamples that lie inside, in (0, 1).
         seed: Seed of the resamples.
+        averaged: Classes over which macro F1 is averaged, bool ``(classes,)``; by default all.
     """
-    return _intervals(overall_metrics(_resampled(confusion, seed)), level)
+    return _intervals(overall_metrics(_resampled(confusion, seed), averaged), level)
 
 
 def paired_intervals(

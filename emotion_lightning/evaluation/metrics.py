@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from emotion_lightning.evaluation.calibration import reliability
@@ -18,12 +19,19 @@ OVERALL = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weigh
 """The metrics of a whole split, and what they are called."""
 
 
-def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]:
+def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bool = False) -> dict[str, Any]:
     """Number of images, loss, accuracy, F1, their intervals, and the metrics of each class.
 
     A metric that a class without images does not have, such as an area under a curve, is nan.
+
+    Args:
+        outputs: Outputs of the model.
+        class_names: Names in the order of the labels.
+        subset: Whether the images are a part of a split. Macro F1 is then averaged over the classes that they have,
+            whose number is ``classes``; a whole split counts a class that it lacks as 0, as scikit-learn does.
     """
     confusion, probabilities = outputs.confusion, outputs.probabilities
+    averaged = confusion.sum(dim=1) > 0 if subset else torch.ones(len(class_names), dtype=torch.bool)
     columns = {name: values.tolist() for name, values in per_class(confusion).items()}
     columns["support"] = confusion.sum(dim=1).tolist()
     found = [curves(probabilities[:, label], outputs.labels == label) for label in range(len(class_names))]
@@ -32,8 +40,9 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[st
     return {
         "n": len(outputs.labels),
         "loss": outputs.losses.mean().item(),
-        **{name: value.item() for name, value in overall_metrics(confusion).items()},
-        "intervals": bootstrap_intervals(confusion) if confusion.any() else {},
+        **{name: value.item() for name, value in overall_metrics(confusion, averaged).items()},
+        "classes": int(averaged.sum()),
+        "intervals": bootstrap_intervals(confusion, averaged=averaged) if confusion.any() else {},
         "per_class": {
             name: {column: values[label] for column, values in columns.items()}
             for label, name in enumerate(class_names)

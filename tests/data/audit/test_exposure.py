@@ -39,6 +39,20 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     assert metrics["leak_free"]["accuracy"] == pytest.approx(right / 16)
 
 
+def test_a_class_whose_images_all_leaked_does_not_count_as_0(leaky: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (leaky / "test/surprised").iterdir():
+        shutil.copy(path, leaky / "train/surprised" / f"leak_{path.name}")
+    main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET, "--report.write", "true"])
+    free = json.loads((RUN / "report/test/metrics.json").read_text())["leak_free"]
+    assert free["classes"] == 2
+    assert free["f1_macro"] == pytest.approx(sum(free["per_class"][name]["f1"] for name in ("angry", "happy")) / 2)
+    said = "macro F1 is over the 2 of 3 classes that they have"
+    assert said in caplog.text
+    assert said in (RUN / "report/index.html").read_text()
+
+
 def test_drop_leaves_out_the_training_copies_and_keeps_the_test_set(leaky: Path) -> None:
     main(["fit", "--data.root", str(leaky), *TINY, *QUIET, "--data.leaks", "drop", "--data.conflicts", "drop"])
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), *QUIET])
