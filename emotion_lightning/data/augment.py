@@ -23,7 +23,8 @@ class AugmentPolicy:
 
     Args:
         resize: Side that the image is resized to before the crop, over the side of the crop.
-        crop_area: Least and greatest area of a random-resized crop, as fractions; ``None`` crops without resizing.
+        crop_area: Least and greatest area of a random-resized crop, as fractions; ``None`` crops without resizing. A
+            side longer than the image is cut off, where torchvision draws again; so each image draws the same count.
         crop_ratio: Least and greatest width over height of a random-resized crop.
         flip: Probability of a horizontal flip.
         degrees: Rotation up to ± this angle.
@@ -31,7 +32,9 @@ class AugmentPolicy:
         scale: Least and greatest zoom.
         shear: Horizontal shear up to ± this angle in degrees.
         jitter: Brightness, contrast and saturation change by factors of 1 ± this.
-        hue: Hue turns by up to ± this fraction of the color circle.
+        hue: Hue turns by up to ± this fraction of the color circle, in the chroma plane of YIQ. torchvision turns it in
+            HSV, which keeps the largest channel where YIQ keeps the brightness; but YIQ is linear, so that all color
+            changes are one matrix, and a gray image, as most of the faces are, stays as it is in both.
         gray: Probability of a gray image.
         erase: Probability that a rectangle is erased.
         erase_area: Least and greatest area of the rectangle, as fractions of the image.
