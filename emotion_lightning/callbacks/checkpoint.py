@@ -17,6 +17,9 @@ from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, log_dir
 from emotion_lightning.runs.loading import load_safely
 
+SCORES = ("val/accuracy", MONITOR, "val/loss")
+"""Metrics of the best epoch that are kept with it."""
+
 
 class RunCheckpoint(callbacks.Checkpoint):
     """Writes ``best.ckpt`` by validation macro F1, ``last.ckpt`` after every epoch, and ``epoch_004.ckpt`` and so on.
@@ -40,7 +43,8 @@ class RunCheckpoint(callbacks.Checkpoint):
         self.best_model_path = ""
         self.best_score = float("-inf")
         self.best_epoch = -1
-        self._measured: float | None = None  # score of the weights that the model has now
+        self.best_metrics: dict[str, float] = {}
+        self._measured: dict[str, float] = {}  # of the weights that the model has now
         self._within_epoch = False
 
     @property
@@ -86,7 +90,8 @@ class RunCheckpoint(callbacks.Checkpoint):
         """Note the score; within an epoch, keep the weights now if they are the best, as training changes them next."""
         if not validated_in_fit(trainer) or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self._measured = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
+        found = trainer.callback_metrics
+        self._measured = {name: float(found[name]) for name in SCORES if name in found}
         if not trainer.is_last_batch:
             self._within_epoch = True
             self._save_best(trainer)
@@ -109,9 +114,9 @@ class RunCheckpoint(callbacks.Checkpoint):
 
     def _save_best(self, trainer: Trainer) -> None:
         """Write ``best.ckpt`` if the last validation was of the model's weights and none was better."""
-        score, self._measured = self._measured, None
-        if score is not None and score > self.best_score:
-            self.best_score, self.best_epoch = score, trainer.current_epoch
+        measured, self._measured = self._measured, {}
+        if measured.get(MONITOR, float("-inf")) > self.best_score:
+            self.best_score, self.best_epoch, self.best_metrics = measured[MONITOR], trainer.current_epoch, measured
             self.best_model_path = str(self.folder / "best.ckpt")
             self._save(trainer, "best.ckpt")
 
@@ -124,6 +129,7 @@ class RunCheckpoint(callbacks.Checkpoint):
             "best_model_path": self.best_model_path,
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
+            "best_metrics": self.best_metrics,
             "within_epoch": self._within_epoch,
         }
 
@@ -142,6 +148,7 @@ class RunCheckpoint(callbacks.Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore which checkpoint is the best; in a run folder that was moved, it is the one in the folder."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self.best_metrics = state_dict.get("best_metrics", {MONITOR: self.best_score})  # all that 0.1 kept
         candidates = [self.folder / "best.ckpt", Path(state_dict["best_model_path"])]
         self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
         if not self.best_model_path:

@@ -10,13 +10,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.batch import denormalize
+from emotion_lightning.callbacks.checkpoint import RunCheckpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
 from emotion_lightning.callbacks.tensorboard_layout import layout
 from emotion_lightning.data.audit.summary import summary
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
-from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
 from emotion_lightning.report.pictures import SHOWN, Picture
@@ -26,8 +26,6 @@ from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainabl
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-SCORES = ("val/accuracy", MONITOR, "val/loss")
-
 
 class TensorBoardImages(Callback):
     """Shows a run in TensorBoard, and changes nothing about it; without a TensorBoardLogger it does nothing.
@@ -36,7 +34,7 @@ class TensorBoardImages(Callback):
     or augmentation changes: its first batch as the network sees it, and mixed by MixUp and by CutMix. Every few epochs,
     at the end of each phase of several epochs and of the run: confusion matrices, the most confident mistakes,
     Grad-CAM, precision-recall curves and the classification report. At the end: the options with the scores of the
-    best epoch. In a list of callbacks it belongs after EMA.
+    best epoch, which :class:`RunCheckpoint` keeps. In a list of callbacks it belongs after EMA.
 
     Args:
         every_n_epochs: Draw every so many epochs; 0 leaves out all pictures, curves and reports.
@@ -50,13 +48,12 @@ class TensorBoardImages(Callback):
         if every_n_epochs < 0:
             raise UsageError(f"`tensorboard.every_n_epochs` {every_n_epochs} is negative")
         self.every_n_epochs, self.schedule = every_n_epochs, parse_schedule(schedule)
-        self.best: dict[str, float] = {}
         self._options: dict[str, int | float | str] = {}
         self._undrawn: int | None = None  # step of a validation that was not drawn
 
     @property
     def state_key(self) -> str:
-        """Name of the state in a checkpoint, as version 0.1 wrote it."""
+        """Name under which version 0.1 saved a state; Lightning would warn that nobody takes it."""
         return "Dashboard"
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -98,15 +95,6 @@ class TensorBoardImages(Callback):
         if trainer.is_last_batch and self._is_due(trainer):
             self._draw(trainer, pl_module)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the scores of the best epoch."""
-        metrics = trainer.callback_metrics
-        if not validated_in_fit(trainer) or MONITOR not in metrics:
-            return
-        if float(metrics[MONITOR]) > self.best.get("val_f1_macro", float("-inf")):
-            self.best = {name.replace("/", "_"): float(metrics[name]) for name in SCORES}
-            self.best["best_epoch"] = float(trainer.current_epoch)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last epoch of a run that was stopped early, if it was validated; the average is in the model."""
         if self._undrawn == trainer.global_step and self.every_n_epochs:
@@ -114,19 +102,15 @@ class TensorBoardImages(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the run into the table of runs, with the scores of the weights that it ends with."""
-        scores = {f"score/{name}": value for name, value in self.best.items()}
+        checkpoint = trainer.checkpoint_callback
+        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_metrics:
+            return
+        scores = {f"score/{name.replace('/', '_')}": value for name, value in checkpoint.best_metrics.items()}
+        scores["score/best_epoch"] = float(checkpoint.best_epoch)
         options = self._options | {"trainer.precision": trainer.precision}  # the one that was used
-        for logger in trainer.loggers if scores else ():
+        for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(options, scores, trainer.global_step - 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Save the scores of the best epoch."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the scores of the best epoch."""
-        self.best = dict(state_dict["best"])
 
     def _begins_phase(self, epoch: int) -> bool:
         stages = (trainable_stages(self.schedule, each) for each in (epoch, max(epoch - 1, 0)))

@@ -1,6 +1,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -209,16 +210,17 @@ def test_weights_and_optimizer_are_the_same_with_and_without(lab: Lab) -> None:
 
 
 def test_a_resumed_run_knows_the_best_epoch_from_before(lab: Lab) -> None:
-    fit(lab, "first", every_n_epochs=0, max_epochs=2)
-    path = lab.folder / "first" / "checkpoints" / "last.ckpt"
-    checkpoint = torch.load(path, weights_only=True)
-    best = {"val_accuracy": 0.99, "val_f1_macro": 0.98, "val_loss": 0.01, "best_epoch": 0.0}
-    assert checkpoint["callbacks"]["Dashboard"]["best"].keys() == best.keys()
-    dashboard = TensorBoardImages(0)
-    dashboard.load_state_dict({"best": best})
-    trainer = lab.trainer("second", callbacks=[dashboard], max_epochs=1)
-    trainer.fit(lab.model(), lab.data())
-    assert dashboard.state_dict() == {"best": best}
+    fit(lab, every_n_epochs=0, max_epochs=3)
+    folder = lab.folder / "run" / "checkpoints"
+    shutil.copy(folder / "epoch_000.ckpt", folder / "best.ckpt")
+    resumed = torch.load(folder / "epoch_001.ckpt", weights_only=True)
+    best = {"val/accuracy": 0.99, "val/f1_macro": 0.98, "val/loss": 0.01}
+    resumed["callbacks"]["Checkpoint"] |= {"best_score": 0.98, "best_epoch": 0, "best_metrics": best}
+    torch.save(resumed, lab.folder / "edited.ckpt")
+    fit(lab, "again", every_n_epochs=0, max_epochs=3, ckpt_path=lab.folder / "edited.ckpt")
+    events = read(lab.folder / "again")
+    found = {name: events.Scalars(f"score/{name.replace('/', '_')}")[-1].value for name in (*best, "best_epoch")}
+    assert found == pytest.approx(best | {"best_epoch": 0})
 
 
 def test_a_run_that_stops_early_shows_its_last_epoch(lab: Lab) -> None:
