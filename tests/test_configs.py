@@ -1,9 +1,15 @@
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import yaml
 
+from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, default_callbacks
 from emotion_lightning.cli import main
+from emotion_lightning.model.head import EnhancedClassifier
+from emotion_lightning.model.mix import MixUpCutMix
+from emotion_lightning.model.module import EmotionClassifier
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
@@ -37,6 +43,26 @@ def test_every_config_starts_with_its_command_time_and_score(config: Path) -> No
 def test_the_recipe_is_what_a_user_gets_who_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     (recipe,) = (path for path in CONFIGS if path.name == "recipe.yaml")
     assert resolved(capsys, "--config", str(recipe)) == resolved(capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "other", "other_name"),
+    [
+        (EmotionClassifier, "dropout_rate", EnhancedClassifier, "dropout_rate"),
+        (EmotionClassifier, "hidden_features", EnhancedClassifier, "hidden_features"),
+        (EmotionClassifier, "mixup_alpha", MixUpCutMix, "mixup_alpha"),
+        (EmotionClassifier, "cutmix_alpha", MixUpCutMix, "cutmix_alpha"),
+        (EmotionClassifier, "mix_prob", MixUpCutMix, "prob"),
+        (EMA, "decay", default_callbacks, "ema_decay"),
+        (EarlyStopping, "patience", default_callbacks, "patience"),
+        (RunCheckpoint, "every_n_epochs", default_callbacks, "every_n_epochs"),
+        (TensorBoardImages, "every_n_epochs", default_callbacks, "every_n_epochs"),
+    ],
+)
+def test_a_default_from_python_is_that_of_the_option(
+    option: Callable[..., object], name: str, other: Callable[..., object], other_name: str
+) -> None:
+    assert signature(option).parameters[name].default == signature(other).parameters[other_name].default
 
 
 @pytest.mark.parametrize("config", [path for path in CONFIGS if path.name != "recipe.yaml"], ids=lambda path: path.name)

@@ -4,6 +4,7 @@ import gc
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from torch.optim import AdamW
 from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.data.loaders import RECIPE_BATCH
 from emotion_lightning.errors import UsageError
+from emotion_lightning.model.module import EmotionClassifier
 
-RECIPE_RATES = {"lr_backbone": 1e-5, "lr_classifier": 1e-3}
+RECIPE_RATES = {
+    name: signature(EmotionClassifier).parameters[name].default for name in ("lr_backbone", "lr_classifier")
+}
 """Learning rates that hold for steps of ``RECIPE_BATCH`` images."""
 
 MOST = 1024

@@ -11,12 +11,18 @@ from emotion_lightning.data.audit.checks import check_usable
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
-from emotion_lightning.data.loaders import FaceLoaders
+from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, check_choice, check_least
 from emotion_lightning.runtime.ranks import on_first_rank
-from emotion_lightning.schedule import LEAST_SIDE, parse_resolutions, warn_unreached
+from emotion_lightning.schedule import (
+    LEAST_SIDE,
+    RECIPE_SCHEDULE,
+    parse_resolutions,
+    unfreeze_epoch,
+    warn_unreached,
+)
 
 
 class EmotionDataModule(FaceLoaders):
@@ -63,7 +69,7 @@ class EmotionDataModule(FaceLoaders):
         root: str | None = None,
         image_size: int = 224,
         resolution_schedule: dict[int, int] | None = None,
-        batch_size: int | Literal["auto"] = 16,
+        batch_size: int | Literal["auto"] = RECIPE_BATCH,
         eval_batch_size: int | Literal["auto"] = "auto",
         num_workers: int | None = None,
         seed: int = 42,
@@ -79,7 +85,7 @@ class EmotionDataModule(FaceLoaders):
         drop_classes: list[str] | None = None,
         group_regex: str | None = None,
         class_names: list[str] | None = None,
-        unfreeze_epoch: int | None = 10,
+        unfreeze_epoch: int | None = unfreeze_epoch(RECIPE_SCHEDULE),
     ):
         check_least("image_size", image_size, LEAST_SIDE)
         check_least("batch_size", 2 if batch_size == "auto" else batch_size, 2)  # batch norm needs two

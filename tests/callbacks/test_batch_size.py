@@ -1,4 +1,3 @@
-import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,6 @@ from emotion_lightning.callbacks.batch_size import (
 )
 from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
-from emotion_lightning.model.module import EmotionClassifier
 from tests.helpers import QUIET, RUN, TINY, Lab
 
 
@@ -117,11 +115,6 @@ def test_adams_rule_is_the_square_root() -> None:
     assert lr_scaling_hint(RECIPE_RATES, 4, 2, 2) is None
     assert lr_scaling_hint(RECIPE_RATES | {"lr_backbone": 1e-3}, 64, 1, 1) is None
     assert lr_scaling_hint({}, 64, 1, 1) is None  # another model's
-
-
-def test_the_rates_of_the_recipe_are_the_defaults() -> None:
-    defaults = inspect.signature(EmotionClassifier).parameters
-    assert {name: defaults[name].default for name in RECIPE_RATES} == RECIPE_RATES
 
 
 @pytest.mark.usefixtures("in_an_empty_folder")
