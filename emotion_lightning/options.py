@@ -78,9 +78,6 @@ OPTIONS: Mapping[str, Effect] = {
 }
 """Effect of every option, by its name on the command line without dashes."""
 
-CALLBACK_GROUPS = tuple(dict.fromkeys(name.partition(".")[0] for names in _CALLBACKS.values() for name in names))
-"""Option groups of the recipe's callbacks."""
-
 AUDITED = (
     "root",
     "image_size",

@@ -80,8 +80,7 @@ def trained(finished: Path) -> Path:
 @pytest.fixture
 def leaky(faces: Path, tmp_path: Path) -> Path:
     """The small tree, with two test images and one validation image copied into train, one of them mirrored."""
-    root = tmp_path / "leaky"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "leaky")
     shutil.copy(root / "test/happy/00.png", root / "train/happy/leak_a.png")
     Image.open(root / "test/angry/01.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/angry/b.png")
     shutil.copy(root / "val/happy/03.png", root / "train/surprised/wrong.png")

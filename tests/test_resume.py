@@ -99,8 +99,7 @@ def test_a_resume_under_another_schedule_is_refused(lab: Lab, tmp_path: Path) ->
 def test_a_resume_on_other_data_is_refused(lab: Lab, tmp_path: Path, faces: Path) -> None:
 
     lab.trainer().fit(lab.model(), lab.data())
-    other = tmp_path / "other"
-    shutil.copytree(faces, other)
+    other = shutil.copytree(faces, tmp_path / "other")
     shutil.move(other / "train" / "happy" / "00.png", other / "val" / "happy" / "new.png")
     with pytest.raises(DataError, match=r"other .*splits\.csv"):
         lab.trainer("again").fit(

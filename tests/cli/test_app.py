@@ -244,8 +244,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixtu
 def test_checkpoint_of_other_classes_names_them(
     capsys: pytest.CaptureFixture[str], trained: Path, faces: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(faces, other)
+    other = shutil.copytree(faces, tmp_path / "other")
     for split in ("train", "val", "test"):
         (other / split / "angry").rename(other / split / "sad")
     error = fails(capsys, 1, "test", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(other))
@@ -256,8 +255,7 @@ def test_checkpoint_of_other_classes_names_them(
 def test_data_of_another_spelling_and_order_is_mapped_by_name(trained: Path, faces: Path, tmp_path: Path) -> None:
     main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
     before = json.loads((RUN / "report/test/metrics.json").read_text())
-    other = tmp_path / "other"
-    shutil.copytree(faces, other)
+    other = shutil.copytree(faces, tmp_path / "other")
     for split in ("train", "val", "test"):
         (other / split / "angry").rename(other / split / "zz")
         (other / split / "zz").rename(other / split / "Anger")

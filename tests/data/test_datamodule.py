@@ -18,8 +18,7 @@ def test_sizes_that_the_run_never_reaches_are_named(lab: Lab) -> None:
 
 
 def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: Path, faces: Path) -> None:
-    flat = tmp_path / "flat"
-    shutil.copytree(faces / "train", flat)
+    flat = shutil.copytree(faces / "train", tmp_path / "flat")
     data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0)
     lab.trainer(max_epochs=1).fit(lab.model(), data)
     saved = tmp_path / "run" / "splits.csv"
@@ -37,8 +36,7 @@ def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: P
 
 
 def test_a_test_split_cut_anew_from_changed_images_is_refused(lab: Lab, tmp_path: Path, faces: Path) -> None:
-    flat = tmp_path / "flat"
-    shutil.copytree(faces / "train", flat)
+    flat = shutil.copytree(faces / "train", tmp_path / "flat")
     options = {"root": str(flat), "image_size": 32, "batch_size": 8, "num_workers": 0}
     lab.trainer(max_epochs=1).fit(lab.model(), EmotionDataModule(**options))
     shutil.copy(faces / "val" / "happy" / "00.png", flat / "happy" / "new.png")
@@ -51,8 +49,7 @@ def test_a_test_split_cut_anew_from_changed_images_is_refused(lab: Lab, tmp_path
 
 @pytest.fixture
 def broken(tmp_path: Path, faces: Path) -> Path:
-    root = tmp_path / "broken"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "broken")
     whole = (root / "train" / "happy" / "00.png").read_bytes()
     (root / "train" / "happy" / "00.png").write_bytes(whole[: len(whole) // 2])
     (root / "val" / "angry" / "01.png").write_text("no image")
@@ -86,8 +83,7 @@ def test_skipping_leaves_them_out_and_puts_nothing_in_their_place(
 
 
 def test_a_missing_test_split_says_what_to_do(lab: Lab, faces: Path, tmp_path: Path) -> None:
-    root = tmp_path / "two"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "two")
     shutil.rmtree(root / "test")
     with pytest.raises(DataError, match=r"no test images.*`test_split=val`"):
         lab.trainer().test(lab.model(), lab.data(root=str(root)), verbose=False)
@@ -121,8 +117,7 @@ def test_model_and_data_of_different_seeds_are_refused(lab: Lab) -> None:
 
 
 def test_training_never_looks_at_the_test_split(lab: Lab, faces: Path, tmp_path: Path) -> None:
-    blind = tmp_path / "blind"
-    shutil.copytree(faces, blind)
+    blind = shutil.copytree(faces, tmp_path / "blind")
     for number, image in enumerate(sorted((blind / "test").rglob("*.png"))):  # the audit looks at them, and no more
         noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
         Image.fromarray(noise).save(image)

@@ -64,8 +64,7 @@ def test_a_single_image_can_be_measured() -> None:
 
 
 def test_it_is_fitted_to_images_without_a_copy_in_train(lab: Lab, faces: Path, tmp_path: Path) -> None:
-    root = tmp_path / "leaky"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "leaky")
     for image in sorted((faces / "val/happy").glob("*.png"))[:4]:
         shutil.copy(image, root / "train/happy" / f"copy_{image.name}")
     model, data = lab.model(mix_prob=0.0, dropout_rate=0.0), lab.data(root=str(root))

@@ -18,8 +18,7 @@ def vary(reported: Path, tmp_path: Path) -> Vary:
     """Copies the run under a name, with another seed, dropout and accuracy."""
 
     def make(name: str, seed: int, dropout: float = 0.5, accuracy: float = 0.5) -> str:
-        run = tmp_path / name
-        shutil.copytree(reported, run)
+        run = shutil.copytree(reported, tmp_path / name)
         config = yaml.safe_load((run / "config.yaml").read_text())
         config["seed_everything"] = seed
         config["model"]["dropout_rate"] = dropout

@@ -35,6 +35,16 @@ class Page(HTMLParser):
         self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
 
 
+def write_test(run: Path, outputs: EvalOutputs, classes: list[str], names: list[str], text: str) -> None:
+    """Write the results of a test, which say ``text`` wherever a text may stand."""
+    folder = run / "report/test"
+    about = {"split": "test", "data": text, "bias_warnings": [text], "leaked": 0, "leak_free": None, "tta": "none"}
+    calibration = calibration_metrics(outputs, 1.5) | {"fitted_with_tta": "none"}
+    about |= {"seed": 1, "calibration": calibration, "checkpoint": text, "versions": {}}
+    write_metrics(folder, about | compute_metrics(outputs, classes))
+    write_predictions(folder, outputs, names, classes, None)
+
+
 def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
     text = (reported / "report/index.html").read_text()
     page = Page(text)
@@ -75,8 +85,7 @@ def test_the_metrics_stand_on_the_page(reported: Path) -> None:
 
 
 def test_bias_warnings_come_first(reported: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(reported, run)
+    run = shutil.copytree(reported, tmp_path / "run")
     shutil.rmtree(run / "report/test")
     metrics = json.loads((run / "report/val/metrics.json").read_text())
     metrics["bias_warnings"] = ["The checkpoint was selected on the test set: all of it."]
@@ -93,25 +102,9 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     outputs = EvalOutputs(
         torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).double(), torch.tensor([0, 1, 1]), torch.arange(3)
     )
-    folder = tmp_path / "run/report/test"
-    about = {
-        "split": "test",
-        "data": evil,
-        "bias_warnings": [evil],
-        "leaked": 0,
-        "leak_free": None,
-        "tta": "none",
-        "seed": 1,
-    }
-    about |= {
-        "calibration": calibration_metrics(outputs, 1.5) | {"fitted_with_tta": "none"},
-        "checkpoint": evil,
-        "versions": {},
-    }
-    write_metrics(folder, about | compute_metrics(outputs, classes))
-    write_predictions(folder, outputs, [evil, "x", "y"], classes, None)
+    write_test(tmp_path / "run", outputs, classes, [evil, "x", "y"], evil)
     face = {"gallery": "mistakes", "filepath": evil, "label": 1, "predicted": 0, "probability": 0.7, "loss": 1.3}
-    write_faces(folder, [face | {"picture": "data:image/jpeg;base64,", "heat": None}])
+    write_faces(tmp_path / "run/report/test", [face | {"picture": "data:image/jpeg;base64,", "heat": None}])
     page = Page(write_report(tmp_path / "run", Baseline(0.5, 0.5)).read_text())
     assert "script" not in page.tags
 
@@ -152,8 +145,7 @@ def test_a_wrong_baseline_is_refused(
 
 
 def test_predictions_of_one_split_are_compared_with_that_split(reported: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(reported, run)
+    run = shutil.copytree(reported, tmp_path / "run")
     predictions = str(reported / "report/test/predictions.csv")
     main(["report", str(run), "--report.baseline_predictions", predictions])
     text = (run / "report/index.html").read_text()
@@ -166,8 +158,7 @@ def test_predictions_of_one_split_are_compared_with_that_split(reported: Path, t
 
 
 def test_results_of_different_models_are_told_apart(reported: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(reported, run)
+    run = shutil.copytree(reported, tmp_path / "run")
     told = "The splits were measured with different checkpoints"
     assert told not in write_report(run, Baseline()).read_text()
     main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.tta", "flip", *QUIET])
@@ -178,23 +169,7 @@ def test_results_of_different_models_are_told_apart(reported: Path, tmp_path: Pa
 def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
     outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
-    folder = tmp_path / "run/report/test"
-    about = {
-        "split": "test",
-        "data": "x",
-        "bias_warnings": [],
-        "leaked": 0,
-        "leak_free": None,
-        "tta": "none",
-        "seed": 1,
-    }
-    about |= {
-        "calibration": calibration_metrics(outputs, 1.0) | {"fitted_with_tta": None},
-        "checkpoint": "",
-        "versions": {},
-    }
-    write_metrics(folder, about | compute_metrics(outputs, ["$x_$", "_b"]))
-    write_predictions(folder, outputs, ["a", "b", "c"], ["$x_$", "_b"], None)
+    write_test(tmp_path / "run", outputs, ["$x_$", "_b"], ["a", "b", "c"], "x")
     text = write_report(tmp_path / "run", Baseline()).read_text()
     assert "$x_$" in text
 
@@ -206,7 +181,6 @@ def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
         raise UsageError("no stage to look at")
 
     monkeypatch.setattr("emotion_lightning.callbacks.report.gradcam_overlay", refuse)
-    run = tmp_path / "run"
-    shutil.copytree(reported, run)
+    run = shutil.copytree(reported, tmp_path / "run")
     main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET[:-1], "true"])
     assert (run / "report/index.html").stat().st_mtime > (reported / "report/index.html").stat().st_mtime

@@ -17,8 +17,7 @@ def test_a_measured_split_says_what_it_was_used_for(lab: Lab) -> None:
 
 @pytest.mark.parametrize("copied", [0, 8, 9, 18])
 def test_a_test_split_that_is_the_validation_split_is_told(copied: int, faces: Path, tmp_path: Path, lab: Lab) -> None:
-    root = tmp_path / "same"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "same")
     images = sorted((faces / "val").rglob("*.png"))[:copied]
     for image in images:
         shutil.copy(image, root / "test" / image.parent.name / f"{image.stem}.png")
@@ -31,8 +30,7 @@ def test_a_test_split_that_is_the_validation_split_is_told(copied: int, faces: P
 
 
 def test_private_test_images_that_validate_are_told(faces: Path, tmp_path: Path, lab: Lab) -> None:
-    root = tmp_path / "private"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "private")
     for image in sorted((root / "val").rglob("*.png")):
         image.rename(image.with_name(f"PrivateTest_{image.name}"))
     (found,) = lab.data(root=str(root), layout="tree").exposure.bias_warnings("test")
@@ -40,14 +38,12 @@ def test_private_test_images_that_validate_are_told(faces: Path, tmp_path: Path,
 
 
 def test_what_chose_the_checkpoint_is_known_whatever_is_measured_later(faces: Path, tmp_path: Path, lab: Lab) -> None:
-    same = tmp_path / "same"
-    shutil.copytree(faces, same)
+    same = shutil.copytree(faces, tmp_path / "same")
     shutil.rmtree(same / "test")
     shutil.copytree(same / "val", same / "test")
     trained = lab.data(root=str(same))
     lab.trainer(max_epochs=1).fit(lab.model(), trained)
-    clean = tmp_path / "clean"
-    shutil.copytree(same, clean)
+    clean = shutil.copytree(same, tmp_path / "clean")
     shutil.rmtree(clean / "val")
     shutil.copytree(faces / "test", clean / "val")
     later = lab.data(root=str(clean))
@@ -61,8 +57,7 @@ def test_what_chose_the_checkpoint_is_known_whatever_is_measured_later(faces: Pa
 
 
 def test_images_left_out_accuse_nobody(faces: Path, tmp_path: Path, lab: Lab) -> None:
-    root = tmp_path / "dropped"
-    shutil.copytree(faces, root)
+    root = shutil.copytree(faces, tmp_path / "dropped")
     for image in sorted((faces / "val").rglob("*.png"))[:12]:
         shutil.copy(image, root / "test" / image.parent.name / f"copy_{image.name}")
     assert lab.data(root=str(root)).exposure.bias_warnings("test") != []

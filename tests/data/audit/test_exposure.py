@@ -14,11 +14,9 @@ from PIL import Image
 from emotion_lightning.cli import main
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError
-from tests.helpers import QUIET, TINY, Lab, fails
+from tests.helpers import QUIET, RUN, TINY, Lab, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
-RUN = Path("lightning_logs/version_0")
 
 
 def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -117,8 +115,7 @@ def test_a_resume_keeps_the_policy(leaky: Path, capsys: pytest.CaptureFixture[st
 
 def test_other_data_is_compared_with_the_images_trained_on(leaky: Path, faces: Path, tmp_path: Path) -> None:
     main(["fit", "--data.root", str(faces), *TINY, *QUIET])
-    other = tmp_path / "other"
-    shutil.copytree(faces, other)
+    other = shutil.copytree(faces, tmp_path / "other")
     for split in ("train", "val"):  # what this folder calls train was never trained on
         for number, path in enumerate(sorted((other / split).rglob("*.png"))):
             noise = np.random.default_rng([ord(split[0]), number]).integers(0, 256, (32, 32, 3), np.uint8)
