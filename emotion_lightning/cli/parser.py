@@ -57,14 +57,14 @@ class EmotionParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
-    def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+    def add_method_arguments(self, class_type: type, method_name: str, *args: Any, **kwargs: Any) -> list[str]:
         """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""
-        added: list[str] = super().add_method_arguments(*args, **kwargs)
+        added: list[str] = super().add_method_arguments(class_type, method_name, *args, **kwargs)
         for action in self._actions:
             action.help = HELP.get(action.dest, action.help)
-        if args[1:2] in (("validate",), ("test",)):
+        if method_name in ("validate", "test"):
             self.set_defaults({"verbose": False})  # the classification report says it better
-        if args[1:2] == ("fit",):
+        if method_name == "fit":
             add_flags(self)
         return added
 
@@ -72,8 +72,8 @@ class EmotionParser(LightningArgumentParser):
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""
         if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
             raise argparse.ArgumentError(None, message) from ex
-        said = with_dashes(LINK.sub("", " ".join(message.split())))
-        self.exit(2, f"error: {said}{self._suggestion(message)}\n")
+        text = with_dashes(LINK.sub("", " ".join(message.split())))
+        self.exit(2, f"error: {text}{self._suggestion(message)}\n")
 
     def _suggestion(self, message: str) -> str:
         known = set(_options(self))

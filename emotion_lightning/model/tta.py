@@ -25,8 +25,8 @@ def tta_logits(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA) -
     """
     if tta == "none":
         return classify(images).float()
-    seen = torch.stack([classify(view).float().log_softmax(dim=1) for view in _views(images, tta)])
-    return seen.logsumexp(dim=0)  # the logarithm of the mean probability, up to a constant
+    log_probabilities = torch.stack([classify(view).float().log_softmax(dim=1) for view in _views(images, tta)])
+    return log_probabilities.logsumexp(dim=0)  # the logarithm of the mean probability, up to a constant
 
 
 def _views(images: Tensor, tta: TTA) -> Iterator[Tensor]:

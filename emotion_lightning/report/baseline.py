@@ -75,8 +75,8 @@ def predicted_classes(results: SplitResults, path: Path) -> Tensor:
         rows = csv.DictReader(stream)
         if not {"filepath", "predicted"} <= set(rows.fieldnames or ()):
             raise DataError(f"{path}: needs the columns filepath and predicted, has {', '.join(rows.fieldnames or ())}")
-        kept = list(rows)
-    predicted = {row["filepath"]: row["predicted"] for row in kept}
+        table = list(rows)
+    predicted = {row["filepath"]: row["predicted"] for row in table}
     missing = [name for name in results.names if name not in predicted]
     if missing:
         split = results.metrics["split"]
@@ -85,7 +85,7 @@ def predicted_classes(results: SplitResults, path: Path) -> Tensor:
     unknown = {predicted[name] for name in results.names} - set(labels)
     if unknown:
         raise DataError(f"{path}: predicts the class '{min(unknown)}'; the classes are {', '.join(labels)}")
-    given = {row["filepath"]: row["label"] for row in kept if row.get("label") is not None}
+    given = {row["filepath"]: row["label"] for row in table if row.get("label") is not None}
     truth = dict(zip(results.names, results.outputs.labels.tolist(), strict=True))
     other = [name for name, label in given.items() if name in truth and labels.get(label) != truth[name]]
     if other:

@@ -269,8 +269,8 @@ def _by_class(outputs: EvalOutputs, class_names: Sequence[str]) -> Iterator[tupl
 
 def _line(chart: Chart, x: Tensor, y: Tensor, label: str, color: str, tip: str) -> None:
     """Draw a curve of many points by as many as can be told apart."""
-    kept = torch.linspace(0, len(x) - 1, min(len(x), 400)).long()
-    xs, ys = x[kept].tolist(), y[kept].tolist()
+    shown = torch.linspace(0, len(x) - 1, min(len(x), 400)).long()
+    xs, ys = x[shown].tolist(), y[shown].tolist()
     chart.axes.plot(xs, ys, label=label, color=color, linewidth=1.2)
     names = (chart.axes.get_xlabel(), chart.axes.get_ylabel())
     some = list(zip(xs, ys, strict=True))[:: max(1, len(xs) // 40)]

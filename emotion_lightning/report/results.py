@@ -19,21 +19,10 @@ FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
 
 METRICS, PREDICTIONS, FACES = "metrics.json", "predictions.csv", "faces.json"
-REQUIRED = frozenset(
-    (
-        "split",
-        "data",
-        "bias_warnings",
-        "n",
-        "leaked",
-        "leak_free",
-        "intervals",
-        "per_class",
-        "calibration",
-        "tta",
-        "seed",
-    )
-)
+REQUIRED = {
+    *("split", "data", "bias_warnings", "n", "leaked", "leak_free", "intervals", "per_class", "calibration", "tta"),
+    "seed",
+}
 """Keys of metrics.json that the pages show."""
 
 COLUMNS = ("filepath", "label", "predicted", "probability", "loss", "leaked")
@@ -102,8 +91,8 @@ def write_predictions(
     with atomic_csv(folder / PREDICTIONS) as stream:
         writer = csv.writer(stream)
         writer.writerow([*COLUMNS, *class_names])
-        for name, label, predicted, row, loss, seen in columns:
-            writer.writerow([name, class_names[label], class_names[predicted], row[predicted], loss, seen, *row])
+        for name, label, predicted, row, loss, leak in columns:
+            writer.writerow([name, class_names[label], class_names[predicted], row[predicted], loss, leak, *row])
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

@@ -43,13 +43,13 @@ class Run:
             DataError: Nothing was, or a file is damaged.
         """
         found = {split: read_results(self.folder / FOLDER / split) for split in SPLITS}
-        kept = {split: results for split, results in found.items() if results is not None}
-        if not kept:
+        measured = {split: results for split, results in found.items() if results is not None}
+        if not measured:
             best = self.folder / CHECKPOINTS / "best.ckpt"
             raise DataError(
                 f"{self.folder}: nothing was measured there; python -m emotion_lightning test --ckpt_path {best} does"
             )
-        return kept
+        return measured
 
     @cached_property
     def history(self) -> History:

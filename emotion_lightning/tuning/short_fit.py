@@ -36,7 +36,7 @@ def short_fit(
     model.train()  # as a new model is; an earlier short fit may have frozen stages
     try:
         with TemporaryDirectory() as folder:
-            kept = {**options, **SILENT, "default_root_dir": folder, "callbacks": [BatchSize(), *callbacks]}
-            Trainer(**{**kept, **changes}).fit(model, datamodule=data)
+            short = {**options, **SILENT, "default_root_dir": folder, "callbacks": [BatchSize(), *callbacks]}
+            Trainer(**{**short, **changes}).fit(model, datamodule=data)
     finally:
         logger.setLevel(level)

@@ -156,7 +156,7 @@ def _probe(decoded: Decoded, side: int, path: Path | None = None) -> Probe:
     """Return the fields of the image's record, and its pixels as they are to be kept."""
     image = decoded.image
     rgb = np.asarray(image)
-    kept = rgb if decoded.width * decoded.height <= side * side else np.asarray(decoded.square(side))
+    pixels = rgb if decoded.width * decoded.height <= side * side else np.asarray(decoded.square(side))
     if path is None or not decoded.reducible:
         digest = _digest(f"{image.width} x {image.height}".encode(), rgb.data)
     else:  # its pixels depend on the side that it is decoded for
@@ -170,7 +170,7 @@ def _probe(decoded: Decoded, side: int, path: Path | None = None) -> Probe:
         "digest": digest,
         "thumbnail": thumbnail(image, decoded.box),
     }
-    return facts, kept[..., :1] if _is_gray(kept) else kept
+    return facts, pixels[..., :1] if _is_gray(pixels) else pixels
 
 
 def _is_gray(pixels: Pixels) -> bool:

@@ -77,7 +77,7 @@ def everything(audit: Audit) -> dict[str, Any]:
             {"first": image(pair.first), "second": image(pair.second), "kind": pair.kind, "similarity": pair.similarity}
             for pair in audit.near
         ],
-        "crossing_groups": {
+        "groups_across_splits": {
             name: [image(index) for index in group] for name, group in audit.groups_across_splits.items()
         },
         "unreadable_images": [image(index) | {"reason": reason} for index, reason in audit.unreadable.items()],

@@ -51,8 +51,8 @@ class ClassMap:
                 f"(its classes are {', '.join(known.values())}): correct it or leave it out"
             )
         gone, new = set(map(canonical_name, self.drop)), self._new_names()
-        kept = [place for place, row in enumerate(listing.rows) if canonical_name(row.emotion) not in gone]
-        smaller = listing.keep(kept) if gone else listing
+        places = [place for place, row in enumerate(listing.rows) if canonical_name(row.emotion) not in gone]
+        smaller = listing.keep(places) if gone else listing
         rows = [row._replace(emotion=new.get(canonical_name(row.emotion), row.emotion)) for row in smaller.rows]
         found = {canonical_name(row.emotion) for row in rows}
         ordered = dict.fromkeys(new.get(key, name) for key, name in known.items() if key not in gone)
@@ -62,7 +62,7 @@ class ClassMap:
                 f"`merge_classes` and `drop_classes` leave {len(names)} of the classes "
                 f"{', '.join(known.values())}: keep two"
             )
-        notes = (*listing.notes, *self._notes(known, len(listing.rows) - len(kept)))
+        notes = (*listing.notes, *self._notes(known, len(listing.rows) - len(places)))
         return replace(smaller, class_names=names, rows=rows, notes=notes)
 
     def _new_names(self) -> dict[str, str]:

@@ -32,8 +32,8 @@ def register(whole: Tensor, other: Tensor, frame: Tensor) -> tuple[Tensor, Tenso
     whole, other = _smooth(whole), _smooth(other)
     for _ in range(STEPS):
         frame = _improve(whole, other, frame)
-    seen, inside = _view(whole, frame)
-    return _correlation(_detail(seen, inside), _detail(other, inside), inside), frame
+    view, inside = _view(whole, frame)
+    return _correlation(_detail(view, inside), _detail(other, inside), inside), frame
 
 
 def _smooth(images: Tensor) -> Tensor:
@@ -56,17 +56,17 @@ def _view(whole: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
     axis = _axis(whole.shape[1])
     x, y = frame[:, 0, None] * axis + frame[:, 1, None], frame[:, 2, None] * axis + frame[:, 3, None]
     grid = torch.stack([x[:, None, :].expand_as(whole), y[:, :, None].expand_as(whole)], dim=3)
-    seen = F.grid_sample(whole[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return seen, (x.abs() <= 1).to(seen)[:, None, :] * (y.abs() <= 1).to(seen)[:, :, None]
+    view = F.grid_sample(whole[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
+    return view, (x.abs() <= 1).to(view)[:, None, :] * (y.abs() <= 1).to(view)[:, :, None]
 
 
 def _improve(whole: Tensor, other: Tensor, frame: Tensor) -> Tensor:
     """One Gauss-Newton step: least squares in the frame, contrast and brightness."""
-    seen, inside = _view(whole, frame)
+    view, inside = _view(whole, frame)
     axis = _axis(whole.shape[1])
-    along_y, along_x = torch.gradient(seen, spacing=2 / len(axis), dim=(1, 2))
+    along_y, along_x = torch.gradient(view, spacing=2 / len(axis), dim=(1, 2))
     along_x, along_y = along_x / frame[:, 0, None, None], along_y / frame[:, 2, None, None]
-    slopes = [along_x * axis, along_x, along_y * axis[:, None], along_y, seen, torch.ones_like(seen)]
+    slopes = [along_x * axis, along_x, along_y * axis[:, None], along_y, view, torch.ones_like(view)]
     jacobian = (torch.stack(slopes, dim=1) * inside[:, None]).flatten(2)
     normal = jacobian @ jacobian.mT + DAMPING * whole[0].numel() * torch.eye(len(slopes))  # never singular
     step: Tensor = torch.linalg.solve(normal, jacobian @ other.flatten(1)[:, :, None])[:, :, 0]

@@ -62,9 +62,9 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     folder = _unwrap(root, format)
     if root.is_file() and format not in ("auto", "fer2013"):
         raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
-    kept = _recognize(folder) if format == "auto" else format
-    if kept in READERS:
-        return READERS[kept].read(root, folder)
+    layout = _recognize(folder) if format == "auto" else format
+    if layout in READERS:
+        return READERS[layout].read(root, folder)
     if format == "auto":
         affectnet.refuse_unclear(folder)
     if format == "auto" and (lone := [name for name in ("val.csv", "test.csv") if (folder / name).is_file()]):
@@ -88,11 +88,11 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
         DataError: The file is malformed, or names an image that is not there.
     """
     folder = _unwrap(root, format)
-    kept = _recognize(folder) if format == "auto" else format
-    order = _order(kept, folder)
+    layout = _recognize(folder) if format == "auto" else format
+    order = _order(layout, folder)
     known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling wins
     allowed = (*order, *(name for name in known.values() if name not in order)) if order else None
-    if kept == "fer2013" and (pixels := pixel_csv(folder)):
+    if layout == "fer2013" and (pixels := pixel_csv(folder)):
         whole = read_pixels(pixels)
         place = {row.name: position for position, row in enumerate(whole.rows)}
         rows = read_rows(file, place.__contains__, allowed)
@@ -107,15 +107,15 @@ def _recognize(folder: Path) -> Format:
     return next((name for name, reader in READERS.items() if reader.fits(folder)), "tree")
 
 
-def _order(kept: Format, folder: Path) -> tuple[str, ...]:
+def _order(layout: Format, folder: Path) -> tuple[str, ...]:
     """Return the classes in the order of a format's ids, whether the data has them or not; nothing without ids."""
     official: dict[Format, Iterable[str]] = {
         "fer2013": FER2013_CLASSES if pixel_csv(folder) else (),
         "rafdb": rafdb.CLASSES.values(),
         "affectnet": affectnet.CLASSES.values(),
-        "csv": label_map(folder) or () if kept == "csv" else (),
+        "csv": label_map(folder) or () if layout == "csv" else (),
     }
-    return tuple(official.get(kept, ()))
+    return tuple(official.get(layout, ()))
 
 
 def _unwrap(root: Path, format: Format) -> Path:
