@@ -12,6 +12,7 @@ from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
 from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders
+from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, check_choice, check_least
@@ -154,7 +155,7 @@ class EmotionDataModule(FaceLoaders):
         if not self._summary_logged:
             self._summary_logged = True
             messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
-            for line in (self.manifest.describe(), *messages):
+            for line in filter(None, (self.manifest.describe(), unread_message(self.manifest.unread), *messages)):
                 rank_zero_info(f"Data: {line}")
         needed: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,7 +28,7 @@ from emotion_lightning.data.dataset import (
     data_loader,
 )
 from emotion_lightning.data.images.decode import Files
-from emotion_lightning.data.sources.folder import find_images
+from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
 from emotion_lightning.data.sources.manifest import Manifest, Split
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -157,7 +158,11 @@ class FaceLoaders(LightningDataModule):
 
     @cached_property
     def _predictable(self) -> list[int]:
-        return readable_images(self.predict_files, self.policies, is_first_rank())
+        files = self.predict_files
+        assert self.root is not None  # or there were no files
+        if unread := unread_message(unread_files(self.root, files.paths)):
+            rank_zero_info(f"Data: {unread}")
+        return readable_images(files, self.policies, is_first_rank())
 
     @cached_property
     def _evaluation_data(self) -> FaceDataset:

@@ -80,7 +80,7 @@ def _listed(audit: Audit) -> Iterable[Section]:
         ("Unreadable images", [f"{names[index]}: {reason}" for index, reason in audit.unreadable.items()]),
         ("Groups in several splits", [f"{name}: {len(group)} images" for name, group in groups.items()]),
         ("Animated images, of which the first frame is used", [names[index] for index in audit.animated]),
-        ("Files of other kinds, which are not read", audit.others),
+        ("Files that are not read", audit.manifest.unread),
     ):
         yield Section(title, len(lines), lines=lines[:SHOWN])
 

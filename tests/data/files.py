@@ -168,8 +168,9 @@ def audit(
         splits,
         DrawnFaces(0, labels, 48),
         groups=groups,
+        unread=("notes.pdf",),
     )
-    return Audit(manifest, scan, tuple(Pair(*pair, 0.99, "near") for pair in near), ("notes.pdf",))
+    return Audit(manifest, scan, tuple(Pair(*pair, 0.99, "near") for pair in near))
 
 
 def overlapping(

@@ -14,7 +14,6 @@ from emotion_lightning.data.augment import resize_size
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
-from emotion_lightning.data.sources.folder import other_files
 from emotion_lightning.data.sources.layouts import SampleList
 from emotion_lightning.data.sources.manifest import Manifest, complete_splits, read
 from emotion_lightning.errors import UsageError
@@ -62,7 +61,7 @@ class FaceData:
     @cached_property
     def audit(self) -> Audit | None:
         """What is wrong with the data; None for the built-in faces, of which every one is drawn anew."""
-        return None if self.root is None else Audit(self.manifest, *self.inspection, other_files(self.root))
+        return None if self.root is None else Audit(self.manifest, *self.inspection)
 
     def reader(self, side: int, positions: Sequence[int] = ()) -> Callable[[int], Image.Image]:
         """What reads the image at a position, for use at ``side`` pixels.

@@ -42,13 +42,11 @@ class Audit:
         manifest: Images, labels and splits.
         scan: What decoding every image has shown.
         pairs: Images that are copies of one another, identical ones linked in chains.
-        others: Files in the data set's folder that are neither read nor describe it, as paths below it.
     """
 
     manifest: Manifest
     scan: Scan
     pairs: tuple[Pair, ...]
-    others: tuple[str, ...] = ()
 
     @cached_property
     def unreadable(self) -> dict[int, str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from emotion_lightning.data.audit.findings import Audit, Leak
 from emotion_lightning.data.audit.scan import Scan
+from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.manifest import SPLITS
 
 
@@ -26,10 +27,9 @@ def summary(audit: Audit) -> str:
         ("near copies", _count(audit.near, "pair")),
         ("groups in several splits", _count(audit.groups_across_splits)),
         ("animated images, of which the first frame is used", _count(audit.animated)),
-        ("files of other kinds, which are not read", _count(audit.others)),
     ]
     rows = [f"  {title:<52}{text}" for title, text in found if text]
-    found_or_not = rows or ["  nothing found"]
+    found_or_not = [*(rows or ["  nothing found"]), *([f"  {unread_message(manifest.unread)}"] * bool(manifest.unread))]
     return "\n".join([f"Audit: {manifest.describe()}", *found_or_not, "", *_balance(audit), _sizes(audit)])
 
 
@@ -82,7 +82,7 @@ def everything(audit: Audit) -> dict[str, Any]:
         },
         "unreadable_images": [image(index) | {"reason": reason} for index, reason in audit.unreadable.items()],
         "animated": [image(index) for index in audit.animated],
-        "other_files": list(audit.others),
+        "other_files": list(manifest.unread),
     }
 
 

@@ -1,13 +1,17 @@
-"""What lies below a folder, whatever its folders mean: images to predict, and files that are no images."""
+"""What lies below a folder, whatever its folders mean: images to predict, and files that are not read."""
 
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
-from emotion_lightning.data.sources.layouts.listing import is_hidden
+from emotion_lightning.data.sources.layouts.listing import files_below, images_below, relative_path
 from emotion_lightning.errors import DataError
 
-DESCRIPTIONS = frozenset({".csv", ".json", ".txt", ".npy", ".md"})
+TABLES = frozenset({".csv", ".tsv", ".lst"})
+DESCRIPTIONS = frozenset({".json", ".jsonl", ".txt", ".npy", ".md", ".yaml", ".yml", ".xml", ".html"})
+_TEXTS = frozenset({"readme", "license", "licence", "copying", "citation", "changelog"})
 
 
 def find_images(root: Path) -> Files:
@@ -20,24 +24,53 @@ def find_images(root: Path) -> Files:
         return Files((root,))
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    visible = tuple(path for path in paths if not any(map(is_hidden, path.relative_to(root).parts)))
-    if not visible:
-        raise DataError(f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return Files(visible)
+    if not (found := images_below(root)):
+        raise DataError(f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); {what_is_in(root)}")
+    return Files(tuple(found))
 
 
-def other_files(root: Path) -> tuple[str, ...]:
-    """Return the visible files below ``root`` that are not read, by their suffix, as paths below it.
+def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
+    """Return the files below ``root`` that are not among those ``read``, as paths below it.
 
-    Files that describe a data set (CSV, JSON, text, numpy) are none of them.
+    What describes data (JSON, text, numpy) and what tools leave is none of them.
     """
     if not root.is_dir():
         return ()
-    known = IMAGE_SUFFIXES | DESCRIPTIONS
-    found = []
-    for parent, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        others = [name for name in files if os.path.splitext(name)[1].lower() not in known and not is_hidden(name)]
-        found += [Path(parent, name).relative_to(root).as_posix() for name in others]
-    return tuple(sorted(found))
+    known = {os.fspath(path) for path in read}
+    found = (path for path in files_below(root) if path not in known and not _describes(path))
+    return tuple(sorted(relative_path(Path(path), root) for path in found))
+
+
+def what_is_in(root: Path) -> str:
+    """Say in words which files are below a folder: "it holds 60 .heic files (happy/0.heic, …)"."""
+    return f"it holds {_by_kind(unread_files(root, ())) or 'no files'}"
+
+
+def unread_message(names: Sequence[str]) -> str:
+    """Say how many files of which kind are not read; nothing where there is none."""
+    return f"not read: {_by_kind(names)}" if names else ""
+
+
+def _by_kind(names: Sequence[str]) -> str:
+    kinds = defaultdict[str, list[str]](list)
+    for name in names:
+        kinds[_kind(name)].append(name)
+    return ", ".join(
+        f"{len(found):,} {kind if len(found) > 1 else kind.replace('files', 'file').removesuffix('s')} "
+        f"({found[0]}{', …' * (len(found) > 1)})"
+        for kind, found in kinds.items()
+    )
+
+
+def _kind(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "images"
+    if suffix in TABLES:
+        return "tables"
+    return f"{suffix} files" if suffix else "files without a suffix"
+
+
+def _describes(path: str) -> bool:
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    return suffix.lower() in DESCRIPTIONS or (not suffix and stem.casefold() in _TEXTS)

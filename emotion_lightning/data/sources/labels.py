@@ -1,5 +1,6 @@
 """Names of emotions and their aliases: classes are matched by name, never by the index of another data set."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -20,6 +21,13 @@ _SYNONYMS = (
     ("contempt",),
 )
 _CANONICAL = {alias: names[0] for names in _SYNONYMS for alias in names}
+_OTHER_EMOTIONS = (
+    *("afraid", "amused", "amusement", "annoyed", "anxious", "anxiety", "awe", "bored", "boredom", "calm", "calmness"),
+    *("confused", "confusion", "content", "contentment", "contemptuous", "disappointed", "disappointment"),
+    *("embarrassed", "embarrassment", "excited", "excitement", "frustrated", "frustration", "interest", "interested"),
+    *("love", "pain", "pride", "proud", "relief", "scared", "shame", "sleepy", "tired", "worried"),
+)
+_EMOTIONS = frozenset((*_CANONICAL, *_OTHER_EMOTIONS))
 
 
 @lru_cache(maxsize=4096)  # asked for every image of a data set
@@ -31,6 +39,11 @@ def canonical_name(name: str) -> str:
     # NFC: macOS stores "é" in folder names as two code points, CSV files and checkpoints usually as one.
     plain = unicodedata.normalize("NFC", name.strip()).casefold()
     return _CANONICAL.get(plain, plain)
+
+
+def is_emotion(name: str) -> bool:
+    """Say whether ``name`` or a word in it, as in "0_angry", is an emotion that is known by name."""
+    return any(word in _EMOTIONS for word in re.findall(r"[^\W\d_]+", name.casefold()))
 
 
 def class_ids(class_names: Iterable[str]) -> dict[str, int]:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
+from emotion_lightning.data.sources.folder import TABLES, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
-from emotion_lightning.data.sources.labels import canonical_name, class_ids
+from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
 from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
 from emotion_lightning.data.sources.splits import (
     ALL_FROM_ONE,
@@ -28,6 +29,9 @@ from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv
 
 __all__ = ["SPLITS", "Manifest", "Split", "complete_splits", "read", "read_manifest", "write_splits"]
+
+MOST_NAMED = 12
+"""Most classes that a line names."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Manifest:
         groups: What each image has in common with others that a cut keeps in its split, such as its subject or the
             original that it is a copy of; None for an image without. None when no image has a group.
         notes: What :meth:`describe` says besides numbers, such as which classes were merged.
+        unread: Files in the data's folder that are neither read nor describe it, as paths below it.
     """
 
     layout: str
@@ -59,6 +64,7 @@ class Manifest:
     cut: tuple[Split, ...] = ()
     groups: tuple[str | None, ...] | None = None
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,10 +84,11 @@ class Manifest:
         return {name: found[label] for label, name in enumerate(self.class_names)}
 
     def describe(self) -> str:
-        """One line such as "folder tree with splits, 7 classes, 28,709 train, 3,589 val"."""
+        """One line such as "folder tree with splits, 2 classes (angry, happy), 28,709 train, 3,589 val"."""
         sizes = Counter(self.splits)
         parts = [f"{sizes[split]:,} {split}{' (cut)' * (split in self.cut)}" for split in SPLITS if sizes[split]]
-        sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes", *parts])
+        names = [*self.class_names[:MOST_NAMED], "…"][: len(self.class_names)]
+        sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes ({', '.join(names)})", *parts])
         return "; ".join([sizes_said, *self.notes])
 
     def fingerprint(self) -> str:
@@ -126,8 +133,10 @@ def read(
             listing = read_splits_file(root, splits_file, layout, classes.merge)
     except OSError as error:  # a folder without permission, a name too long for the file system
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+    listing = replace(listing, unread=_unread(root, listing, splits_file))
     listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
     _check_classes(listing)
+    listing = replace(listing, notes=(*listing.notes, *_strange_classes(listing.class_names)))
     return listing if class_names is None else replace(listing, class_names=_reorder(listing, class_names))
 
 
@@ -170,6 +179,7 @@ def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None])
         cut=made,
         groups=groups,
         notes=notes,
+        unread=listing.unread,
     )
 
 
@@ -185,6 +195,24 @@ def read_manifest(root: Path, seed: int = 42, **options: Any) -> Manifest:
     if not listing.lacks_splits:
         return complete_splits(listing, seed)
     return complete_splits(listing, seed, [listing.source.digest(index) for index in range(len(listing.rows))])
+
+
+def _unread(root: Path, listing: SampleList, splits_file: Path | None) -> tuple[str, ...]:
+    images = listing.source.paths if isinstance(listing.source, Files) else ()
+    found = unread_files(root, (*images, *listing.known_files))
+    # with a splits file no table of the data is read
+    return found if splits_file is None else tuple(name for name in found if not name.lower().endswith(tuple(TABLES)))
+
+
+def _strange_classes(class_names: Sequence[str]) -> list[str]:
+    """Say which classes are no emotions, so that a folder of something else does not become one in silence."""
+    strange = [name for name in class_names if not is_emotion(name)]
+    if not strange:
+        return []
+    if len(strange) == len(class_names):
+        return ["none of the classes is an emotion that is known by name (WARNING): see that these are the classes"]
+    named, verb = ", ".join(strange), "is" if len(strange) == 1 else "are"
+    return [f"{named} {verb} no emotion that is known by name (WARNING); `drop_classes='[{named}]'` leaves it out"]
 
 
 def _check_classes(listing: SampleList) -> None:

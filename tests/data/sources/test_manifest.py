@@ -21,7 +21,7 @@ def test_validation_is_cut_from_train_when_only_test_is_given(tmp_path: Path) ->
         shutil.copy(tmp_path / "train" / name / f"{label * 1000}.png", tmp_path / "train" / name / "copy.png")
     manifest = read_manifest(tmp_path)
     assert manifest.cut == ("val",)
-    assert manifest.describe() == "folder tree with splits, 2 classes, 70 train, 12 val (cut), 10 test"
+    assert manifest.describe() == "folder tree with splits, 2 classes (happy, sad), 70 train, 12 val (cut), 10 test"
     assert manifest.counts("val") == {"happy": 6, "sad": 6}
     split = dict(zip(manifest.names, manifest.splits, strict=True))
     for label, name in enumerate(("happy", "sad")):
@@ -122,7 +122,7 @@ def test_splits_round_trip_of_pixel_rows_and_label_maps(manifests: Path, tmp_pat
     ("rows", "message"),
     [
         ([("train/happy/gone.png", "happy", "train")], "1 missing file: line 2 'train/happy/gone.png'"),
-        ([("train/happy/0.png", "happy", "dev")], "line 2: split 'dev' is none of train, val, test"),
+        ([("train/happy/0.png", "happy", "mine")], "line 2: split 'mine' is none of train, val, test"),
         ([("train/happy/0.png", "happy", "train")], "has no rows of split 'val'"),
     ],
 )

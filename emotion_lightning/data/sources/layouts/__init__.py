@@ -18,7 +18,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     visible_folders,
 )
 from emotion_lightning.data.sources.layouts.tables import label_map, read_csvs, read_rows
-from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_numbers
+from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
 from emotion_lightning.errors import DataError
 
 __all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
@@ -72,7 +72,7 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
         raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
     listing = read_tree(root, folder)
-    return listing if format == "tree" else refuse_numbers(listing)
+    return listing if format == "tree" else refuse_levels(refuse_numbers(listing), folder)
 
 
 def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: Iterable[str] = ()) -> SampleList:

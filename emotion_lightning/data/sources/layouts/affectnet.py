@@ -91,21 +91,22 @@ def read_affectnet(root: Path, folder: Path) -> SampleList:
         DataError: A label is not AffectNet's, an image is missing, or nothing of AffectNet is found.
     """
     if _table(folder, "train"):
-        return _listing(root, _official(folder))
+        return _listing(root, _official(folder), *filter(None, (_table(folder, split) for split in _TABLES)))
     if _has_annotations(folder):
         return _listing(root, _annotations(folder))
     if header_of(folder / "labels.csv"):
-        return _listing(root, _labels(folder / "labels.csv"))
+        return _listing(root, _labels(folder / "labels.csv"), folder / "labels.csv")
     return name_numbers(read_tree(root, folder), "AffectNet", CLASSES)
 
 
-def _listing(root: Path, entries: Iterable[_Entry]) -> SampleList:
+def _listing(root: Path, entries: Iterable[_Entry], *tables: Path) -> SampleList:
     """Map the labels, and leave out what is no emotion."""
     known = CLASSES | {canonical_name(name): name for name in CLASSES.values()}
-    rows, excluded = list[Sample](), Counter[str]()
+    rows, excluded, known_files = list[Sample](), Counter[str](), list(tables)
     for where, path, label, split in entries:
         if label in LEFT_OUT:
             excluded[LEFT_OUT[label]] += 1
+            known_files.append(path)
         elif (emotion := known.get(canonical_name(label))) is None:
             classes = ", ".join(f"{number} {name}" for number, name in CLASSES.items())
             raise DataError(f"{where}: label {label!r} is none of AffectNet's ({classes}): correct it")
@@ -116,9 +117,8 @@ def _listing(root: Path, entries: Iterable[_Entry]) -> SampleList:
     present = {row.emotion for row in rows}
     names = tuple(name for name in CLASSES.values() if name in present)
     counts = ", ".join(f"{excluded[name]:,} {name}" for name in LEFT_OUT.values() if excluded[name])
-    return SampleList(
-        "AffectNet", root, names, rows, file_source(root, rows), (f"left out {counts}",) if counts else ()
-    )
+    notes = (f"left out {counts}",) if counts else ()
+    return SampleList("AffectNet", root, names, rows, file_source(root, rows), notes, tuple(known_files))
 
 
 def _table(folder: Path, split: Split) -> Path | None:

@@ -62,7 +62,8 @@ def read_pixels(file: Path) -> SampleList:
         pixels.append(_parse_pixels(values, where))
     if not rows:
         raise DataError(f"{file} has no rows: give a file with images")
-    return SampleList(f"pixels in {file.name}", file.parent, FER2013_CLASSES, rows, PixelRows(np.stack(pixels)))
+    source = PixelRows(np.stack(pixels))
+    return SampleList(f"pixels in {file.name}", file.parent, FER2013_CLASSES, rows, source, known_files=(file,))
 
 
 def _parse_pixels(values: str, where: str) -> npt.NDArray[np.uint8]:

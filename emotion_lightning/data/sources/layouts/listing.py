@@ -1,23 +1,16 @@
 """What a layout holds, and the ways in which its readers look at folders and names."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files, PixelRows
 from emotion_lightning.data.sources.labels import class_ids, labels_of
+from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
-
-SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 
 
 class Sample(NamedTuple):
@@ -40,6 +33,8 @@ class SampleList:
         rows: The images.
         source: Reads the image of the row at a position.
         notes: What a run says of the data besides its size, such as how many images were left out.
+        known_files: Files besides the images that were read, and images that are left out with a note.
+        unread: Files below ``root`` that are neither read nor describe the data, as paths below it.
     """
 
     layout: str
@@ -48,6 +43,8 @@ class SampleList:
     rows: list[Sample]
     source: Files | PixelRows
     notes: tuple[str, ...] = ()
+    known_files: tuple[Path, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str | None, ...] | None:
@@ -79,14 +76,9 @@ class SampleList:
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """Return the folders in ``folder`` by name, without hidden ones and what macOS puts into archives."""
-    folders = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)]
+    """Return the folders in ``folder`` by name, without those that are none of the data."""
+    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(os.fspath(path))]
     return sorted(folders, key=lambda path: (path.name.casefold(), path.name))
-
-
-def is_hidden(name: str) -> bool:
-    """Say whether a file or folder is none of the data."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def is_image(name: str) -> bool:
@@ -100,11 +92,19 @@ def images_below(folder: Path) -> list[Path]:
     Raises:
         DataError: A folder cannot be listed.
     """
-    found: list[str] = []  # text until the end: a hundred thousand paths take seconds to make and sort
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [os.path.join(parent, name) for name in files if is_image(name)]
+    found = [path for path in files_below(folder) if is_image(os.path.basename(path))]
     return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yield the path of every file below ``folder``, however deep, without what is none of the data.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
+        folders[:] = [name for name in folders if not is_foreign(os.path.join(parent, name))]
+        yield from (os.path.join(parent, name) for name in files if not is_hidden(name))
 
 
 def _check_inside(path: Path, home: Path) -> None:

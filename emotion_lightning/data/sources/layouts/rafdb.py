@@ -1,6 +1,7 @@
 """RAF-DB: its list of labels beside the aligned faces, or the numbered folders in which it is shared."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from emotion_lightning.data.sources.layouts.listing import (
@@ -54,10 +55,10 @@ def read_rafdb(root: Path, folder: Path) -> SampleList:
             "`layout=auto` finds the layout by looking"
         )
     listing = name_numbers(read_split_tree(root, base), "RAF-DB", CLASSES)
-    for table in _LABELS:
-        if header_of(folder / table):
-            _compare(folder / table, listing)
-    return listing
+    tables = tuple(folder / table for table in _LABELS if header_of(folder / table))
+    for table in tables:
+        _compare(table, listing)
+    return replace(listing, known_files=tables)
 
 
 def _find_list(folder: Path) -> Path | None:

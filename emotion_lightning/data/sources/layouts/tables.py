@@ -8,7 +8,6 @@ from pathlib import Path
 
 from emotion_lightning.data.sources.labels import canonical_name
 from emotion_lightning.data.sources.layouts.listing import (
-    SPLIT_FOLDERS,
     Sample,
     SampleList,
     file_source,
@@ -16,6 +15,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     relative_path,
     unique_class_names,
 )
+from emotion_lightning.data.sources.layouts.names import split_named
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
 
@@ -27,12 +27,13 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
     """List ``train.csv``, ``val.csv`` and ``test.csv`` in ``folder``, the last two if they are there."""
     if not (folder / "train.csv").is_file():
         raise DataError(f"{root} has no train.csv: write one with the columns filepath,label")
-    class_names, rows = label_map(folder), list[Sample]()
+    class_names, rows, tables = label_map(folder), list[Sample](), list[Path]()
     for split in SPLITS:
         file = folder / f"{split}.csv"
         if not file.is_file():
             continue
         listed = read_rows(file, lambda name: (folder / name).is_file(), class_names, split)
+        tables.append(file)
         spelled = unique_class_names((row.emotion for row in listed), file)
         if split == "train":
             if absent := [name for name in class_names or () if name not in spelled]:
@@ -42,7 +43,8 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
             class_names = class_names or spelled
         rows += [row._replace(name=relative_path(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
-    return SampleList("CSV manifests", root, class_names, rows, file_source(root, rows, anywhere=True))
+    source = file_source(root, rows, anywhere=True)
+    return SampleList("CSV manifests", root, class_names, rows, source, known_files=tuple(tables))
 
 
 def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
@@ -89,7 +91,7 @@ def read_rows(
         if not emotion:
             wanted = f"none of the classes {', '.join(class_names)}" if class_names else "empty"
             raise DataError(f"{file} line {line}: label {label!r} is {wanted}: correct it")
-        place = split or SPLIT_FOLDERS.get(given[0].casefold())
+        place = split or split_named(given[0])
         if place is None:
             raise DataError(f"{file} line {line}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
         rows.append(Sample(name, emotion, place, given[-1] or None if grouping else None))

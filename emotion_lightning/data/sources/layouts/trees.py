@@ -1,12 +1,13 @@
 """Folder trees: a folder for each class, within a folder for each split or without."""
 
-from collections.abc import Mapping
+import os
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from emotion_lightning.data.sources.labels import canonical_name
+from emotion_lightning.data.sources.labels import canonical_name, is_emotion
 from emotion_lightning.data.sources.layouts.listing import (
-    SPLIT_FOLDERS,
     Sample,
     SampleList,
     file_source,
@@ -15,13 +16,14 @@ from emotion_lightning.data.sources.layouts.listing import (
     unique_class_names,
     visible_folders,
 )
+from emotion_lightning.data.sources.layouts.names import split_named
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 
 
 def has_splits(folder: Path) -> bool:
     """Say whether ``folder`` has a folder of a split."""
-    return any(child.name.casefold() in SPLIT_FOLDERS for child in visible_folders(folder))
+    return any(split_named(child.name) for child in visible_folders(folder))
 
 
 def read_tree(root: Path, folder: Path) -> SampleList:
@@ -40,6 +42,33 @@ def refuse_numbers(listing: SampleList) -> SampleList:
         f"{listing.root}: the class folders are numbers ({', '.join(listing.class_names)}), whose meaning cannot be "
         "seen: `layout=rafdb` or affectnet decides, or tree, which keeps the numbers as names"
     )
+
+
+def refuse_levels(listing: SampleList, folder: Path) -> SampleList:
+    """Refuse a tree whose classes or splits seem to be a level deeper than the folders taken for classes.
+
+    Raises:
+        DataError: The sub-folders of the classes are splits; or no class is a known emotion, and their sub-folders are,
+            or are the same for all.
+    """
+    inner = defaultdict[str, set[str]](set)
+    depth = len(folder.relative_to(listing.root).parts) + has_splits(folder)
+    for row in listing.rows:
+        parts = row.name.split("/")
+        inner[row.emotion].add(parts[depth + 1] if len(parts) > depth + 2 else "")
+    names = sorted(set().union(*inner.values()) - {""})
+    alike = len(names) > 1 and len(set(map(frozenset, inner.values()))) == 1
+    known = any(map(is_emotion, inner))
+    if any(map(split_named, names)) or (not known and (alike or any(map(is_emotion, names)))):
+        raise DataError(
+            f"{listing.root}: the folders {_some(inner)} would be classes, but have the sub-folders {_some(names)}; "
+            "arrange the images as <split>/<class>/* or <class>/*, or give `layout=tree` to keep these classes"
+        )
+    return listing
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join([*sorted(names)[:5], "…"][: max(len(names), 1)])
 
 
 def name_numbers(listing: SampleList, layout: str, ids: Mapping[str, str]) -> SampleList:
@@ -66,7 +95,7 @@ def read_split_tree(root: Path, folder: Path) -> SampleList:
     """List ``folder/{train,val,test}/<class>/**``."""
     found: dict[Split, Path] = {}
     for child in visible_folders(folder):
-        if (split := SPLIT_FOLDERS.get(child.name.casefold())) is None:
+        if (split := split_named(child.name)) is None:
             continue
         if split in found:
             raise DataError(f"{folder} has both {found[split].name!r} and {child.name!r}: merge them or rename one")
@@ -94,6 +123,8 @@ def read_classes(root: Path, folder: Path, split: Split | None, required: bool) 
     classes = visible_folders(folder)
     names = unique_class_names((child.name for child in classes), folder)
     images = {child.name: images_below(child) for child in classes}
+    if any(map(is_emotion, names)):  # a folder of something else, such as notebooks, is no class
+        names = tuple(name for name in names if images[name] or is_emotion(name) or not os.listdir(folder / name))
     if not any(images.values()):
         raise DataError(f"{folder} has no images in class folders ({folder.name}/<class>/*): add some or remove it")
     empty = [name for name in names if not images[name]]

@@ -26,7 +26,9 @@ def emotion(manifest: Manifest, name: str) -> str:
 def test_official_tables(tmp_path: Path, lists: str, images: str) -> None:
     affectnet(tmp_path, lists, images)
     manifest = read_manifest(tmp_path)
-    assert manifest.describe() == ("AffectNet, 8 classes, 8 train, 8 val; left out 2 none, 2 uncertain, 4 non-face")
+    assert manifest.describe() == (
+        f"AffectNet, 8 classes ({', '.join(NAMES)}), 8 train, 8 val; left out 2 none, 2 uncertain, 4 non-face"
+    )
     assert manifest.class_names == NAMES
     assert emotion(manifest, f"{images}/1/6.jpg".lstrip("/")) == "anger"  # 6 of the official ids, 0 of the alphabet
 
@@ -98,7 +100,7 @@ def annotated(tmp_path: Path) -> Path:
 def test_annotation_files(annotated: Path) -> None:
     np.save(annotated / "train_set" / "annotations" / "9_exp.npy", np.array("9"))
     manifest = read_manifest(annotated)
-    assert manifest.describe() == "AffectNet, 8 classes, 15 train, 8 val; left out 1 uncertain"
+    assert manifest.describe() == f"AffectNet, 8 classes ({', '.join(NAMES)}), 15 train, 8 val; left out 1 uncertain"
     assert emotion(manifest, "val_set/images/7.jpg") == "contempt"
 
 
@@ -121,7 +123,7 @@ def test_class_folders_are_ids_or_names_when_the_format_is_given(tmp_path: Path)
         faces(tmp_path / "train" / name, 2, 100 * place)
         faces(tmp_path / "val" / name, 1, 100 * place + 50)
     manifest = read_manifest(tmp_path, layout="affectnet")
-    assert manifest.describe() == "AffectNet, 4 classes, 8 train, 4 val"
+    assert manifest.describe() == "AffectNet, 4 classes (neutral, happy, anger, contempt), 8 train, 4 val"
     assert manifest.class_names == ("neutral", "happy", "anger", "contempt")
     assert emotion(manifest, "val/7/350.png") == "contempt"
     write_splits(manifest, tmp_path / "splits.csv")

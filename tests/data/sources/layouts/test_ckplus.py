@@ -11,7 +11,7 @@ def test_subjects_stay_in_one_split(tmp_path: Path) -> None:
     ckplus(tmp_path / "CK+48")
     manifest = read_manifest(tmp_path)
     assert manifest.describe() == (
-        "CK+48, 3 classes, 72 train (cut), 18 val (cut), 18 test (cut); 12 groups kept whole"
+        "CK+48, 3 classes (anger, contempt, fear), 72 train (cut), 18 val (cut), 18 test (cut); 12 groups kept whole"
     )
     assert manifest.groups is not None
     assert manifest.groups[manifest.names.index("CK+48/fear/S010_002_00000016.png")] == "S010"

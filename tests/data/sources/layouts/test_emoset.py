@@ -14,7 +14,7 @@ INFO = {"emotion": {"label2idx": {"awe": 1, "amusement": 0, "anger": 2}}, "brigh
 
 def test_rows_of_names(tmp_path: Path) -> None:
     manifest = read_manifest(emoset(tmp_path))
-    assert manifest.describe() == "EmoSet, 3 classes, 6 train, 3 val, 3 test"
+    assert manifest.describe() == "EmoSet, 3 classes (amusement, anger, awe), 6 train, 3 val, 3 test"
     assert manifest.class_names == ("amusement", "anger", "awe")
     assert manifest.names[1] == "image/awe/awe_00001.jpg"
     assert manifest.class_names[manifest.labels[1]] == "awe"

@@ -22,7 +22,7 @@ def test_fer2013_csv(tmp_path: Path, name: str, header: str, order: tuple[int, .
     file = table(tmp_path / name, header, [[row[place] for place in order] for row in fer_rows()])
     manifest = read_manifest(tmp_path if inside else file)
     assert manifest.class_names == FER2013_CLASSES
-    assert manifest.describe() == f"pixels in {name}, 7 classes, 7 train, 1 val, 1 test"
+    assert manifest.describe() == f"pixels in {name}, 7 classes ({', '.join(FER2013_CLASSES)}), 7 train, 1 val, 1 test"
     assert manifest.names[0] == f"{name}:2"
     assert manifest.labels == (*range(7), 3, 6)
     assert manifest.paths is None

@@ -36,7 +36,7 @@ def test_official_archive(tmp_path: Path, base: str, list_folder: str, image_fol
     if base:
         (tmp_path / base).parent.joinpath("compound").mkdir()
     manifest = read_manifest(tmp_path)
-    assert manifest.describe() == "RAF-DB, 7 classes, 42 train, 7 val (cut), 14 test"
+    assert manifest.describe() == f"RAF-DB, 7 classes ({', '.join(NAMES)}), 42 train, 7 val (cut), 14 test"
     assert manifest.class_names == NAMES
     place = next(i for i, name in enumerate(manifest.names) if name.endswith("/train_00004_aligned.jpg"))
     assert manifest.names[place].removeprefix(base).strip("/") == f"{image_folder}/train_00004_aligned.jpg"
@@ -50,7 +50,7 @@ def test_official_archive(tmp_path: Path, base: str, list_folder: str, image_fol
 def test_numbered_folders_are_known_by_their_tables_or_names(tmp_path: Path, with_tables: bool, form: str) -> None:
     shared(tmp_path / "DATASET", tmp_path if with_tables else None, form)
     manifest = read_manifest(tmp_path)
-    assert manifest.describe() == "RAF-DB, 7 classes, 42 train, 7 val (cut), 14 test"
+    assert manifest.describe() == f"RAF-DB, 7 classes ({', '.join(NAMES)}), 42 train, 7 val (cut), 14 test"
     assert manifest.class_names == NAMES
     first = next(i for i, name in enumerate(manifest.names) if name.startswith("DATASET/test/6/"))
     assert NAMES[manifest.labels[first]] == "anger"

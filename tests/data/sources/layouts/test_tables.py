@@ -10,7 +10,7 @@ from tests.data.files import face, table
 
 def test_csv_manifests_without_a_map_sort_the_names(manifests: Path) -> None:
     manifest = read_manifest(manifests)
-    assert manifest.describe() == "CSV manifests, 2 classes, 4 train, 2 val"
+    assert manifest.describe() == "CSV manifests, 2 classes (happy, sad), 4 train, 2 val"
     assert manifest.class_names == ("happy", "sad")
     assert manifest.names[:2] == ("faces/0.png", "faces/1.png")
     assert manifest.labels[:2] == (1, 0)

@@ -11,7 +11,7 @@ from tests.data.files import empty, face, faces, remove
 
 def test_tree_with_splits(tree: Path) -> None:
     manifest = read_manifest(tree)
-    assert manifest.describe() == "folder tree with splits, 2 classes, 8 train, 4 val, 2 test"
+    assert manifest.describe() == "folder tree with splits, 2 classes (angry, happy), 8 train, 4 val, 2 test"
     assert manifest.class_names == ("angry", "happy")
     assert manifest.cut == ()
     assert manifest.root == tree
@@ -34,7 +34,7 @@ def test_split_names_suffixes_nesting_and_litter(tmp_path: Path) -> None:
         face(tmp_path / split / "__MACOSX" / "e.jpg", 5)
         (tmp_path / split / "sad" / "notes.txt").write_text("no image")
     manifest = read_manifest(tmp_path)
-    assert manifest.describe() == "folder tree with splits, 2 classes, 3 train, 3 val"
+    assert manifest.describe() == "folder tree with splits, 2 classes (Happy, sad), 3 train, 3 val"
     assert "Train/Happy/session 1/deep/b.Png" in manifest.names
 
 
