@@ -104,7 +104,7 @@ def _metrics(
 
 
 def _not_numbers(outputs: EvalOutputs) -> list[str]:
-    broken = int((~outputs.logits.isfinite()).any(dim=1).sum())
+    broken = int((~outputs.answered).sum())
     if not broken:
         return []
     return [f"For {broken:,} of {len(outputs.labels):,} images the model gave no numbers: it has diverged."]
@@ -136,7 +136,7 @@ def _summary(metrics: dict[str, Any]) -> str:
     lines = list(metrics["bias_warnings"])
     unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
     for where, found in (("all", metrics), (unseen, metrics["leak_free"])):
-        if found and found["n"]:
+        if found and found["intervals"]:
             shown = (
                 f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
                 for name, (low, high) in found["intervals"].items()

@@ -1,6 +1,7 @@
 """Predicted classes of images without labels, as a CSV file."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.callbacks.data import data_of
@@ -50,12 +51,17 @@ class PredictionWriter(BasePredictionWriter):
         paths = data.predict_files.paths
         class_names = list(pl_module.hparams["class_names"])
         replaced = ", in place of an earlier one" if path.is_file() else ""
+        unanswered = 0
         with atomic_csv(path) as stream:
             writer = csv.writer(stream)
             writer.writerow(["filepath", "predicted", "probability", *class_names])
             for index, row in sorted(by_index.items()):
-                predicted = row.index(max(row))
-                writer.writerow([paths[index], class_names[predicted], *(f"{p:.6f}" for p in (row[predicted], *row))])
+                predicted, broken = row.index(max(row)), any(map(math.isnan, row))
+                unanswered += broken
+                answer = "" if broken else class_names[predicted]
+                writer.writerow([paths[index], answer, *(f"{p:.6f}" for p in (row[predicted], *row))])
+        if unanswered:
+            rank_zero_warn(f"For {unanswered:,} images the model gave no numbers: its weights have diverged")
         rank_zero_info(f"Wrote {len(by_index):,} predictions to {path}{replaced}")
 
     def _path(self, trainer: Trainer) -> Path:

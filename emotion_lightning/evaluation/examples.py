@@ -7,13 +7,13 @@ from emotion_lightning.evaluation.outputs import EvalOutputs
 
 def confident_mistakes(outputs: EvalOutputs, n: int) -> list[int]:
     """Wrong answers, the most confident first."""
-    wrong = outputs.predicted != outputs.labels
+    wrong = (outputs.predicted != outputs.labels) & outputs.answered
     return _largest(outputs.probabilities.max(dim=1).values, wrong, n)
 
 
 def top_losses(outputs: EvalOutputs, n: int) -> list[int]:
     """Images whose label the model finds least likely: where wrong labels gather."""
-    return _largest(outputs.losses, outputs.labels >= 0, n)
+    return _largest(outputs.losses, outputs.answered, n)
 
 
 def most_confident(outputs: EvalOutputs, label: int, predicted: int, n: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The metrics of a model on some images, in plain types and as they are logged."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ OVERALL = {"accuracy": "accuracy", "f1_macro": "macro F1", "f1_weighted": "weigh
 def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bool = False) -> dict[str, Any]:
     """Number of images, loss, accuracy, F1, their intervals, and the metrics of each class.
 
-    A metric that a class without images does not have, such as an area under a curve, is nan.
+    A metric that a class without images does not have, such as an area under a curve, is nan. All are nan if the model
+    gave no numbers for some image.
 
     Args:
         outputs: Outputs of the model.
@@ -30,6 +32,8 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bo
         subset: Whether the images are a part of a split. Macro F1 is then averaged over the classes that they have,
             whose number is ``classes``; a whole split counts a class that it lacks as 0, as scikit-learn does.
     """
+    if not outputs.answered.all():
+        return _unknown(outputs, class_names)
     confusion, probabilities = outputs.confusion, outputs.probabilities
     averaged = confusion.sum(dim=1) > 0 if subset else torch.ones(len(class_names), dtype=torch.bool)
     columns = {name: values.tolist() for name, values in per_class(confusion).items()}
@@ -50,6 +54,21 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bo
     }
 
 
+def _unknown(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]:
+    columns = ("precision", "recall", "f1", "roc_auc", "average_precision")
+    support = outputs.labels.bincount(minlength=len(class_names)).tolist()
+    return {
+        "n": len(outputs.labels),
+        **dict.fromkeys(OVERALL, math.nan),
+        "classes": len(class_names),
+        "intervals": {},
+        "per_class": {
+            name: dict.fromkeys(columns, math.nan) | {"support": images}
+            for name, images in zip(class_names, support, strict=True)
+        },
+    }
+
+
 def calibration_metrics(outputs: EvalOutputs, temperature: float) -> dict[str, float]:
     """Expected calibration error and loss, of the probabilities as they are and of logits over ``temperature``."""
     scaled = outputs._replace(logits=outputs.logits / temperature)
@@ -66,6 +85,8 @@ def logged_metrics(
 ) -> dict[str, float]:
     """Name metrics as they are logged: ``split/f1_macro``, ``split_per_class/f1_happy`` and so on.
 
+    Where the mean loss is no number, the model gave none for some image, and all metrics are nan.
+
     Args:
         confusion: Confusion matrix of the epoch ``(classes, classes)``, rows true and columns predicted.
         loss: Mean loss of the epoch.
@@ -78,4 +99,4 @@ def logged_metrics(
     for metric, values in per_class(confusion).items():
         for name, value in zip(class_names, values.tolist(), strict=True):
             named[f"{split}_per_class/{metric}_{name}{suffix}"] = value
-    return named
+    return dict.fromkeys(named, math.nan) if math.isnan(loss) else named

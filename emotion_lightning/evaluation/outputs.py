@@ -10,6 +10,9 @@ from torchmetrics.utilities import dim_zero_cat
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.evaluation.confusion import confusion_matrix
 
+NO_CLASS = -1
+"""What is predicted for an image for which the model gave no numbers."""
+
 
 class EvalOutputs(NamedTuple):
     """Logits float64 ``(N, classes)``, labels ``(N,)`` and positions in the data ``(N,)``, in the data's order."""
@@ -24,19 +27,25 @@ class EvalOutputs(NamedTuple):
         return self.logits.softmax(dim=1)
 
     @property
+    def answered(self) -> Tensor:
+        """Which images have probabilities, bool ``(N,)``; those of a model that has diverged are nan."""
+        return ~self.probabilities.isnan().any(dim=1)
+
+    @property
     def losses(self) -> Tensor:
         """Cross-entropy of each image ``(N,)``."""
         return -self.logits.log_softmax(dim=1).gather(1, self.labels[:, None]).squeeze(1)
 
     @property
     def predicted(self) -> Tensor:
-        """Most probable class of each image ``(N,)``."""
-        return self.logits.argmax(dim=1)
+        """Most probable class of each image ``(N,)``; ``NO_CLASS`` without an answer."""
+        return self.logits.argmax(dim=1).where(self.answered, NO_CLASS)
 
     @property
     def confusion(self) -> Tensor:
-        """Confusion matrix ``(classes, classes)``, rows true and columns predicted."""
-        return confusion_matrix(self.labels, self.predicted, self.logits.shape[1])
+        """Confusion matrix ``(classes, classes)`` of the answers, rows true and columns predicted."""
+        answered, predicted = self.answered, self.predicted
+        return confusion_matrix(self.labels[answered], predicted[answered], self.logits.shape[1])
 
 
 class OutputCollector(Metric):

@@ -25,20 +25,25 @@ class ConfusionMetric(Metric):
         self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and the loss of each row ``(B,)``."""
-        valid = labels != IGNORE_INDEX
+        """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and the loss of each row ``(B,)``.
+
+        Rows of which the model gave no numbers do not count.
+        """
+        valid = (labels != IGNORE_INDEX) & logits.isfinite().all(dim=1)
         cells = labels.clamp(min=0) * self.num_classes + logits.argmax(dim=1)
         self.confusion.view(-1).scatter_add_(0, cells, valid.long())
-        self.loss_sum += (losses * valid).sum()
+        self.loss_sum += losses.where(valid, 0).sum()
 
     def compute(self) -> tuple[Tensor, float]:
-        """Return the confusion matrix ``(classes, classes)``, rows true and columns predicted, and the mean loss."""
+        """Return the confusion matrix ``(classes, classes)``, rows true and columns predicted, and the mean loss,
+        which is nan if nothing counted.
+        """
         confusion = self.confusion.cpu()
-        return confusion, self.loss_sum.item() / max(int(confusion.sum()), 1)
+        return confusion, (self.loss_sum.cpu() / confusion.sum()).item()
 
 
 class FiniteMean(Metric):
-    """Mean of the finite values among those given; 0 if there are none.
+    """Mean of the finite values among those given; nan if there are none.
 
     torchmetrics' own mean either reads every value or, told not to, ignores its weights.
     """
@@ -59,4 +64,4 @@ class FiniteMean(Metric):
 
     def compute(self) -> Tensor:
         """Return the mean."""
-        return self.total / self.count.clamp(min=1)
+        return self.total / self.count

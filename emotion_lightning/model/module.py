@@ -90,6 +90,7 @@ class EmotionClassifier(LightningModule):
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate
         )
         self._compiled_for: set[str] = set()
+        self._rates: dict[str, float] = {}
         self.mix = MixUpCutMix(mixup_alpha, cutmix_alpha, mix_prob)
         self.train_scores = ConfusionMetric(len(class_names))
         self.val_outputs, self.test_outputs = OutputCollector(), OutputCollector()
@@ -216,6 +217,10 @@ class EmotionClassifier(LightningModule):
                 "the batch size, the devices and the training images; or start a new run"
             )
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Note the learning rates of the step; after it, the schedule sets those of the next."""
+        self._rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+
     def on_train_epoch_start(self) -> None:
         """Make dropout a function of (seed, epoch, rank), so that a resumed epoch draws what it would have drawn."""
         torch.manual_seed(derive_seed(self.hparams["seed"], "dropout", self.current_epoch, self.global_rank))
@@ -242,10 +247,9 @@ class EmotionClassifier(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log metrics, a mixed image counted by its dominant label, learning rates and the mean gradient norm."""
+        """Log metrics, a mixed image counted by its dominant label, the last step's rates, the mean gradient norm."""
         self.log_dict(logged_metrics(*self.train_scores.compute(), self.class_names, "train", suffix="_dominant"))
-        groups = self.trainer.optimizers[0].param_groups
-        self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups})
+        self.log_dict({f"lr/{stage}": rate for stage, rate in self._rates.items()})
         self.log("train/gradient_norm", self.gradient_norm.compute())
 
     def on_validation_epoch_start(self) -> None:

@@ -46,11 +46,13 @@ class Baseline:
             raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 
     def compare(self, results: SplitResults) -> list[dict[str, Any]]:
-        """Compare accuracy and macro F1; without a baseline there is nothing to compare.
+        """Compare accuracy and macro F1; without a baseline, or answers to all images, there is nothing to compare.
 
         Raises:
             DataError: The predictions are not of the same images.
         """
+        if not results.outputs.answered.all():
+            return []
         if self.predictions is not None:
             return list(_by_predictions(results, self.predictions))
         return list(self._by_metrics(results.metrics))

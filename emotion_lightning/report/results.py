@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.evaluation.outputs import NO_CLASS, EvalOutputs
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv, write_json
 
 FOLDER = "report"
@@ -70,7 +70,8 @@ def write_predictions(
 ) -> None:
     """Write one row for each image, with the probability of every class as the model gives it, uncalibrated.
 
-    All digits are kept, so that every metric can be computed again.
+    An image for which the model gave no numbers has no predicted class. All digits are kept, so that every metric can
+    be computed again.
 
     Args:
         folder: Folder for predictions.csv.
@@ -92,7 +93,8 @@ def write_predictions(
         writer = csv.writer(stream)
         writer.writerow([*COLUMNS, *class_names])
         for name, label, predicted, row, loss, leak in columns:
-            writer.writerow([name, class_names[label], class_names[predicted], row[predicted], loss, leak, *row])
+            answer = "" if predicted == NO_CLASS else class_names[predicted]
+            writer.writerow([name, class_names[label], answer, row[predicted], loss, leak, *row])
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
+from torch.nn import functional as F
 
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
@@ -15,9 +16,14 @@ from tests.helpers import Lab
 
 
 def test_every_weight_is_in_one_named_group_from_step_0(lab: Lab) -> None:
-    model, trainer = lab.model(), lab.trainer(max_epochs=1)
+    model, trainer = lab.model(weight_decay=0.3, eps=1e-4, pct_start=0.5), lab.trainer(max_epochs=1)
     trainer.fit(model, lab.data())
     groups = trainer.optimizers[0].param_groups
+    peaks = [1e-3] * 5 + [1e-2]
+    assert [(group["max_lr"], group["weight_decay"], group["eps"]) for group in groups] == [
+        (p, 0.3, 1e-4) for p in peaks
+    ]
+    assert trainer.lr_scheduler_configs[0].scheduler._schedule_phases[0]["end_step"] == 0.5 * 6 - 1
     assert tuple(group["name"] for group in groups) == STAGES
     grouped = sorted(id(parameter) for group in groups for parameter in group["params"])
     assert grouped == sorted(id(parameter) for parameter in model.parameters())
@@ -45,6 +51,76 @@ def test_logged_figures_are_those_of_scikit_learn(lab: Lab) -> None:
     for figure, values in rows:
         for name, value in zip(model.class_names, values, strict=True):
             assert logged[f"test_per_class/{figure}_{name}"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("what", ["epoch", "batch", "rank"])
+def test_mixing_and_dropout_are_drawn_anew_for_each_epoch_batch_and_rank(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    model, place = lab.model(mix_prob=1.0, seed=7), {"epoch": 0, "batch": 0, "rank": 0}
+    for name, key in (("current_epoch", "epoch"), ("global_rank", "rank")):
+        monkeypatch.setattr(type(model), name, property(lambda _, key=key: place[key]))
+    images, labels = torch.randn(8, 3, 8, 8), torch.arange(8)
+
+    def drawn(value: int) -> tuple[torch.Tensor, torch.Tensor]:
+        place[what] = value
+        torch.manual_seed(value)  # whatever was drawn before does not count
+        model.on_train_epoch_start()
+        return model.mixed(images, labels, place["batch"])[1].labels_b, torch.rand(8)
+
+    (mixed, dropped), again = drawn(0), drawn(0)
+    assert torch.equal(mixed, again[0])
+    assert torch.equal(dropped, again[1])
+    others = [drawn(value) for value in (1, 2)]
+    assert not any(torch.equal(mixed, other) for other, _ in others)
+    if what != "batch":
+        assert not any(torch.equal(dropped, other) for _, other in others)
+    assert not torch.equal(drawn(0)[0], lab.model(mix_prob=1.0, seed=8).mixed(images, labels, 0)[1].labels_b)
+
+
+def test_a_classifier_that_is_frozen_neither_trains_nor_drops_nor_follows_the_batch(lab: Lab) -> None:
+    model = lab.model().train()
+    model.set_trainable(["layer4"])
+    assert not any(module.training for module in model.classifier.modules())
+    assert not any(parameter.requires_grad for parameter in model.classifier.parameters())
+    model.set_trainable(["classifier"])
+    assert all(module.training for module in model.classifier.modules())
+    assert all(parameter.requires_grad for parameter in model.classifier.parameters())
+
+
+def test_the_loss_is_smoothed_mixed_and_adjusted_for_rare_classes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lab.model(label_smoothing=0.2, mix_prob=1.0)
+    model.logit_adjustment.copy_(torch.tensor([-1.0, 0.0, 2.0]))
+    monkeypatch.setattr(model, "log", lambda *args, **kwargs: None)
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 3
+    model.eval()
+    loss = model.training_step((images, labels, labels), 0)
+    mixed, targets = model.mixed(images, labels, 0)
+    soft = targets.lam * F.one_hot(labels, 3) + (1 - targets.lam) * F.one_hot(targets.labels_b, 3)
+    expected = F.cross_entropy(model(mixed) + model.logit_adjustment, soft, label_smoothing=0.2)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_what_is_no_number_is_no_figure_and_no_best_checkpoint(lab: Lab) -> None:
+    model, trainer = lab.model(), lab.trainer(max_epochs=1)
+    torch.nn.init.constant_(model.classifier[-1].bias, float("nan"))
+    trainer.fit(model, lab.data())
+    for name in ("train/accuracy_dominant", "val/f1_macro", "val/accuracy", "val_per_class/recall_angry"):
+        assert trainer.callback_metrics[name].isnan(), name
+    assert trainer.checkpoint_callback.best_model_path == ""
+
+
+def test_the_logged_learning_rate_is_that_of_the_step_that_was_taken(lab: Lab) -> None:
+    class Taken(Callback):
+        def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+            self.rates = {f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups}
+
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.logged = {name: trainer.callback_metrics[name].item() for name in self.rates}
+
+    taken = Taken()
+    lab.trainer(max_epochs=2, callbacks=[taken]).fit(lab.model(), lab.data())
+    assert taken.logged == pytest.approx(taken.rates)
 
 
 def test_every_mixed_image_counts_once_by_its_dominant_label(lab: Lab) -> None:
@@ -133,6 +209,8 @@ def test_the_gradient_norm_is_that_before_clipping_and_leaves_out_steps_that_ove
         if value == 3.0:
             assert weight.grad.norm().item() == pytest.approx(1.0, abs=1e-5)
     assert model.gradient_norm.compute().item() == pytest.approx(4.0)
+    model.gradient_norm.reset()
+    assert model.gradient_norm.compute().isnan()  # no step was taken, which 0 would not say
     weight.grad = torch.full_like(weight, 9.0)
     model.configure_gradient_clipping(optimizer, 0.5, "value")
     assert weight.grad.max().item() == 0.5
@@ -177,4 +255,4 @@ def test_a_step_whose_gradients_overflowed_is_not_taken(lab: Lab) -> None:
     assert precision.scaler is not None
     assert precision.scaler.get_scale() == pytest.approx(1.5e38)
     assert torch.equal(flat(model), before)
-    assert model.gradient_norm.compute() == 0
+    assert model.gradient_norm.compute().isnan()

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shutil
@@ -170,8 +171,10 @@ def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
     outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
     write_test(tmp_path / "run", outputs, ["$x_$", "_b"], ["a", "b", "c"], "x")
-    text = write_report(tmp_path / "run", Baseline()).read_text()
+    text = write_report(tmp_path / "run", Baseline(0.5, 0.5)).read_text()
     assert "$x_$" in text
+    with (tmp_path / "run/report/test/predictions.csv").open() as file:
+        assert [row["predicted"] for row in csv.DictReader(file)] == ["$x_$", "", "$x_$"]
 
 
 def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
