@@ -67,6 +67,11 @@ def test_best_weights_are_restored_and_are_no_shallow_copy(
     assert any(not torch.equal(best[name], last[name]) for name in best)
 
 
+def test_an_equal_score_does_not_replace_the_best(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(lab, monkeypatch, [0.4, 0.5, 0.5, 0.4], {0: "all"}, patience=9)
+    assert torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 1
+
+
 def test_counter_and_best_score_survive_a_resume(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scores = [0.5, 0.9, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8]
     run(lab, monkeypatch, scores, {0: "all"}, patience=3)

@@ -1,5 +1,6 @@
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -157,3 +158,12 @@ def test_a_resume_between_two_unfreezings_keeps_the_others_frozen(lab: Lab, tmp_
     resumed.fit(lab.model(), lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / "epoch_000.ckpt")
     assert watch.changed[:2] == [{"classifier"}, {"classifier"}]
     assert len(watch.changed[2]) == 6
+
+
+def test_an_epoch_that_is_resumed_in_its_middle_has_its_stages(lab: Lab) -> None:
+    """Lightning calls no ``on_train_epoch_start`` there."""
+    model, unfreeze = lab.model(), Unfreeze({0: "classifier_only", 1: "layer4"})
+    trainer = cast(Trainer, SimpleNamespace(model=model, current_epoch=1))
+    unfreeze.on_train_start(trainer, model)
+    trains = {stage_of(model, name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trains == {"classifier", "layer4"}

@@ -22,6 +22,10 @@ STILL = AugmentPolicy(resize=1.0, flip=0.0)
 MIDDLE = torch.full((1, len(PARAMS)), 0.5)
 
 
+RGB_TO_CHROMA = torch.tensor([[0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+"""I and Q of YIQ (FCC, 1953)."""
+
+
 def image(size: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -129,6 +133,25 @@ def test_jitter_equals_torchvisions(name: str, operation: object) -> None:
     torch.testing.assert_close(augment(dim, drawn, phase, 32), expected, atol=0.02, rtol=0)
 
 
+def test_contrast_pulls_towards_the_mean_of_the_brightened_image() -> None:
+    dim = image() // 3 + 20
+    phase, drawn = dataclasses.replace(STILL, jitter=0.3), set_to(brightness=0.9, contrast=0.2, saturation=0.8)
+    expected = tv.adjust_brightness(dim.float() / 255, 1.24)
+    expected = tv.adjust_saturation(tv.adjust_contrast(expected, 0.82), 1.18)
+    torch.testing.assert_close(augment(dim, drawn, phase, 32), normalize(expected), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(("drawn", "degrees"), [(0.9, 43.2), (0.0, -54.0)])
+def test_hue_turns_the_chroma_by_its_share_of_a_circle(drawn: float, degrees: float) -> None:
+    color = torch.tensor([140, 110, 100], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 2).contiguous()
+    std, mean = (torch.tensor(v) for v in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
+    turned = augment(color, set_to(hue=drawn), dataclasses.replace(STILL, hue=0.15), 2)[0, :, 0, 0] * std + mean
+    before, after = (RGB_TO_CHROMA @ values for values in (color[0, :, 0, 0] / 255, turned))
+    assert after.norm().item() == pytest.approx(before.norm().item(), rel=0.01)
+    angle = torch.atan2(after[1], after[0]) - torch.atan2(before[1], before[0])
+    assert angle.rad2deg().item() == pytest.approx(degrees, abs=0.5)
+
+
 def test_hue_turns_colors_and_leaves_gray_and_luma() -> None:
     phase = dataclasses.replace(STILL, hue=0.15)
     colors = torch.tensor([[0.5, 0.4, 0.4], [0.4, 0.4, 0.4]]).mul(255).byte().T[None, :, :, None].expand(1, 3, 2, 2)
@@ -157,6 +180,21 @@ def test_erasing_blanks_a_rectangle_of_the_area_drawn() -> None:
     assert erased.float().mean().item() == pytest.approx(0.06, abs=0.01)
     rows, columns = erased[0].any(dim=1).sum(), erased[0].any(dim=0).sum()
     assert rows * columns == erased[0].sum()
+
+
+@pytest.mark.parametrize(("drawn", "ratio"), [(0.0, 0.3), (1.0, 3.3), (0.5, 0.995)])
+def test_erased_rectangles_are_as_high_and_wide_as_drawn_and_lie_anywhere(drawn: float, ratio: float) -> None:
+    white = torch.full((1, 3, 400, 400), 255, dtype=torch.uint8)
+    erasing = dataclasses.replace(STILL, erase=0.1)
+    corners = []
+    for place in (0.0, 1.0):
+        values = set_to(erase=0.05, erase_area=1.0, erase_ratio=drawn, erase_left=place, erase_top=1 - place)
+        erased = augment(white, values, erasing, 400)[0, 0] == 0
+        rows, columns = erased.any(dim=1), erased.any(dim=0)
+        assert rows.sum().item() / columns.sum().item() == pytest.approx(ratio, rel=0.03)
+        assert erased.float().mean().item() == pytest.approx(0.1, abs=0.003)
+        corners.append((bool(rows[0]), bool(columns[0])))
+    assert corners == [(False, True), (True, False)]
 
 
 def test_phases_are_the_recipes() -> None:

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,6 +28,19 @@ def test_same_seed_same_batches_whatever_the_workers(lab: Lab) -> None:
     assert alone.indices == helped.indices
     assert all(torch.equal(a, b) for a, b in zip(alone.images, helped.images, strict=True))
     assert alone.indices[:6] != alone.indices[6:]
+
+
+def test_every_epoch_image_and_seed_has_draws_of_its_own(lab: Lab) -> None:
+    def drawn(epoch: int, seed: int = 42) -> torch.Tensor:
+        data = lab.data(seed=seed)
+        data.trainer = cast(Trainer, SimpleNamespace(training=True, current_epoch=epoch))
+        indices = torch.tensor([5, 2, 9])
+        found: torch.Tensor = data.on_before_batch_transfer((torch.zeros(3), torch.zeros(3), indices), 0)[3]
+        return found
+
+    assert torch.equal(drawn(3), drawn(3))
+    for other in (drawn(4), drawn(3, seed=43), drawn(3).roll(1, 0)):
+        assert (drawn(3) != other).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -48,6 +48,51 @@ def test_cutmix_weight_is_the_share_of_pixels_kept(labels: torch.Tensor) -> None
                 assert targets.labels_b[i] == labels[int(foreign[0])]
 
 
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
+def test_mixups_weight_is_drawn_from_the_beta_distribution_of_its_alpha(labels: torch.Tensor, alpha: float) -> None:
+    mix = MixUpCutMix(alpha, 0.0, prob=1.0)
+    lams = torch.tensor([mix(torch.zeros(7, 3, 2, 2), labels, seed)[1].lam for seed in range(3000)])
+    assert lams.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert lams.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.08)
+
+
+def test_cutmixs_weight_is_drawn_from_the_beta_distribution_of_its_alpha(labels: torch.Tensor) -> None:
+    means = []
+    for alpha in (0.3, 1.0, 30.0):
+        mix = MixUpCutMix(0.0, alpha, prob=1.0)
+        lams = torch.tensor([mix(torch.zeros(7, 3, 40, 40), labels, seed)[1].lam for seed in range(1000)])
+        means.append((lams > 0.95).float().mean().item())  # hardly anything was replaced
+    assert means[0] > 1.5 * means[1] > 0.01
+    assert means[2] == 0
+
+
+def test_cutmixs_box_has_the_area_that_it_replaces_and_is_cut_at_the_border(labels: torch.Tensor) -> None:
+    images = torch.arange(7.0).view(7, 1, 1, 1).expand(7, 3, 100, 100).contiguous()
+    sides, centers = [], []
+    for seed in range(60):
+        mixed, _ = MixUpCutMix(0.0, 1e9, prob=1.0)(images, labels, seed)  # always half of the image
+        changed = next(foreign for i in range(7) if (foreign := mixed[i, 0] != i).any())
+        rows, columns = changed.any(dim=1), changed.any(dim=0)
+        sides += [int(rows.sum()), int(columns.sum())]
+        centers.append((int(rows.nonzero()[0]), int(columns.nonzero()[0])))
+    assert max(sides) == 70  # the root of a half
+    assert min(sides) < 50  # centers lie anywhere, also at the border
+    assert len(set(centers)) > 30
+
+
+def test_an_order_of_its_own_gives_every_image_its_partner(labels: torch.Tensor) -> None:
+    images = torch.arange(7.0).view(7, 1, 1, 1).expand(7, 3, 4, 4).contiguous()
+    partners = set()
+    for seed in range(30):
+        mixed, targets = MixUpCutMix(0.3, 0.0, prob=1.0)(images, torch.arange(7), seed)
+        assert sorted(targets.labels_b.tolist()) == list(range(7))
+        torch.testing.assert_close(
+            mixed[:, 0, 0, 0], targets.lam * torch.arange(7) + (1 - targets.lam) * targets.labels_b
+        )
+        partners.add(tuple(targets.labels_b.tolist()))
+    assert len(partners) > 25
+
+
 def test_shares_of_none_mixup_and_cutmix(images: torch.Tensor, labels: torch.Tensor) -> None:
     kinds = {"none": 0, "mixup": 0, "cutmix": 0}
     for seed in range(1000):

@@ -1,3 +1,5 @@
+from math import cos, pi
+
 import pytest
 import torch
 from torch import nn
@@ -31,6 +33,28 @@ def test_each_group_rises_for_a_tenth_to_its_own_peak_and_anneals() -> None:
         assert rates[-1] < peak / 1000
         assert rates[:20] == sorted(rates[:20])
         assert rates[19:] == sorted(rates[19:], reverse=True)
+
+
+def test_it_rises_and_anneals_by_cosine_at_every_step() -> None:
+    def between(start: float, end: float, share: float) -> float:
+        return end + (start - end) * (1 + cos(pi * share)) / 2
+
+    steps, peak = 100, 1e-3
+    top = 0.1 * steps - 1
+    expected = [between(peak / 25, peak, step / top) for step in range(10)]
+    expected += [between(peak, peak / 25 / 1e4, (step - top) / (steps - 1 - top)) for step in range(10, steps)]
+    assert learning_rates(steps)["classifier"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_weight_decays_by_the_share_given_and_steps_are_damped_by_eps() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = build_optimizer({"stem": [weight], "classifier": []}, 0.1, 0.1, weight_decay=0.5, eps=1e3)
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    torch.testing.assert_close(weight.data, torch.full((2,), 0.95), atol=2e-4, rtol=0)  # the step itself is 0.1 / 1001
+    weight.grad = torch.ones(2)
+    build_optimizer({"stem": [weight], "classifier": []}, 0.1, 0.1, weight_decay=0.0, eps=1e-8).step()
+    torch.testing.assert_close(weight.data, torch.full((2,), 0.85), atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 9, 10, 11])
