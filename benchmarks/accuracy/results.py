@@ -47,9 +47,10 @@ class Results:
     def add(self, case: Case, result: Result) -> None:
         """Keep the result of ``case`` in place of an earlier one."""
         names = {"group": case.group, "config": case.config, "seed": case.seed}
+        where = {key: value for key, value in machine().items() if key != "command"}  # its paths mean nothing elsewhere
         with self._lock:
             others = [run for run in self._stored if {key: run[key] for key in names} != names]
-            self._stored = [*others, {**names, "recipe": _recipe(case), **result, "machine": machine()}]
+            self._stored = [*others, {**names, "recipe": _recipe(case), **result, "machine": where}]
             write_json(self.path, {"study": self.study.name, "runs": self._stored}, indent=1)
 
 
