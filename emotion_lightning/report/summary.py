@@ -7,7 +7,7 @@ from emotion_lightning.report.duration import duration
 from emotion_lightning.report.run import Run
 
 SMALL_RATE = 1e-5
-"""Rate of the backbone at which an unfreezing did no harm, however few the images; benchmarks/ACCURACY.md."""
+"""Smallest rate of the backbone that was tried, at which an unfreezing did least harm; benchmarks/ACCURACY.md."""
 
 
 def summary(run: Run, split: str) -> str:
