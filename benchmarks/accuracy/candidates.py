@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from emotion_lightning.batch import Batch, normalize
 from emotion_lightning.callbacks import EMA, data_of
+from emotion_lightning.model.backbone import BatchNorm
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES, parse_schedule
 
@@ -30,7 +31,7 @@ class RestingBatchNorm(Callback):
         """Come after Unfreeze, which sets the modes when an epoch starts."""
         if any(0 <= trainer.current_epoch - thaw < self.epochs for thaw in self.thaws):
             for module in cast(nn.Module, pl_module.backbone).modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, BatchNorm):
                     module.eval()
 
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.results import Results
-from benchmarks.accuracy.statistics import Difference, difference, mean_curve, spread
-from benchmarks.accuracy.statistics import Results as BySeed
+from benchmarks.accuracy.statistics import BySeed, Difference, difference, mean_curve, spread
 from benchmarks.accuracy.study import Group, Study, known_studies, read_study
 from emotion_lightning.runs.files import atomic_write
 

@@ -34,7 +34,8 @@ class Results:
 
     def of(self, case: Case) -> Result | None:
         """Result of ``case``, if a run of its recipe was trained, in whatever group."""
-        return next((run for run in self._stored if run["recipe"] == _recipe(case)), None)
+        recipe = _recipe(case)
+        return next((run for run in self._stored if run["recipe"] == recipe), None)
 
     def missing(self) -> list[Case]:
         """Cases without a result, each recipe once."""

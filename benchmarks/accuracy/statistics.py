@@ -14,7 +14,7 @@ from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.seeding import derive_seed
 
 RESAMPLES = 2000
-Results = Mapping[int, Mapping[str, Any]]
+BySeed = Mapping[int, Mapping[str, Any]]
 """Result of each seed of a configuration."""
 
 
@@ -36,13 +36,13 @@ class Difference(NamedTuple):
     p: tuple[float, ...]
 
 
-def spread(results: Results, name: str) -> tuple[float, float | None] | None:
+def spread(results: BySeed, name: str) -> tuple[float, float | None] | None:
     """Mean and standard deviation of a figure over the seeds; None where no run has it, or only one."""
     values = [result[name] for result in results.values() if result[name] is not None]
     return (mean(values), stdev(values) if len(values) > 1 else None) if values else None
 
 
-def difference(ours: Results, theirs: Results) -> Difference | None:
+def difference(ours: BySeed, theirs: BySeed) -> Difference | None:
     """Compare the runs of each seed that both have, image by image; None without such a seed.
 
     The interval is a percentile bootstrap (Efron, 1979) over images and over seeds at once: each resample draws the
@@ -70,7 +70,7 @@ def difference(ours: Results, theirs: Results) -> Difference | None:
     )
 
 
-def mean_curve(results: Results, tag: str) -> list[float]:
+def mean_curve(results: BySeed, tag: str) -> list[float]:
     """Mean of a metric over the seeds, epoch by epoch."""
     return [mean(values) for values in zip(*(result["curves"][tag] for result in results.values()), strict=True)]
 

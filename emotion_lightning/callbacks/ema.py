@@ -142,9 +142,8 @@ class EMA(Callback):
     @torch.no_grad()
     def _put_average(self) -> None:
         if self._average and not self._raw:
-            self._raw = {
-                name: value.clone() for name, value in self._live.items()
-            }  # whole before the first is replaced
+            # whole before the first is replaced
+            self._raw = {name: value.clone() for name, value in self._live.items()}
             for name, value in self._live.items():
                 value.copy_(self._average[name])
 

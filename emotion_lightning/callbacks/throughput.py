@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from emotion_lightning.callbacks.data import validated_in_fit
+
 
 class Throughput(Callback):
     """Logs seconds and images per second of each epoch's training and of its validation, checkpoints left out.
@@ -48,7 +50,7 @@ class Throughput(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave a validation within an epoch out of the time of its training."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.is_last_batch:
+        if validated_in_fit(trainer) and not trainer.is_last_batch:
             self._start += time.perf_counter() - self._validation_start
 
     def on_validation_batch_end(

@@ -5,11 +5,11 @@ from typing import Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.errors import UsageError
+from emotion_lightning.model.backbone import BatchNorm
 from emotion_lightning.schedule import (
     RECIPE_SCHEDULE,
     augmentation_phase,
@@ -89,5 +89,5 @@ class Unfreeze(Callback):
 
 def _has_frozen_batch_norm(model: LightningModule) -> bool:
     """Say whether BatchNorm in a stage that trains keeps its statistics."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
-    return any(norm.weight.requires_grad and not norm.training for norm in norms)
+    frozen = [module for module in model.modules() if isinstance(module, BatchNorm) and not module.training]
+    return any(parameter.requires_grad for norm in frozen for parameter in norm.parameters())

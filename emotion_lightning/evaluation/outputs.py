@@ -44,7 +44,8 @@ class EvalOutputs(NamedTuple):
     @property
     def confusion(self) -> Tensor:
         """Confusion matrix ``(classes, classes)`` of the answers, rows true and columns predicted."""
-        answered, predicted = self.answered, self.predicted
+        predicted = self.predicted
+        answered = predicted != NO_CLASS
         return confusion_matrix(self.labels[answered], predicted[answered], self.logits.shape[1])
 
 

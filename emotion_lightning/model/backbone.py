@@ -14,6 +14,9 @@ from emotion_lightning.schedule import STAGES
 
 BACKBONE_STAGES = STAGES[:-1]
 
+BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
+"""Every BatchNorm of a backbone; timm's own inherit from these."""
+
 BatchNormMode = Literal["auto", "train", "frozen"]
 
 FROZEN_UP_TO = 1e-4
@@ -77,7 +80,7 @@ class Backbone(nn.Module):
         _set_mode(self.body, trains=any(p.requires_grad for p in self.body.parameters()))
         if self.batch_norm == "frozen":
             for module in self.body.modules():
-                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                if isinstance(module, BatchNorm):
                     module.eval()
         self.training = True  # also where all is frozen: it is told apart from evaluation
         frozen = list(takewhile(lambda stage: stage not in trainable, BACKBONE_STAGES))

@@ -37,7 +37,7 @@ CLASSES = {
 
 _EMOTIONS = {canonical_name(name) for name in CLASSES.values()}
 
-LEFT_OUT = {"8": "none", "9": "uncertain", "10": "non-face"}
+EXCLUDED = {"8": "none", "9": "uncertain", "10": "non-face"}
 """Ids that are no emotion."""
 
 _TABLES: dict[Split, str] = {"train": "training.csv", "val": "validation.csv"}
@@ -104,8 +104,8 @@ def _listing(root: Path, entries: Iterable[_Entry], *tables: Path) -> SampleList
     known = CLASSES | {canonical_name(name): name for name in CLASSES.values()}
     rows, excluded, known_files = list[Sample](), Counter[str](), list(tables)
     for where, path, label, split in entries:
-        if label in LEFT_OUT:
-            excluded[LEFT_OUT[label]] += 1
+        if label in EXCLUDED:
+            excluded[EXCLUDED[label]] += 1
             known_files.append(path)
         elif (emotion := known.get(canonical_name(label))) is None:
             classes = ", ".join(f"{number} {name}" for number, name in CLASSES.items())
@@ -116,7 +116,7 @@ def _listing(root: Path, entries: Iterable[_Entry], *tables: Path) -> SampleList
         raise DataError(f"{root} has no image of an emotion: give the folder with AffectNet's images and labels")
     present = {row.emotion for row in rows}
     names = tuple(name for name in CLASSES.values() if name in present)
-    counts = ", ".join(f"{excluded[name]:,} {name}" for name in LEFT_OUT.values() if excluded[name])
+    counts = ", ".join(f"{excluded[name]:,} {name}" for name in EXCLUDED.values() if excluded[name])
     notes = (f"left out {counts}",) if counts else ()
     return SampleList("AffectNet", root, names, rows, file_source(root, rows), notes, tuple(known_files))
 
@@ -137,7 +137,7 @@ def _official(folder: Path) -> Iterator[_Entry]:
         for line, (name, label) in csv_rows(file, "subdirectory_filepath", "expression"):
             where = f"{file} line {line}"
             path = safe_join(base, name, where)
-            if label not in LEFT_OUT and not path.is_file():  # those left out are often not unpacked
+            if label not in EXCLUDED and not path.is_file():  # those left out are often not unpacked
                 missing.append(f"line {line} {name!r}")
             yield _Entry(where, path, label, split)
         refuse_missing(file, missing)
