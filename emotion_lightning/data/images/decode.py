@@ -15,10 +15,10 @@ from torch import Tensor
 
 from emotion_lightning.errors import DataError
 
-ALLOWED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+ALLOWED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """The decoders that may see a file; what its content says counts, not its suffix."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff"})
 """Suffixes, in lower case, of the files that folder layouts take for images."""
 
 MAX_PIXELS = 64_000_000
@@ -174,8 +174,10 @@ def _upright_box(orientation: int, size: tuple[int, int], extent: tuple[float, f
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":  # of any range, which nothing says
+        raise ValueError("its pixels are fractions, whose range is unknown: save it with 8 bits")
     if image.mode.startswith("I"):  # 16-bit gray: Pillow would clip everything above 255 to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     elif image.has_transparency_data:  # what hides below transparent pixels is arbitrary: black instead
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

@@ -54,7 +54,7 @@ def unread_message(names: Sequence[str]) -> str:
 def _by_kind(names: Sequence[str]) -> str:
     kinds = defaultdict[str, list[str]](list)
     for name in names:
-        kinds[_kind(name)].append(name)
+        kinds[_kind(name)].append(name.encode("utf-8", "backslashreplace").decode())
     return ", ".join(
         f"{len(found):,} {kind if len(found) > 1 else kind.replace('files', 'file').removesuffix('s')} "
         f"({found[0]}{', …' * (len(found) > 1)})"

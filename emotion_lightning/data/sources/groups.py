@@ -13,7 +13,7 @@ from emotion_lightning.errors import UsageError
 MOST_COPIES = 32
 """Most copies of one image that are believed where nothing but their names says so; more are a numbering."""
 
-_IMAGE = r"(?:jpe?g|png|bmp|webp)"
+_IMAGE = r"(?:jpe?g?|jfif|png|bmp|dib|webp|tiff?)"
 _CHANGE = (
     r"aug(?:mented|mentation)?|[hv]?flip(?:ped)?(?:[ _-]?(?:lr|ud|h|v|horizontal|vertical))?|mirror(?:ed)?"
     r"|rot(?:ated?|ation)?|bright(?:er|ness)?|dark(?:er)?|contrast|nois[ey]|blur(?:red)?|zoom(?:ed)?|shift(?:ed)?"

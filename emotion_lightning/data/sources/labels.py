@@ -46,6 +46,27 @@ def is_emotion(name: str) -> bool:
     return any(word in _EMOTIONS for word in re.findall(r"[^\W\d_]+", name.casefold()))
 
 
+def is_nothing(label: str) -> bool:
+    """Say whether a label is what programs write where they have none."""
+    return label.strip().casefold() in ("", "nan", "na", "n/a", "<na>", "none", "null", "nat")
+
+
+def is_number(label: str) -> bool:
+    """Say whether a label is a number or a list of numbers rather than a name: "3", "3.0", "[9, 0, 1]"."""
+    letters = re.sub(r"(?<=[\d.])e(?=[-+]?\d)|\b(?:inf|true|false)\b", "0", label.casefold())
+    return any(map(str.isdigit, letters)) and not any(map(str.isalpha, letters))
+
+
+def plain_number(label: str) -> str:
+    """Return "3" for "3.0", as a table of floats has it, and any other label without blanks around it."""
+    return re.sub(r"^(\d+)\.0*$", r"\1", label.strip())
+
+
+def is_utf8(text: str) -> bool:
+    """Say whether a text is free of bytes that were no UTF-8."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def class_ids(class_names: Iterable[str]) -> dict[str, int]:
     """Map the canonical_name form of each name to its position.
 

@@ -256,7 +256,7 @@ def write_splits(manifest: Manifest, file: Path) -> None:
         DataError: The file cannot be written.
     """
     with atomic_csv(file) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream)  # with its line ends, or a lone "\r" in a name would not be quoted
         labels = (manifest.class_names[label] for label in manifest.labels)
         rows = zip(manifest.names, labels, manifest.splits, strict=True)
         if manifest.groups is None:

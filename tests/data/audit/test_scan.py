@@ -83,7 +83,7 @@ def test_unreadable_files_have_a_reason_and_the_digest_of_their_bytes(tmp_path: 
     os.mkfifo(paths[5])
     found = scan(Files(paths), None, progress=False)
     assert [bool(reason) for reason in found.reasons] == [True, False, True, True, True, True]
-    assert found.reasons[0] == "not a JPEG, PNG, BMP or WEBP image"
+    assert found.reasons[0] == "not a JPEG, PNG, BMP, WEBP or TIFF image"
     assert found.reasons[5] == "not a regular file"
     assert found.digests[0] == found.digests[2] == hashlib.sha256(b"no image").hexdigest()
     assert len(set(found.digests)) == 5  # files that are not there are not copies of one another

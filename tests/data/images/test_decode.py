@@ -167,7 +167,7 @@ def test_content_counts_not_the_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.gif").rename(tmp_path / "gif.jpg")
     (tmp_path / "empty.png").touch()
     for name in ("text.jpg", "gif.jpg", "empty.png"):
-        with pytest.raises(UnreadableImage, match=f"{name}: not a JPEG, PNG, BMP or WEBP image"):
+        with pytest.raises(UnreadableImage, match=f"{name}: not a JPEG, PNG, BMP, WEBP or TIFF image"):
             open_image(tmp_path / name)
 
 
@@ -362,3 +362,26 @@ def test_sources_read_and_identify_content(tmp_path: Path) -> None:
     assert rows(1).mode == "RGB"
     assert np.array_equal(np.asarray(rows(1))[..., 2], pixels[1])
     assert rows.digest(0) != rows.digest(1)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_is_read_upright_deep_and_of_several_pages(tmp_path: Path, compression: str | None) -> None:
+    pixels, exif = noise(4, 6), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.tif", exif=exif, compression=compression)
+    decoded = decode(tmp_path / "turned.tif")
+    assert np.array_equal(np.asarray(decoded.image), np.rot90(pixels, -1))
+    assert (decoded.width, decoded.height) == (4, 6)
+    deep = Image.fromarray(np.array([[0, 256, 32768, 65535]], dtype=np.uint16))
+    deep.save(tmp_path / "deep.tif", compression=compression)
+    assert np.asarray(open_image(tmp_path / "deep.tif"))[0, :, 0].tolist() == [0, 1, 128, 255]
+    pages = [Image.new("L", (3, 2), gray) for gray in (7, 8, 9)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    decoded = decode(tmp_path / "pages.tif")
+    assert (decoded.frames, decoded.image.getpixel((0, 0))) == (3, (7, 7, 7))
+
+
+def test_tiff_of_fractions_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(UnreadableImage, match=r"f\.tif: its pixels are fractions, .*: save it with 8 bits"):
+        open_image(tmp_path / "f.tif")

@@ -119,6 +119,34 @@ def test_splits_round_trip_of_pixel_rows_and_label_maps(manifests: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *(" a.png", "a .png", "a,b.png", 'a"b.png', "a;b.png", "a\tb.png", "a\nb.png", "a\rb.png", "a\\b.png"),
+        *("\udce9.png", "a\udcffb.png", "\ufeffa.png", "'a'.png", "#a.png", "happy;sad;a.png", "a_aug1.png"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["happy", " happy", "happy ", "joy;x"])
+def test_splits_of_any_file_name_can_be_given_back(tmp_path: Path, name: str, folder: str) -> None:
+    faces(tmp_path / "data" / folder, 9)
+    faces(tmp_path / "data" / "sad", 9, 100)
+    face(tmp_path / "data" / folder / name, 77)
+    face(tmp_path / "data" / folder / f" {name.removesuffix('.png')} (1).png", 78)
+    manifest = read_manifest(tmp_path / "data")
+    write_splits(manifest, tmp_path / "splits.csv")
+    again = read_manifest(tmp_path / "data", splits_file=tmp_path / "splits.csv")
+    for field in ("names", "labels", "splits", "groups", "read"):
+        assert getattr(again, field) == getattr(manifest, field)
+    assert again.fingerprint() == manifest.fingerprint()
+
+
+def test_a_class_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    faces(tmp_path / "happy", 9)
+    faces(tmp_path / "col\udce8re", 9, 100)
+    with pytest.raises(DataError, match=r"the class name 'col\\udce8re' is not UTF-8: rename it"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([("train/happy/gone.png", "happy", "train")], "1 missing file: line 2 'train/happy/gone.png'"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from emotion_lightning.data.sources.folder import what_is_in
 from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name
 from emotion_lightning.data.sources.layouts import affectnet, rafdb
 from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
@@ -17,7 +18,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     unique_class_names,
     visible_folders,
 )
-from emotion_lightning.data.sources.layouts.tables import label_map, read_csvs, read_rows
+from emotion_lightning.data.sources.layouts.tables import is_csvs, label_map, read_csvs, read_rows, split_tables
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
 from emotion_lightning.errors import DataError
 
@@ -47,7 +48,7 @@ READERS: Mapping[Format, Reader] = {
     "fer2013": Reader(lambda folder: pixel_csv(folder) is not None, read_fer2013),
     "rafdb": Reader(rafdb.is_rafdb, rafdb.read_rafdb),
     "emoset": Reader(is_emoset, read_emoset),
-    "csv": Reader(lambda folder: (folder / "train.csv").is_file(), read_csvs),
+    "csv": Reader(is_csvs, read_csvs),
     "affectnet": Reader(affectnet.is_affectnet, affectnet.read_affectnet),
     "ckplus": Reader(is_ckplus, read_ckplus),
 }
@@ -67,12 +68,22 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
         return READERS[layout].read(root, folder)
     if format == "auto":
         affectnet.refuse_unclear(folder)
-    if format == "auto" and (lone := [name for name in ("val.csv", "test.csv") if (folder / name).is_file()]):
-        raise DataError(f"{root} has {lone[0]} but no train.csv: add one, or give `layout=tree` to go by the folders")
+    if format == "auto" and (tables := split_tables(folder)) and "train" not in tables:
+        lone = min(tables.values()).name
+        raise DataError(f"{root} has {lone} but no train.csv: add one, or give `layout=tree` to go by the folders")
     if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
-        raise DataError(f"{root} holds no images in a layout that is understood. Understood are: {LAYOUTS}")
+        raise DataError(_not_understood(root, folder))
     listing = read_tree(root, folder)
     return listing if format == "tree" else refuse_levels(refuse_numbers(listing), folder)
+
+
+def _not_understood(root: Path, folder: Path) -> str:
+    seen = f"{root} holds no images in a layout that is understood: {what_is_in(folder)}"
+    if any(is_image(path.name) for path in folder.iterdir()):
+        seen += "; they lie beside one another, so if they are one class, give the folder above"
+    elif any(not path.suffix for path in folder.rglob("*") if path.is_file()):
+        seen += "; images need a suffix that says their kind, such as .jpg"
+    return f"{seen}. Understood are: {LAYOUTS}"
 
 
 def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: Iterable[str] = ()) -> SampleList:
@@ -119,18 +130,18 @@ def _order(layout: Format, folder: Path) -> tuple[str, ...]:
 
 
 def _unwrap(root: Path, format: Format) -> Path:
-    """Look through the single folder that unpacking an archive may have put around the data."""
+    """Look through the single folders that unpacking an archive may have put around the data."""
     if root.is_file() and root.suffix.lower() != ".csv":
         raise DataError(f"{root} is neither a folder nor a CSV file: give the folder with the data, archives unpacked")
     if root.is_file():
         return root
     if not root.is_dir():
         raise DataError(f"{root} does not exist: give the folder that holds the data")
-    folders = visible_folders(root)
-    if len(folders) != 1 or has_splits(root) or _fits(root, format):
-        return root
-    holds_images = any(is_image(entry.name) for entry in folders[0].iterdir())
-    return root if holds_images and not _fits(folders[0], format) else folders[0]
+    while len(folders := visible_folders(root)) == 1 and not has_splits(root) and not _fits(root, format):
+        if any(is_image(entry.name) for entry in folders[0].iterdir()) and not _fits(folders[0], format):
+            break
+        root = folders[0]
+    return root
 
 
 def _fits(folder: Path, format: Format) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emotion_lightning.data.sources.labels import canonical_name
+from emotion_lightning.data.sources.labels import canonical_name, plain_number
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -104,6 +104,7 @@ def _listing(root: Path, entries: Iterable[_Entry], *tables: Path) -> SampleList
     known = CLASSES | {canonical_name(name): name for name in CLASSES.values()}
     rows, excluded, known_files = list[Sample](), Counter[str](), list(tables)
     for where, path, label, split in entries:
+        label = plain_number(label)
         if label in EXCLUDED:
             excluded[EXCLUDED[label]] += 1
             known_files.append(path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emotion_lightning.data.sources.labels import is_nothing, is_number
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -74,7 +75,7 @@ def _emotion(label: object, by_index: Mapping[str, str], where: str) -> str:
     text = str(label).strip() if isinstance(label, str) or type(label) is int else ""
     if text in by_index:
         return by_index[text]
-    if not text or text.isdecimal():
+    if is_nothing(text) or is_number(text):
         known = ", ".join(by_index.values()) or "none without info.json"
         raise DataError(f"{where}: label {label!r} is neither a name nor an index of info.json ({known}): correct it")
     return text

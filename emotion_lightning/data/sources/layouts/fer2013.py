@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion_lightning.data.images.decode import PixelRows
-from emotion_lightning.data.sources.labels import FER2013_CLASSES
+from emotion_lightning.data.sources.labels import FER2013_CLASSES, plain_number
 from emotion_lightning.data.sources.layouts.listing import Sample, SampleList
-from emotion_lightning.data.sources.layouts.tables import csv_rows
+from emotion_lightning.data.sources.layouts.tables import csv_rows, header_of
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_split_tree
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
@@ -41,24 +41,26 @@ def pixel_csv(folder: Path) -> Path | None:
     """Return ``folder`` if it is itself a file, or the FER2013 CSV in it unless it has a manifest of files."""
     if folder.is_file():
         return folder
-    if (manifest := folder / "train.csv").is_file():  # the challenge ships a train.csv too, of pixels
-        with manifest.open(encoding="utf-8", errors="replace") as stream:
-            if "filepath" in stream.readline().casefold():
-                return None
-    return next((folder / name for name in PIXEL_CSVS if (folder / name).is_file()), None)
+    manifest = header_of(folder / "train.csv")  # the challenge's has pixels
+    if "filepath" in manifest:
+        return None
+    if file := next((folder / name for name in PIXEL_CSVS if (folder / name).is_file()), None):
+        return file
+    return folder / "train.csv" if {"emotion", "pixels"} <= set(manifest) else None
 
 
 def read_pixels(file: Path) -> SampleList:
     """List the rows of fer2013.csv or icml_face_data.csv."""
     rows, pixels = [], []
     classes = {str(index): name for index, name in enumerate(FER2013_CLASSES)}
-    for line, (emotion, usage, values) in csv_rows(file, "emotion", "usage", "pixels"):
-        where = f"{file} line {line}"
-        if usage.casefold() not in _USAGES:
+    columns = ("emotion", "pixels", *(["usage"] if "usage" in header_of(file) or file.name != "train.csv" else []))
+    for line, (label, values, *given) in csv_rows(file, *columns):
+        where, emotion, usage = f"{file} line {line}", plain_number(label), given[0] if given else ""
+        if given and usage.casefold() not in _USAGES:
             raise DataError(f"{where}: Usage {usage!r} is none of Training, PublicTest, PrivateTest: correct it")
         if emotion not in classes:
             raise DataError(f"{where}: emotion {emotion!r} is no number from 0 to {len(classes) - 1}: correct it")
-        rows.append(Sample(f"{file.name}:{line}", classes[emotion], _USAGES[usage.casefold()]))
+        rows.append(Sample(f"{file.name}:{line}", classes[emotion], _USAGES[usage.casefold()] if given else None))
         pixels.append(_parse_pixels(values, where))
     if not rows:
         raise DataError(f"{file} has no rows: give a file with images")

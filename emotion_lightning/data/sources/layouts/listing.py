@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files, PixelRows
-from emotion_lightning.data.sources.labels import class_ids, labels_of
+from emotion_lightning.data.sources.labels import class_ids, is_utf8, labels_of
 from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
@@ -169,6 +169,8 @@ def refuse_missing(file: Path, missing: Sequence[str]) -> None:
 def unique_class_names(names: Iterable[str], where: Path) -> tuple[str, ...]:
     """Sort the different names, of which no two may mean the same class."""
     different = tuple(sorted(set(names), key=lambda name: (name.casefold(), name)))
+    if foreign := [name for name in different if not is_utf8(name)]:
+        raise DataError(f"{where}: the class name {foreign[0]!r} is not UTF-8: rename it")
     try:
         class_ids(different)
     except DataError as error:

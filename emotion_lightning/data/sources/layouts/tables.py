@@ -3,10 +3,19 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
-from emotion_lightning.data.sources.labels import canonical_name
+from emotion_lightning.data.sources.labels import (
+    canonical_name,
+    is_emotion,
+    is_nothing,
+    is_number,
+    is_utf8,
+    plain_number,
+)
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -14,28 +23,77 @@ from emotion_lightning.data.sources.layouts.listing import (
     refuse_missing,
     relative_path,
     unique_class_names,
+    visible_folders,
 )
-from emotion_lightning.data.sources.layouts.names import split_named
+from emotion_lightning.data.sources.layouts.names import is_hidden, split_named
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import PATH_ERRORS
+
+FILE_COLUMNS = (
+    *("filepath", "file_path", "path", "filename", "file_name", "file"),
+    *("image", "image_path", "image_name", "img", "img_path"),
+)
+"""Columns, of which the first that a file has names the image."""
+
+LABEL_COLUMNS = ("label", "emotion", "expression", "class", "class_name", "labels", "emotions")
+"""Columns, of which the first that a file has names the class."""
 
 GROUP_COLUMNS = ("subject", "group")
 """Columns, of which a file may have one, that name what must stay in one split; empty for an image without."""
 
+SUFFIXES = (".csv", ".tsv")
+
+
+def is_csvs(folder: Path) -> bool:
+    """Say whether ``folder`` has a table of training images with their classes, and no class folders instead."""
+    file = split_tables(folder).get("train")
+    if file is None:
+        return False
+    header = set(header_of(file))
+    if {"filepath", "label"} <= header:
+        return True
+    folders = visible_folders(folder)
+    named = any(split_named(child.name) or is_emotion(child.name) for child in folders)
+    return not named and (_is_table(header) or file.name == "train.csv")
+
+
+def split_tables(folder: Path) -> dict[Split, Path]:
+    """Find the table of each split by its name: ``train.csv``, ``valid.csv``, ``Test.tsv``.
+
+    Raises:
+        DataError: Two are of one split.
+    """
+    found: dict[Split, Path] = {}
+    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
+        split = None if is_hidden(file.name) else split_named(file.stem)
+        exact = file.name == f"{split}.csv"
+        if split is None or not (exact or _is_table(header_of(file))):
+            continue
+        if split in found and not exact and found[split].name != f"{split}.csv":
+            raise DataError(f"{folder} has both {found[split].name!r} and {file.name!r}: merge them or rename one")
+        if exact or split not in found:
+            found[split] = file
+    return found
+
+
+def _is_table(header: Collection[str]) -> bool:
+    return not set(FILE_COLUMNS).isdisjoint(header) and not set(LABEL_COLUMNS).isdisjoint(header)
+
 
 def read_csvs(root: Path, folder: Path) -> SampleList:
-    """List ``train.csv``, ``val.csv`` and ``test.csv`` in ``folder``, the last two if they are there."""
-    if not (folder / "train.csv").is_file():
+    """List the tables of ``folder``, one for each split; those of validation and test need not be there."""
+    tables = split_tables(folder)
+    if "train" not in tables:
         raise DataError(f"{root} has no train.csv: write one with the columns filepath,label")
-    class_names, rows, tables = label_map(folder), list[Sample](), list[Path]()
+    rows, notes = list[Sample](), list[str]()
+    class_names = mapped = label_map(folder)
     for split in SPLITS:
-        file = folder / f"{split}.csv"
-        if not file.is_file():
+        if (file := tables.get(split)) is None:
             continue
-        listed = read_rows(file, lambda name: (folder / name).is_file(), class_names, split)
-        tables.append(file)
-        spelled = unique_class_names((row.emotion for row in listed), file)
+        listed = read_rows(file, lambda name: (folder / name).is_file(), class_names, split, mapped is not None)
         if split == "train":
+            spelled, notes = _spellings(listed, file)
             if absent := [name for name in class_names or () if name not in spelled]:
                 raise DataError(
                     f"class {absent[0]!r} has no images in {file}: add some or take it out of label_map.json"
@@ -44,15 +102,34 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
         rows += [row._replace(name=relative_path(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
     source = file_source(root, rows, anywhere=True)
-    return SampleList("CSV manifests", root, class_names, rows, source, known_files=tuple(tables))
+    return SampleList("CSV manifests", root, class_names, rows, source, tuple(notes), tuple(tables.values()))
 
 
-def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line of a CSV file and its values of ``columns``, without blanks around them."""
+def _spellings(rows: Sequence[Sample], file: Path) -> tuple[tuple[str, ...], list[str]]:
+    """Choose the most frequent spelling of each class, and say which others count as it."""
+    counts = Counter(row.emotion for row in rows)
+    chosen: dict[str, str] = {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        chosen.setdefault(canonical_name(name), name)
+    others = [name for name in sorted(counts) if chosen[canonical_name(name)] != name]
+    notes = [f"{name} counted as {chosen[canonical_name(name)]}" for name in others]
+    return unique_class_names(chosen.values(), file), notes
+
+
+def csv_rows(file: Path, *columns: str, strip: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each line of a table and its values of ``columns``.
+
+    Args:
+        file: A text file in UTF-8, whose first line names its columns, divided by commas, semicolons or tabs. File
+            names in it need not be UTF-8.
+        columns: The names in lower case.
+        strip: Take away blanks around the values.
+    """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
+        with file.open(newline="", encoding="utf-8-sig", errors=PATH_ERRORS) as stream:
+            reader = _reader(stream)
             header = _plain(next(reader, []))
+            _refuse_other_encodings(header, file)
             if absent := [name for name in columns if name not in header]:
                 raise DataError(
                     f"{file} has no column {', '.join(absent)}: its first line must name {','.join(columns)}"
@@ -61,41 +138,67 @@ def csv_rows(file: Path, *columns: str) -> Iterator[tuple[int, list[str]]]:
             for row in filter(None, reader):
                 if len(row) <= max(places):
                     raise DataError(f"{file} line {reader.line_num} has {len(row)} values, expected {len(header)}")
-                yield reader.line_num, [row[place].strip() for place in places]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                yield reader.line_num, [row[place].strip() if strip else row[place] for place in places]
+    except (OSError, csv.Error) as error:
         raise DataError(f"{file} cannot be read as a CSV file: {error}") from error
 
 
 def header_of(file: Path) -> list[str]:
-    """Return the names of the columns of a CSV file in lower case; none when it is not there or no text."""
+    """Return the names of the columns of a table in lower case; none when it is not there or no text."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            return _plain(next(csv.reader(stream), []))
+            return _plain(next(_reader(stream), []))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
+
+
+def _reader(stream: TextIO) -> Any:
+    """Read a table whose columns are divided by what its first line has most of."""
+    first = stream.readline()
+    stream.seek(0)
+    return csv.reader(stream, delimiter=max(",;\t", key=first.count))
 
 
 def _plain(header: list[str]) -> list[str]:
     return [name.strip().casefold() for name in header]
 
 
+def _refuse_other_encodings(values: Iterable[str], where: Path | str) -> None:
+    if not all(map(is_utf8, values)):
+        raise DataError(f"{where} cannot be read as a CSV file: it is not UTF-8; save it as UTF-8")
+
+
 def read_rows(
-    file: Path, exists: Callable[[str], bool], class_names: Sequence[str] | None, split: Split | None = None
+    file: Path,
+    exists: Callable[[str], bool],
+    class_names: Sequence[str] | None,
+    split: Split | None = None,
+    numbered: bool = True,
 ) -> list[Sample]:
-    """Read the columns filepath and label, split unless it is given, and subject or group if there is one."""
-    rows, missing = [], []
-    known = _keys(class_names) if class_names else None
+    """Read the columns of the image and its class, split unless it is given, and subject or group if there is one.
+
+    A class may be given as its position in ``class_names`` if these are ``numbered``.
+    """
+    rows, missing, header = [], [], header_of(file)
+    known = _keys(class_names, numbered) if class_names else None
     grouping = _group_column(file)
-    for line, (name, label, *given) in csv_rows(file, "filepath", "label", *([] if split else ["split"]), *grouping):
-        emotion = label if known is None else known.get(canonical_name(label))
+    names = (_column(header, FILE_COLUMNS), _column(header, LABEL_COLUMNS), *([] if split else ["split"]), *grouping)
+    for line, (name, label, *given) in csv_rows(file, *names, strip=False):
+        where = f"{file} line {line}"
+        _refuse_other_encodings([label], where)
+        emotion = label.strip() if known is None else known.get(canonical_name(plain_number(label)))
         if not emotion:
             wanted = f"none of the classes {', '.join(class_names)}" if class_names else "empty"
-            raise DataError(f"{file} line {line}: label {label!r} is {wanted}: correct it")
+            raise DataError(f"{where}: label {label.strip()!r} is {wanted}: correct it")
+        if known is None and split:
+            _refuse_no_name(emotion, where)
         place = split or split_named(given[0])
         if place is None:
-            raise DataError(f"{file} line {line}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
-        rows.append(Sample(name, emotion, place, given[-1] or None if grouping else None))
-        if not exists(name):
+            raise DataError(f"{where}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
+        path = next(filter(exists, (name, name.strip(), name.strip().replace("\\", "/"))), None)
+        rows.append(Sample(name if path is None else path, emotion, place, given[-1] or None if grouping else None))
+        if path is None:
+            _refuse_other_encodings([name], where)
             missing.append(f"line {line} {name!r}")
     refuse_missing(file, missing)
     if not rows:
@@ -103,6 +206,21 @@ def read_rows(
     if absent := {"train", "val"} - {row.split for row in rows} if split is None else set():
         raise DataError(f"{file} has no rows of split {min(absent)!r}: add some")
     return rows
+
+
+def _column(header: Sequence[str], names: Sequence[str]) -> str:
+    return next((name for name in names if name in header), names[0])
+
+
+def _refuse_no_name(label: str, where: str) -> None:
+    """Refuse a label that names no class, and may mean anything."""
+    if is_nothing(label):
+        raise DataError(f"{where}: label {label!r} says that there is none: correct it or remove the row")
+    if is_number(label):
+        raise DataError(
+            f"{where}: label {label!r} is a number, whose meaning cannot be seen: write label_map.json beside it, "
+            'like {"angry": 0, "happy": 1}'
+        )
 
 
 def _group_column(file: Path) -> list[str]:
@@ -113,9 +231,9 @@ def _group_column(file: Path) -> list[str]:
     return found
 
 
-def _keys(class_names: Sequence[str]) -> dict[str, str]:
+def _keys(class_names: Sequence[str], numbered: bool) -> dict[str, str]:
     """Map what a label may say, an index or any spelling of a name, to the class name; a name wins over an index."""
-    indices = {str(index): name for index, name in enumerate(class_names)}
+    indices = {str(index): name for index, name in enumerate(class_names) if numbered}
     return indices | {canonical_name(name): name for name in class_names}
 
 
