@@ -94,6 +94,14 @@ def test_geometry_equals_torchvisions(
     assert min(gaps) < 0.15
 
 
+def test_what_comes_from_outside_of_the_image_is_black() -> None:
+    white = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    moved = augment(white, set_to(shift_x=1.0), dataclasses.replace(STILL, translate=0.25), 64)
+    black = normalize(torch.zeros(1, 3, 1, 1)).expand(-1, -1, 64, 12)
+    shown = min((moved[..., :12] - black).abs().max(), (moved[..., -12:] - black).abs().max())
+    assert shown < 1e-5
+
+
 def test_shear_moves_rows_against_each_other_by_its_tangent() -> None:
     stripe = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     stripe[..., 31:33] = 255

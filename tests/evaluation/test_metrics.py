@@ -30,6 +30,7 @@ def test_a_whole_split_is_averaged_over_all_classes_as_scikit_learn_does() -> No
     labels, predicted = torch.arange(40) % 2, torch.arange(40) % 3
     found = compute_metrics(outputs(labels, predicted), NAMES)
     assert found["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0))
+    assert found["f1_weighted"] == pytest.approx(f1_score(labels, predicted, average="weighted", zero_division=0))
     lacking = compute_metrics(outputs(labels, labels), NAMES)
     assert lacking["f1_macro"] == pytest.approx(
         f1_score(labels, labels, labels=[0, 1, 2], average="macro", zero_division=0)

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.evaluation.examples import confident_mistakes, top_losses
 from emotion_lightning.evaluation.metrics import compute_metrics
-from emotion_lightning.evaluation.outputs import NO_CLASS, EvalOutputs
+from emotion_lightning.evaluation.outputs import NO_CLASS, EvalOutputs, OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric
 
 NUMBERS = [[2.0, 0.0, 1.0], [0.0, -math.inf, 1.0]]
@@ -34,3 +35,10 @@ def test_training_counts_no_row_without_numbers() -> None:
     assert (confusion.tolist(), loss) == ([[1, 0], [0, 0]], 0.5)
     metric.reset()
     assert math.isnan(metric.compute()[1])
+
+
+def test_padding_is_left_out_and_the_rest_is_in_the_datas_order() -> None:
+    collector = OutputCollector()
+    collector.update(torch.tensor([[3.0], [9.0], [1.0]]), torch.tensor([0, IGNORE_INDEX, 0]), torch.tensor([5, -1, 2]))
+    found = collector.outputs()
+    assert (found.logits.flatten().tolist(), found.indices.tolist()) == ([1.0, 3.0], [2, 5])

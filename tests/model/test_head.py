@@ -11,4 +11,5 @@ def test_head_is_the_recipes() -> None:
     assert (head[1].p, head[5].p) == (0.5, 0.25)
     assert (head[2].in_features, head[2].out_features, head[6].out_features) == (2048, 512, 6)
     assert not head[2].bias.any()
+    assert head[2].weight.abs().max() > 3 * head[2].weight.std()  # a uniform distribution ends at the root of 3
     assert head[2].weight.std().item() == pytest.approx((2 / (2048 + 512)) ** 0.5, rel=0.02)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.confusion import confusion_matrix
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
 from tests.helpers import Lab
@@ -94,11 +95,25 @@ def test_the_loss_is_smoothed_mixed_and_adjusted_for_rare_classes(lab: Lab, monk
     monkeypatch.setattr(model, "log", lambda *args, **kwargs: None)
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 3
     model.eval()
-    loss = model.training_step((images, labels, labels), 0)
-    mixed, targets = model.mixed(images, labels, 0)
+    number = next(number for number in range(99) if model.mixed(images, labels, number)[1].lam < 0.5)
+    loss = model.training_step((images, labels, labels), number)
+    mixed, targets = model.mixed(images, labels, number)
     soft = targets.lam * F.one_hot(labels, 3) + (1 - targets.lam) * F.one_hot(targets.labels_b, 3)
     expected = F.cross_entropy(model(mixed) + model.logit_adjustment, soft, label_smoothing=0.2)
     torch.testing.assert_close(loss, expected)
+    answers = torch.arange(8) % 3  # an untrained network may give one answer to all, of which the order says nothing
+    monkeypatch.setattr(model, "forward", lambda _: F.one_hot(answers, 3).float())
+    model.train_scores.reset()
+    model.training_step((images, labels, labels), number)
+    assert torch.equal(model.train_scores.compute()[0], confusion_matrix(targets.dominant, answers, 3))
+    assert not torch.equal(targets.dominant, labels)  # or this batch could not tell
+
+
+def test_figures_of_an_epoch_are_of_its_images_alone(lab: Lab) -> None:
+    model = lab.model()
+    lab.trainer(max_epochs=2).fit(model, lab.data())
+    assert model.train_scores.compute()[0].sum() == 48
+    assert len(model.val_outputs.outputs().labels) == 18
 
 
 def test_what_is_no_number_is_no_figure_and_no_best_checkpoint(lab: Lab) -> None:
