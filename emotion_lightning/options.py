@@ -70,6 +70,9 @@ GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {
     "": _CALLBACKS,
 }
 
+PROGRAM = "python -m emotion_lightning"
+"""How a command begins."""
+
 OPTIONS: Mapping[str, Effect] = {
     f"{prefix}{name}": effect
     for prefix, group in (*GROUPS.items(), ("", _COMMAND))

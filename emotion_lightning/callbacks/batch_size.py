@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import AdamW
 
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.data.loaders import RECIPE_BATCH
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
@@ -44,8 +46,11 @@ class BatchSize(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the data its batch size; Lightning sets the data up before, and makes the loaders later."""
+        if stage != "fit":
+            return
+        self.check_fit(trainer, pl_module)
         data = data_of(trainer)
-        if stage != "fit" or data is None:
+        if data is None:
             return
         auto = data.batch_size == "auto"
         if data.batch_size == "auto":
@@ -56,6 +61,15 @@ class BatchSize(Callback):
         found = f"`batch_size=auto` is {data.batch_size}" if auto else None
         if parts := [part for part in (found, hint) if part]:
             rank_zero_info(f"Batches: {'; '.join(parts)}")
+
+    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse Lightning's tuners, whose trial steps the recipe's OneCycle and checkpoints would take for training.
+
+        Raises:
+            UsageError: There is one.
+        """
+        refuse_rivals(self, trainer, BatchSizeFinder, "`batch_size=auto`")
+        refuse_rivals(self, trainer, LearningRateFinder, "`lr_find` of the command line")
 
 
 def largest_batch(capacity: int | None, side: int, images: int) -> int:

@@ -6,15 +6,17 @@ from typing import Any
 import lightning.pytorch.callbacks as callbacks
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS, log_dir
+from emotion_lightning.runs.folder import CHECKPOINTS, log_dir, pasted
 from emotion_lightning.runs.loading import load_safely
 
 SCORES = ("val/accuracy", MONITOR, "val/loss")
@@ -45,7 +47,7 @@ class RunCheckpoint(callbacks.Checkpoint):
         self.best_epoch = -1
         self.best_metrics: dict[str, float] = {}
         self._measured: dict[str, float] = {}  # of the weights that the model has now
-        self._within_epoch = False
+        self._within_epoch, self._fitting = False, False
 
     @property
     def state_key(self) -> str:
@@ -53,36 +55,51 @@ class RunCheckpoint(callbacks.Checkpoint):
         return "Checkpoint"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make sure that the folder can be written, before an hour of training is lost for it."""
-        if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Forget an earlier run, and take up the folder of this one."""
+        self._fitting = stage == "fit"
+        if not self._fitting or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        self.best_model_path, self.best_score, self.best_epoch = "", float("-inf"), -1
+        self.best_metrics, self._measured = {}, {}
         self.folder = log_dir(trainer).resolve() / CHECKPOINTS
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
-            ensure_writable(self.folder)
             for orphan in self.folder.glob(".*.tmp"):  # left by a run that was killed while writing
                 orphan.unlink(missing_ok=True)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what an earlier run, or a later epoch of this one, has left in the folder.
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the folder, before an hour of training is lost for it, and once it is known whether a run goes on."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.check_fit(trainer, pl_module)
+
+    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a folder that cannot be written, or that holds what a new run would replace.
 
         Raises:
-            DataError: The folder holds another run's checkpoints.
+            DataError: It is one.
         """
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        self.folder = log_dir(trainer).resolve() / CHECKPOINTS  # asks all ranks
+        found = sorted(self.folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+        if trainer.ckpt_path is None and (last := trainer.strategy.broadcast(found[-1:])):
+            raise DataError(
+                f"{self.folder} holds the checkpoints of another run: resume it by `ckpt_path={pasted(last[0])}`, or "
+                "choose another folder by `default_root_dir`"
+            )
+        if trainer.is_global_zero:
+            ensure_writable(self.folder)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the best of a later epoch than that from which a run is resumed."""
+        if trainer.fast_dev_run or not self.best_model_path:  # type: ignore[attr-defined]
             return
-        best, last = self.folder / "best.ckpt", self.folder / "last.ckpt"
-        if trainer.ckpt_path is None and trainer.strategy.broadcast(last.is_file()):
-            raise DataError(f"{self.folder} holds the checkpoints of another run: resume it, or choose another folder")
-        if not self.best_model_path:
-            return
+        best = self.folder / "best.ckpt"
         epoch = trainer.strategy.broadcast(_best_epoch(Path(self.best_model_path)) if trainer.is_global_zero else 0)
         if epoch == self.best_epoch:
             return
         kept = self.folder / f"best_epoch_{epoch:03d}.ckpt"  # better than the epochs up to here, but not one of them
         if trainer.is_global_zero and best.is_file():
-            best.rename(kept)
+            best.replace(kept)
         rank_zero_info(f"best.ckpt is of epoch {epoch}, later than the checkpoint resumed; kept as {kept.name}")
         self.best_model_path, self.best_score = "", float("-inf")
 
@@ -110,7 +127,9 @@ class RunCheckpoint(callbacks.Checkpoint):
         """Say how to go on after an interruption."""
         last = self.folder / "last.ckpt"
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero and last.is_file():
-            rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: fit --ckpt_path {last}")
+            by_command = any(isinstance(callback, SaveConfigCallback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+            advice = f"{PROGRAM} fit --ckpt_path {pasted(last)}" if by_command else f"fit with ckpt_path={str(last)!r}"
+            rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: {advice}")
 
     def _save_best(self, trainer: Trainer) -> None:
         """Write ``best.ckpt`` if the last validation was of the model's weights and none was better."""
@@ -142,17 +161,24 @@ class RunCheckpoint(callbacks.Checkpoint):
         if trainer.state.fn == "fit" and checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
             raise UsageError(
                 f"{trainer.ckpt_path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be "
-                f"exact: resume {Path(str(trainer.ckpt_path)).with_name('last.ckpt')}"
+                f"exact: resume by `ckpt_path={pasted(Path(str(trainer.ckpt_path)).with_name('last.ckpt'))}`"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore which checkpoint is the best; in a run folder that was moved, it is the one in the folder."""
+        if not self._fitting:  # a checkpoint is measured, which says nothing about the run that this trainer has made
+            return
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
         self.best_metrics = state_dict.get("best_metrics", {MONITOR: self.best_score})  # all that 0.1 kept
         candidates = [self.folder / "best.ckpt", Path(state_dict["best_model_path"])]
         self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
         if not self.best_model_path:
             self.best_score = float("-inf")  # a best that is gone must not hinder the next one
+
+
+def run_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
+    """The one of ``trainer``, whatever other callbacks save checkpoints too."""
+    return next((saver for saver in trainer.checkpoint_callbacks if isinstance(saver, RunCheckpoint)), None)
 
 
 def _best_epoch(path: Path) -> int:

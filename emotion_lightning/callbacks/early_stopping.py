@@ -1,11 +1,13 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
 import lightning.pytorch.callbacks as lightning_callbacks
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.callbacks.checkpoint import RunCheckpoint
+from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import validated_in_fit
+from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.loading import load_safely
@@ -40,6 +42,22 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         self.start_epoch = start_epoch
         self._validated = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier fit."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self.check_fit(trainer, pl_module)
+            self.wait_count, self.stopped_epoch, self._validated = 0, 0, False
+            self.best_score = torch.tensor(float("-inf"))
+
+    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse another early stopping.
+
+        Raises:
+            UsageError: There is one.
+        """
+        refuse_rivals(self, trainer, lightning_callbacks.EarlyStopping, "`early_stopping.patience`")
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the epoch has a score; without one, the trainer still shows that of an earlier epoch."""
         self._validated = validated_in_fit(trainer)
@@ -58,8 +76,8 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights of the best checkpoint into the model."""
-        checkpoint = trainer.checkpoint_callback
-        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_model_path:
+        checkpoint = run_checkpoint(trainer)
+        if checkpoint is None or not checkpoint.best_model_path:
             return
         best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])

@@ -4,10 +4,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
 
 RAW = "raw_state_dict"
@@ -49,14 +51,20 @@ class EMA(Callback):
         return self._average
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget an earlier fit; refuse checkpoints of weights alone, of which Lightning tells no callback.
+        """Forget an earlier fit, also one that was interrupted: what is measured next has its own weights."""
+        self._average, self._live, self._raw = {}, {}, {}
+        if stage == "fit":
+            self.updates = 0
+            self.check_fit(trainer, pl_module)
+
+    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse another average, and checkpoints of weights alone, of which Lightning tells no callback.
 
         Raises:
-            UsageError: A ``ModelCheckpoint`` has ``save_weights_only``.
+            UsageError: There is one, or a ``ModelCheckpoint`` has ``save_weights_only``.
         """
-        if stage != "fit":
-            return
-        self.updates, self._average, self._live, self._raw = 0, {}, {}, {}
+        for averager in (EMA, WeightAveraging, StochasticWeightAveraging):
+            refuse_rivals(self, trainer, averager, "`ema.decay`")
         if self.decay and any(getattr(saver, "save_weights_only", False) for saver in trainer.checkpoint_callbacks):
             raise UsageError(
                 "`save_weights_only` would save the training weights, but their average is what is validated; leave "

@@ -1,14 +1,16 @@
 """The resolved configuration of a run, kept beside its checkpoints and inside them."""
 
 import json
+from enum import Enum
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.runs.config import KEY
-from emotion_lightning.runs.files import write_json
+from emotion_lightning.runs.files import atomic_write, write_json
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runs.provenance import PROVENANCE, provenance, provenance_file
 
@@ -25,8 +27,10 @@ class SaveRunConfig(SaveConfigCallback):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
         folder = log_dir(trainer)
-        if not trainer.strategy.broadcast((folder / self.config_filename).is_file()):
-            super().setup(trainer, pl_module, stage)
+        file = folder / self.config_filename
+        if not trainer.strategy.broadcast(file.is_file()) and trainer.is_global_zero:
+            with atomic_write(file) as temporary:
+                temporary.write_text(self._text(), encoding="utf-8")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add this start to those of the run."""
@@ -40,4 +44,18 @@ class SaveRunConfig(SaveConfigCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""
-        checkpoint[KEY] = self.parser.dump(self.config, skip_unset=False, format="yaml")
+        checkpoint[KEY] = self._text()
+
+    def _text(self) -> str:
+        text: str = self.parser.dump(_plain(self.config), skip_unset=False, format="yaml")
+        return text
+
+
+def _plain(config: Any) -> Any:
+    """Put what its annotation allows in place of an enumeration's member, such as the default of Lightning's Timer."""
+    if isinstance(config, Namespace):
+        plain = {name: _plain(value) for name, value in vars(config).items()}
+        return Namespace(plain)  # type: ignore[no-untyped-call]
+    if isinstance(config, list | tuple):
+        return [_plain(value) for value in config]
+    return config.value if isinstance(config, Enum) else config

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.batch import denormalize
-from emotion_lightning.callbacks.checkpoint import RunCheckpoint
+from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
 from emotion_lightning.callbacks.tensorboard_layout import layout
@@ -102,8 +102,8 @@ class TensorBoardImages(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the run into the table of runs, with the scores of the weights that it ends with."""
-        checkpoint = trainer.checkpoint_callback
-        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_metrics:
+        checkpoint = run_checkpoint(trainer)
+        if checkpoint is None or not checkpoint.best_metrics:
             return
         scores = {f"score/{name.replace('/', '_')}": value for name, value in checkpoint.best_metrics.items()}
         scores["score/best_epoch"] = float(checkpoint.best_epoch)

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BaseFinetuning
 from lightning.pytorch.utilities import rank_zero_info
 from torch.nn.parallel import DistributedDataParallel
 
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.backbone import BatchNorm
 from emotion_lightning.schedule import (
@@ -46,11 +48,20 @@ class Unfreeze(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that schedule, model and strategy go together before anything is trained."""
-        if stage != "fit":
-            return
+        if stage == "fit":
+            self.check_fit(trainer, pl_module)
+            warn_unreached("schedule", self.schedule, trainer)
+
+    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse what cannot go with the schedule.
+
+        Raises:
+            UsageError: The model has no stages, or another callback freezes and unfreezes them.
+        """
+        for other in (Unfreeze, BaseFinetuning):
+            refuse_rivals(self, trainer, other, "`unfreeze.schedule`")
         if not hasattr(pl_module, "set_trainable"):
             raise UsageError(f"{type(pl_module).__name__} has no stages to unfreeze")
-        warn_unreached("schedule", self.schedule, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the epoch that a resumed run continues with, under a strategy that follows later unfreezings."""

@@ -1,6 +1,7 @@
 """Lightning's command line for one model and one datamodule, and how a command ends."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -29,19 +30,21 @@ from emotion_lightning.callbacks import (
     Unfreeze,
     fixed_callbacks,
 )
+from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.save_config import SaveRunConfig
-from emotion_lightning.cli.commands import COMMANDS, PROGRAM
+from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.parser import EmotionParser, seed_of, with_dashes
 from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.options import PROGRAM
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary, unfreezing_advice
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS, run_dir
+from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_dir
 from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
@@ -49,6 +52,16 @@ from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
 
 RUNS = "lightning_logs"
+OWN = {
+    Unfreeze: "`unfreeze.schedule`",
+    EMA: "`ema.decay`",
+    EarlyStopping: "`early_stopping.patience`",
+    RunCheckpoint: "`checkpoint.every_n_epochs`",
+    TensorBoardImages: "`tensorboard.every_n_epochs`",
+    PredictionWriter: "`predictions.output`",
+    Report: "`report.write`",
+}
+"""The recipe's callbacks, and the option by which each is set."""
 RECIPE_TRAINER = {
     "max_epochs": 80,
     "precision": "16-mixed",
@@ -131,17 +144,34 @@ class EmotionCLI(LightningCLI):
         """Do nothing: Lightning would replace given options by the checkpoint's without saying so."""
 
     def instantiate_classes(self) -> None:
-        """Build everything; a model that is restored needs no pretrained weights and no network."""
+        """Build everything; a model that is restored needs no pretrained weights and no network.
+
+        Raises:
+            UsageError: What was chosen cannot be built, for example as a package is missing.
+        """
         model = self.config[self.subcommand].model
         pretrained = model.pretrained
         if self.checkpoint_path is not None:
             model.pretrained = False
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except (EmotionError, MisconfigurationException, torch.OutOfMemoryError):
+            raise
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:  # of a library
+            raise UsageError(_reason(error)) from error
         model.pretrained = self.model.hparams["pretrained"] = pretrained
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the precision, logger and strategy that suit this machine and command."""
         given = self.config_init[self.subcommand].trainer
+        _refuse_own(given.callbacks)
+        if given.barebones:
+            raise UsageError(
+                "`barebones` leaves out validation and checkpoints, which a run is for; `dry_run` measures its speed"
+            )
+        callback_keys = self._parser(self.subcommand).callback_keys
+        if given.enable_checkpointing is False and "checkpoint" in callback_keys:
+            callback_keys.remove("checkpoint")
         kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
         if given.logger is None or given.logger is True:
             logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
@@ -158,9 +188,16 @@ class EmotionCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Check the data before other processes start, which would wait for it, and before a folder is made."""
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            self.datamodule.check("fit")
+        """Check everything before other processes start, which would wait for it, and before a folder is made."""
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+            return
+        self.datamodule.check("fit")
+        if self.flag is not None or self.checkpoint_path is not None:
+            return  # nothing is written, or into the folder of the run that is resumed
+        self.model.check_fit(self.trainer)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if check_fit := getattr(callback, "check_fit", None):
+                check_fit(self.trainer, self.model)
 
     def fit(self, **kwargs: Any) -> None:
         """Train; with a flag, only try the run out."""
@@ -178,11 +215,22 @@ class EmotionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure the best checkpoint, and print the run's result and the next commands."""
-        checkpoint = self.trainer.checkpoint_callback
-        if not isinstance(checkpoint, RunCheckpoint) or not checkpoint.best_model_path:
+        if self.flag is not None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        folder = self.trainer.log_dir if self.trainer.logger else None
-        best = _relative(checkpoint.best_model_path)
+        if self.trainer.global_step == 0:
+            raise DataError("nothing was trained: see `limit_train_batches`, `max_steps` and `max_time`")
+        checkpoint, loggers = run_checkpoint(self.trainer), self.trainer.loggers
+        if checkpoint is None:
+            rank_zero_info("\nNo checkpoint was kept, as `enable_checkpointing` is false")
+            return
+        if not checkpoint.best_model_path:
+            rank_zero_info(
+                "\nNo checkpoint is the best, as no validation was taken: see `limit_val_batches`, "
+                "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`"
+                + self._next(checkpoint.folder / "last.ckpt", loggers)
+            )
+            return
+        best = pasted(checkpoint.best_model_path)
         rank_zero_info(
             f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
             f"\nCheckpoint: {best}, which is now measured on the validation split"
@@ -192,13 +240,21 @@ class EmotionCLI(LightningCLI):
         run = run_dir(self.trainer)
         if self.trainer.is_global_zero:
             found = Run(run)
-            rank_zero_info(f"\n{_relative(str(run))}\n{summary(found, 'val')}")
+            rank_zero_info(f"\n{pasted(run)}\n{summary(found, 'val')}")
             if advice := unfreezing_advice(found):
                 rank_zero_info(f"\n{advice}")
-        rank_zero_info(
-            f"\nNext:\n  {PROGRAM} test --ckpt_path {best}"
-            + (f"\n  tensorboard --logdir {_relative(str(Path(folder).parent))}" if folder else "")
-        )
+            report = f"{PROGRAM} report {pasted(run)}"
+            rank_zero_info(self._next(Path(checkpoint.best_model_path), loggers, report))
+
+    def _next(self, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:
+        """Write the commands that go on with ``checkpoint``, as they can be pasted."""
+        data, given = self.datamodule, f"--ckpt_path {pasted(checkpoint)}"
+        commands = [f"{PROGRAM} test {given}"] if data.indices(data.test_split) else []
+        if data.root is not None and data.root.is_dir():
+            commands.append(f"{PROGRAM} predict {given} --data.root {pasted(data.root)}")
+        folders = [logger.root_dir for logger in loggers if isinstance(logger, TensorBoardLogger)]
+        commands += [*more, *(f"tensorboard --logdir {pasted(folder)}" for folder in folders)]
+        return "\n  ".join(["\nNext:", *commands])
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
         """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""
@@ -214,6 +270,9 @@ class EmotionCLI(LightningCLI):
         ensure_writable(Path(root or ".") / RUNS)
         return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
 
+
+FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
+"""What torch says where the memory through which processes share tensors is full."""
 
 EXPECTED_WARNINGS = (
     r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
@@ -244,7 +303,19 @@ def run(args: Sequence[str]) -> None:
         _stop(str(error), 2)
     except torch.OutOfMemoryError:
         _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+    except Warning as warning:  # of python -W error
+        _stop(f"a warning ended the run, as Python was told to: {type(warning).__name__}: {_reason(warning)}", 1)
+    except ImportError as error:
+        _stop(_reason(error), 1)
+    except OSError as error:
+        _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or _reason(error)}", 1)
     except RuntimeError as error:
+        if any(sign in str(error) for sign in FULL_MEMORY):
+            _stop(
+                "the shared memory (/dev/shm) is too small for what `num_workers` processes read: give `num_workers=0`,"
+                " or enlarge it (in Docker by --shm-size)",
+                1,
+            )
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         reason = str(error).partition("\n")[0]  # torch has no public class for what its compiler raises
@@ -272,6 +343,13 @@ def _has_progress_bar(callbacks: Any) -> bool:
     return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
 
 
+def _refuse_own(callbacks: Any) -> None:
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        if type(callback) in OWN:
+            name, option = type(callback).__name__, OWN[type(callback)]
+            raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")
+
+
 def _check_command(name: str) -> None:
     if not name.startswith("-") and name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
@@ -284,6 +362,10 @@ def _stop(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _relative(path: str) -> Path:
-    absolute = Path(path).resolve()
-    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+def _reason(error: Exception) -> str:
+    """One line of what a library says, without the parser's account of where."""
+    found = re.search(r"Problem with given class_path '[\w.]*?(\w+)':\s*(.+)", str(error))
+    if found:
+        return f"{found[1]}: {found[2]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

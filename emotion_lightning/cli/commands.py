@@ -1,6 +1,7 @@
 """The commands and what they do, so that the first help needs no library."""
 
-PROGRAM = "python -m emotion_lightning"
+from emotion_lightning.options import PROGRAM
+
 COMMANDS = {
     "fit": "Train a classifier, or go on with a run by --ckpt_path.",
     "validate": "Measure a checkpoint on the validation split and report.",

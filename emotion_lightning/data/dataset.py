@@ -91,10 +91,11 @@ class BalancedSampler(ShuffledSampler):
         return drawn
 
 
-class SequentialSampler(DistributedSampler[int]):
+class SequentialSampler(DistributedSampler[int], torch.utils.data.SequentialSampler):
     """Every image once, in order; ranks that run out are filled up with padding, which counts in no metric.
 
-    Ranks must take equally many steps, or those with more would wait for the others for ever.
+    Ranks must take equally many steps, or those with more would wait for the others for ever. As one of torch's
+    sequential samplers it stays where Lightning's ``overfit_batches`` would put its own over the whole data set.
 
     Args:
         indices: Images to evaluate.

@@ -116,8 +116,13 @@ class FaceLoaders(LightningDataModule):
             raise UsageError(
                 f"`batch_size` {self._training_batch} is more than the {per_rank} training images per device"
             )
+        sampler: ShuffledSampler | SequentialSampler
         sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
-        if self.balance == "sampler":
+        if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
+            sampler = SequentialSampler(  # the same batches in every epoch
+                list(ShuffledSampler(indices, self.seed))[: per_rank * world_size], rank, world_size
+            )
+        elif self.balance == "sampler":
             sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
         read = self.faces.reader(resize_size(self.image_size))
         dataset = FaceDataset(read, self.manifest.labels, self._training_side(indices))

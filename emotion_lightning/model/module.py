@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -125,15 +125,22 @@ class EmotionClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Compile the backbone, if it is to be.
-
-        Raises:
-            UsageError: The run has no epoch to train.
-        """
-        if stage == "fit" and 0 in (self.trainer.max_epochs, self.trainer.max_steps):
-            raise UsageError("`max_epochs=0` trains nothing; give at least 1")
+        """Compile the backbone, if it is to be."""
+        if stage == "fit":
+            self.check_fit(self.trainer)
         if stage == "fit" and self.hparams["compile"]:
             self.backbone.compile()  # in place: names in a checkpoint stay as they are
+
+    def check_fit(self, trainer: Trainer) -> None:
+        """Refuse a run without an epoch, or without an end.
+
+        Raises:
+            UsageError: It is one.
+        """
+        if 0 in (trainer.max_epochs, trainer.max_steps):
+            raise UsageError("`max_epochs=0` trains nothing; give at least 1")
+        if trainer.max_epochs == -1 and trainer.max_steps == -1:
+            raise UsageError("`max_epochs` gives no end: OneCycle is planned for a run of known length")
 
     def match_data(self, stage: str, class_names: Sequence[str], seed: int, logit_adjustment: Tensor | None) -> None:
         """Refuse data that does not go with the model, before anything is trained or measured.
@@ -179,10 +186,7 @@ class EmotionClassifier(LightningModule):
         optimizer = build_optimizer(
             self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"]
         )
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf"):
-            raise UsageError("`max_epochs` gives no end: OneCycle is planned for a run of known length")
-        scheduler = build_scheduler(optimizer, int(steps), h["pct_start"])
+        scheduler = build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches), h["pct_start"])
         self._total_steps = scheduler.total_steps
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

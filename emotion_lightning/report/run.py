@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.options import renamed
+from emotion_lightning.options import PROGRAM, renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.folder import CHECKPOINTS
@@ -46,9 +46,7 @@ class Run:
         measured = {split: results for split, results in found.items() if results is not None}
         if not measured:
             best = self.folder / CHECKPOINTS / "best.ckpt"
-            raise DataError(
-                f"{self.folder}: nothing was measured there; python -m emotion_lightning test --ckpt_path {best} does"
-            )
+            raise DataError(f"{self.folder}: nothing was measured there; {PROGRAM} test --ckpt_path {best} does")
         return measured
 
     @cached_property

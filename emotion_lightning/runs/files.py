@@ -15,14 +15,14 @@ PATH_ERRORS = "surrogateescape"
 
 
 def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
-    """Make ``folder`` if need be, and write a file to it to see that it takes one.
+    """Write a file to ``folder``, or where it would be made, to see that it takes one; nothing stays.
 
     Raises:
         DataError: It does not; the message names ``option``.
     """
-    probe = folder / f".probe.{os.getpid()}.tmp"
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    probe = there / f".probe.{os.getpid()}.tmp"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:

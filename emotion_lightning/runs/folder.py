@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,3 +22,10 @@ def run_dir(trainer: "Trainer") -> Path:
         return log_dir(trainer)
     folder = Path(trainer.ckpt_path).resolve().parent
     return folder.parent if folder.name == CHECKPOINTS else folder
+
+
+def pasted(path: str | Path) -> str:
+    """Write ``path`` as a command may have it: relative to this folder where it lies in it, and quoted if need be."""
+    absolute = Path(path).resolve()
+    here = Path.cwd()
+    return shlex.quote(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))

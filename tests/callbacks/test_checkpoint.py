@@ -6,13 +6,14 @@ import pytest
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from emotion_lightning.callbacks import EMA, Calibration, RunCheckpoint, Unfreeze
+from emotion_lightning.callbacks import EMA, Calibration, EarlyStopping, RunCheckpoint, Unfreeze
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
-from tests.helpers import Lab, assert_equal
+from tests.helpers import QUIET, SCHEDULE, TINY, Lab, assert_equal, fails
 
 
 def test_best_last_and_every_few_epochs(lab: Lab, tmp_path: Path) -> None:
@@ -163,3 +164,65 @@ def test_a_best_checkpoint_from_within_an_epoch_is_not_resumed(lab: Lab, tmp_pat
         lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt")
     lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "last.ckpt")
     lab.trainer().validate(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt", verbose=False)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.logger", "false"],
+        ["--trainer.logger", "false", "--data.root", "null", "--data.batch_size", "16"],
+        ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
+        ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("left", ["last.ckpt", "best.ckpt", "epoch_004.ckpt"])
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_second_run_in_a_folder_changes_nothing_in_it(
+    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], left: str
+) -> None:
+    folder = Path("checkpoints") if options[1] == "false" else Path("lightning_logs/version_0/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / left).write_bytes(b"another run's")
+    (folder.parent / "splits.csv").write_text("another run's")
+    before = files(Path())
+    error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
+    assert f"holds the checkpoints of another run: resume it by --ckpt_path {folder / left}, or" in error
+    assert "--trainer.default_root_dir" in error
+    assert files(Path()) == before
+
+
+def test_a_callback_that_has_served_a_run_forgets_it_in_the_next(lab: Lab, tmp_path: Path) -> None:
+    checkpoint, ema, stopping = RunCheckpoint(), EMA(0.9), EarlyStopping(patience=1, start_epoch=0)
+    alone = lab.model()
+    lab.trainer("alone").fit(alone, lab.data())
+    for folder in ("first", "second"):
+        model = lab.model()
+        lab.trainer(folder, callbacks=[Unfreeze(SCHEDULE), ema, stopping, checkpoint]).fit(model, lab.data())
+        checkpoint.best_score, stopping.wait_count = 2.0, 1  # what the next run could not reach
+        assert checkpoint.best_model_path == str(tmp_path / folder / "checkpoints" / "best.ckpt")
+    best = torch.load(tmp_path / "second" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert_equal(dict(model.state_dict()), best["state_dict"])
+
+
+@pytest.mark.parametrize("name", ["epoch_000.ckpt", "last.ckpt"])
+def test_measuring_another_checkpoint_leaves_what_the_best_is(lab: Lab, tmp_path: Path, name: str) -> None:
+    checkpoint = RunCheckpoint(every_n_epochs=1)
+    trainer, model = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), checkpoint]), lab.model()
+    trainer.fit(model, lab.data())
+    checkpoint.best_score = 2.0
+    trainer.test(model, lab.data(), ckpt_path=tmp_path / "run" / "checkpoints" / name, verbose=False)
+    assert checkpoint.best_score == 2.0
+
+
+def test_a_users_own_checkpoints_beside_ours_do_not_hide_the_best(lab: Lab, tmp_path: Path) -> None:
+    theirs = ModelCheckpoint(tmp_path / "theirs")
+    model, ours = lab.model(), RunCheckpoint()
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), EarlyStopping(), theirs, ours])
+    trainer.fit(model, lab.data())
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert_equal(dict(model.state_dict()), best["state_dict"])

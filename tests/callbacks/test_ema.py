@@ -1,3 +1,4 @@
+import signal
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -250,3 +251,52 @@ def test_a_second_fit_does_not_go_on_with_the_average_of_an_interrupted_one(lab:
     lab.trainer("other", callbacks=[ema, follow], max_epochs=1).fit(other, lab.data(seed=1))
     for name, value in other.state_dict().items():
         torch.testing.assert_close(value, follow.average[name], rtol=1e-4, atol=1e-6)
+
+
+class Stop(Callback):
+    """Interrupts a run, as Ctrl-C does, at a hook of epoch 1."""
+
+    def __init__(self, hook: str) -> None:
+        setattr(self, hook, self.interrupt)
+
+    def interrupt(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.current_epoch == 1 and trainer.state.fn == "fit":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "hook", ["on_train_batch_start", "on_train_batch_end", "on_validation_batch_start", "on_train_epoch_end"]
+)
+@pytest.mark.parametrize("use", ["validate", "test", "predict", "fit"])
+def test_after_an_interruption_a_checkpoint_is_used_with_its_own_weights(
+    lab: Lab, tmp_path: Path, hook: str, use: str
+) -> None:
+    follow, model = Follow(0.9), lab.model()
+    keep, saver = Keep(), RunCheckpoint(every_n_epochs=1)
+    trainer = lab.trainer(callbacks=[Unfreeze({0: "all"}), EMA(0.9), Stop(hook), follow, keep, saver], max_epochs=2)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        trainer.fit(model, lab.data())
+    signal.signal(signal.SIGINT, handler)  # Lightning switches it off
+    first = tmp_path / "run" / "checkpoints" / "epoch_000.ckpt"
+    if use == "fit":  # what is saved by hand still has both
+        trainer.save_checkpoint(tmp_path / "now.ckpt")
+        now = torch.load(tmp_path / "now.ckpt", weights_only=True)
+        assert same(now["raw_state_dict"], copy(model))
+        assert not same(now["state_dict"], now["raw_state_dict"])
+        return
+    keep.weights = None
+    getattr(trainer, use)(model, datamodule=lab.data(), ckpt_path=first)
+    assert keep.weights is not None
+    assert same(keep.weights, torch.load(first, weights_only=True)["state_dict"])
+
+
+class Keep(Callback):
+    """Keeps the weights with which a batch is evaluated."""
+
+    weights: State | None = None
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.weights = copy(pl_module)
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start

@@ -1,0 +1,141 @@
+"""How a fit ends: what is trained, said and advised under options of the trainer that people use."""
+
+import errno
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emotion_lightning.cli import main
+from tests.helpers import QUIET, RUN, TINY, Batches, Lab, fails
+
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
+CALLBACK = "{{class_path: lightning.pytorch.callbacks.{}, init_args: {{{}}}}}"
+
+
+@pytest.mark.parametrize("options", [{"overfit_batches": 2}, {"overfit_batches": 0.5}, {"overfit_batches": 1}], ids=str)
+@pytest.mark.parametrize("balance", ["none", "sampler"])
+def test_overfitting_takes_the_same_training_images_in_every_epoch(
+    lab: Lab, options: dict[str, Any], balance: str
+) -> None:
+    seen, data = Batches(), lab.data(balance=balance)
+    lab.trainer(callbacks=[seen], **options).fit(lab.model(), data)
+    assert {index for batch in seen.indices for index in batch} <= set(data.indices("train"))
+    assert seen.indices[: len(seen.indices) // 3] * 3 == seen.indices
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trainer.callbacks", f"[{CALLBACK.format('Timer', 'duration: 00:01:00:00')}]"], "Best epoch"),
+        (["--trainer.callbacks", f"[{CALLBACK.format('ModelCheckpoint', 'dirpath: theirs')}]"], "Best epoch"),
+        (["--trainer.callbacks", f"[{CALLBACK.format('LearningRateMonitor', '')}]"], "Best epoch"),
+        (["--trainer.overfit_batches", "2"], "Best epoch"),
+        (["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "csv"], "Best epoch"),
+        (["--seed_everything", "7"], "Best epoch"),
+        (["--trainer.enable_checkpointing", "false"], "--trainer.enable_checkpointing is false"),
+        (["--trainer.limit_val_batches", "0"], "No checkpoint is the best"),
+        (["--trainer.max_steps", "5"], "No checkpoint is the best"),
+        (["--trainer.check_val_every_n_epoch", "4"], "No checkpoint is the best"),
+    ],
+    ids=str,
+)
+def test_a_run_says_what_it_ends_with(
+    faces: Path, caplog: pytest.LogCaptureFixture, options: list[str], said: str
+) -> None:
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        main(["fit", "--data.root", str(faces), *TINY, *QUIET, *options])
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("options", [["--trainer.limit_train_batches", "0"], ["--trainer.max_time", "00:00:00:00"]])
+def test_a_run_that_trained_nothing_ends_with_status_1(
+    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
+    assert "nothing was trained" in error
+    assert options[0] in error
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trainer.barebones", "true"], "--dry_run"),
+        (["--trainer.callbacks", "[lightning.pytorch.callbacks.RichProgressBar]"], "rich"),
+        (["--trainer.logger", "WandbLogger"], "wandb"),
+        (["--trainer.logger", "MLFlowLogger"], "mlflow"),
+        (["--trainer.logger", "CometLogger"], "comet"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_built_is_said_in_one_line(
+    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ModuleNotFoundError("`DeviceStatsMonitor` needs psutil"), "needs psutil"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "events.out"),
+            "events.out cannot be read or written: No space",
+        ),
+        (RuntimeError("unable to write to file </torch_7>: No space left on device (28)"), "--data.num_workers 0"),
+        (RuntimeError("DataLoader worker is out of shared memory"), "--data.num_workers 0"),
+        (DeprecationWarning("old"), "DeprecationWarning: old"),
+    ],
+    ids=str,
+)
+def test_what_a_library_raises_in_training_is_said_in_one_line(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, said: str
+) -> None:
+    def fit(*args: object, **options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", fit)
+    error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET)
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("folder", ["runs", "my runs", "it's mine"])
+@pytest.mark.parametrize("without_test", [False, True])
+@pytest.mark.parametrize("options", [[], ["--trainer.limit_val_batches", "0"]], ids=str)
+def test_the_next_commands_work_as_they_are(
+    small_tree: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    folder: str,
+    without_test: bool,
+    options: list[str],
+) -> None:
+    root = small_tree("some faces", without_test)
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        main(["fit", "--data.root", str(root), *TINY, *QUIET, *options, "--trainer.default_root_dir", folder])
+    [text] = [line for line in caplog.messages if "Next:" in line]
+    commands = [shlex.split(line) for line in text.partition("Next:")[2].splitlines() if line.strip()]
+    ours = [command[3:] for command in commands if command[:3] == ["python", "-m", "emotion_lightning"]]
+    expected = [*([] if without_test else ["test"]), "predict", *([] if options else ["report"])]
+    assert [command[0] for command in ours] == expected
+    assert ["tensorboard", "--logdir", f"{folder}/lightning_logs"] in commands
+    for command in ours:
+        main([*command, *([] if command[0] == "report" else QUIET)])
+    assert (Path(folder) / RUN / "predictions.csv").is_file()
+
+
+@pytest.fixture
+def small_tree(faces: Path, tmp_path: Path) -> Callable[..., Path]:
+    def copy(name: str, without_test: bool) -> Path:
+        shutil.copytree(faces, tmp_path / name)
+        if without_test:
+            shutil.rmtree(tmp_path / name / "test")
+        return tmp_path / name
+
+    return copy
