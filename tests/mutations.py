@@ -5,7 +5,8 @@
 
 Each mutation is applied to a copy of the package, and the tests that are near it run on the copy until one fails. It
 prints which test killed the mutation, or that it survived; with one that survives unexplained the status is 1. A
-mutation whose text is no longer in its file is an error: the table has to follow the code.
+mutation whose text is no longer in its file is an error: the table has to follow the code. So are tests that fail
+without any mutation, as they would kill everything.
 """
 
 # ruff: noqa: E501  # a mutation is a line of the table
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +121,7 @@ FURTHER = (
     Mutation("model/module.py", "scaler.unscale_(optimizer)", "pass", MODULE),
     Mutation("model/module.py", "self.val_outputs.reset()", "pass", MODULE),
     Mutation("model/module.py", 'h["lr_classifier"], h["weight_decay"], h["eps"]', 'h["lr_classifier"], 0.01, 1e-8', MODULE),
-    Mutation("model/module.py", 'int(steps), h["pct_start"]', "int(steps), 0.1", MODULE),
+    Mutation("model/module.py", 'int(self.trainer.estimated_stepping_batches), h["pct_start"]', "int(self.trainer.estimated_stepping_batches), 0.1", MODULE),
     Mutation("model/module.py", "if steps != self._total_steps", "if False", f"{RESUME}::test_a_resume_under_another_schedule_is_refused"),
     Mutation("model/module.py", "(logits / self.temperature).softmax", "logits.softmax", "tests/model/test_temperature.py"),
     Mutation("model/module.py", "self.train_scores.reset()", "pass", MODULE),
@@ -175,6 +177,13 @@ FURTHER = (
 
 def run(mutation: Mutation) -> str:
     """Apply ``mutation`` to a copy and run its tests; return the first that fails, or nothing."""
+    if failed := _first_failure(mutation.tests):
+        raise SystemExit(f"{failed} fails without a mutation: correct it first")
+    return _first_failure(mutation.tests, mutation)
+
+
+@cache
+def _first_failure(tests: str, mutation: Mutation | None = None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         for name in COPIED:
@@ -183,15 +192,16 @@ def run(mutation: Mutation) -> str:
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, copy / name)
-        file = copy / "emotion_lightning" / mutation.file
-        text = file.read_text(encoding="utf-8")
-        if mutation.old not in text:
-            raise SystemExit(f"{mutation.file} no longer has {mutation.old!r}: correct the table")
-        file.write_text(text.replace(mutation.old, mutation.new, 1), encoding="utf-8")
+        if mutation:
+            file = copy / "emotion_lightning" / mutation.file
+            text = file.read_text(encoding="utf-8")
+            if mutation.old not in text:
+                raise SystemExit(f"{mutation.file} no longer has {mutation.old!r}: correct the table")
+            file.write_text(text.replace(mutation.old, mutation.new, 1), encoding="utf-8")
         log = Path(folder) / "log"
         child = os.fork()  # torch and lightning are imported already, which takes longer than most tests
         if child == 0:
-            _test(copy, log, mutation.tests.split())
+            _test(copy, log, tests.split())
         _, status = os.waitpid(child, 0)
         failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", log.read_text(encoding="utf-8"), re.MULTILINE)
     return (failed or ["an exception"])[0] if status else ""
