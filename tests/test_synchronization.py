@@ -10,7 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from emotion_lightning import cli
 from emotion_lightning.callbacks import EMA, ProgressBar, Throughput, Unfreeze
-from emotion_lightning.cli import app
+from emotion_lightning.cli import run
+from emotion_lightning.cli.app import EmotionCLI
 from tests.helpers import TINY, Lab
 
 OPERATIONS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
@@ -57,12 +58,12 @@ def _in_adamw(event: Any) -> bool:
 def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch()
 
-    class Watched(app.EmotionCLI):
+    class Watched(EmotionCLI):
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
             self.trainer_defaults["callbacks"].append(watch)
             return super().instantiate_trainer(**kwargs)
 
-    monkeypatch.setattr(app, "EmotionCLI", Watched)
+    monkeypatch.setattr(run, "EmotionCLI", Watched)
     every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.reads) == 18

@@ -16,6 +16,6 @@ def main(args: Sequence[str] | None = None) -> None:
     if asks_for_overview(given):
         print(overview())
         return
-    from emotion_lightning.cli.app import run  # imports every library, which takes seconds
+    from emotion_lightning.cli.run import run  # imports every library, which takes seconds
 
     run(given)

@@ -1,11 +1,6 @@
-"""Lightning's command line for one model and one datamodule, and how a command ends."""
+"""Lightning's command line for one model and one datamodule."""
 
-import logging
-import re
-import sys
-import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities import rank_zero_only
 
 from emotion_lightning.callbacks import (
     EMA,
@@ -30,22 +24,19 @@ from emotion_lightning.callbacks import (
     Unfreeze,
     fixed_callbacks,
 )
-from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.save_config import SaveRunConfig
+from emotion_lightning.cli.after_fit import conclude
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
-from emotion_lightning.cli.parser import EmotionParser, seed_of, with_dashes
-from emotion_lightning.cli.tools import audit, report
+from emotion_lightning.cli.messages import reason, with_dashes
+from emotion_lightning.cli.parser import EmotionParser, seed_of
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.errors import DataError, EmotionError, UsageError
+from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM
-from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import summary, unfreezing_advice
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_dir
-from emotion_lightning.runtime.allocator import tune_malloc
+from emotion_lightning.runs.folder import CHECKPOINTS
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
@@ -158,7 +149,7 @@ class EmotionCLI(LightningCLI):
         except (EmotionError, MisconfigurationException, torch.OutOfMemoryError):
             raise
         except (ValueError, TypeError, RuntimeError, ImportError) as error:  # of a library
-            raise UsageError(_reason(error)) from error
+            raise UsageError(reason(error)) from error
         model.pretrained = self.model.hparams["pretrained"] = pretrained
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -215,46 +206,8 @@ class EmotionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure the best checkpoint, and print the run's result and the next commands."""
-        if self.flag is not None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        if self.trainer.global_step == 0:
-            raise DataError("nothing was trained: see `limit_train_batches`, `max_steps` and `max_time`")
-        checkpoint, loggers = run_checkpoint(self.trainer), self.trainer.loggers
-        if checkpoint is None:
-            rank_zero_info("\nNo checkpoint was kept, as `enable_checkpointing` is false")
-            return
-        if not checkpoint.best_model_path:
-            rank_zero_info(
-                "\nNo checkpoint is the best, as no validation was taken: see `limit_val_batches`, "
-                "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`"
-                + self._next(checkpoint.folder / "last.ckpt", loggers)
-            )
-            return
-        best = pasted(checkpoint.best_model_path)
-        rank_zero_info(
-            f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
-            f"\nCheckpoint: {best}, which is now measured on the validation split"
-        )
-        self.trainer.loggers = []  # the curves have this epoch already
-        self.trainer.validate(self.model, self.datamodule, checkpoint.best_model_path, verbose=False)
-        run = run_dir(self.trainer)
-        if self.trainer.is_global_zero:
-            found = Run(run)
-            rank_zero_info(f"\n{pasted(run)}\n{summary(found, 'val')}")
-            if advice := unfreezing_advice(found):
-                rank_zero_info(f"\n{advice}")
-            report = f"{PROGRAM} report {pasted(run)}"
-            rank_zero_info(self._next(Path(checkpoint.best_model_path), loggers, report))
-
-    def _next(self, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:
-        """Write the commands that go on with ``checkpoint``, as they can be pasted."""
-        data, given = self.datamodule, f"--ckpt_path {pasted(checkpoint)}"
-        commands = [f"{PROGRAM} test {given}"] if data.indices(data.test_split) else []
-        if data.root is not None and data.root.is_dir():
-            commands.append(f"{PROGRAM} predict {given} --data.root {pasted(data.root)}")
-        folders = [logger.root_dir for logger in loggers if isinstance(logger, TensorBoardLogger)]
-        commands += [*more, *(f"tensorboard --logdir {pasted(folder)}" for folder in folders)]
-        return "\n  ".join(["\nNext:", *commands])
+        if self.flag is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            conclude(self.trainer, self.model, self.datamodule)
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
         """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""
@@ -271,73 +224,6 @@ class EmotionCLI(LightningCLI):
         return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
 
 
-FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
-"""What torch says where the memory through which processes share tensors is full."""
-
-EXPECTED_WARNINGS = (
-    r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
-    r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
-    r"The number of training batches .* is smaller than the logging",  # metrics of epochs are logged all the same
-    r"It is recommended to use .*sync_dist=True",  # every metric was already summed over the ranks
-)
-
-
-def run(args: Sequence[str]) -> None:
-    """Run a command with its options; a user's mistake ends in one line on stderr and exit status 1 or 2."""
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(_speak_command_line)
-    try:
-        command = args[0]
-        _check_command(command)
-        tools = {"audit": audit, "report": report}
-        if tool := tools.get(command):
-            tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
-        else:
-            tune_malloc()
-            EmotionCLI(args)
-    except EmotionError as error:
-        _stop(str(error), error.exit_status)
-    except MisconfigurationException as error:
-        _stop(str(error), 2)
-    except torch.OutOfMemoryError:
-        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
-    except Warning as warning:  # of python -W error
-        _stop(f"a warning ended the run, as Python was told to: {type(warning).__name__}: {_reason(warning)}", 1)
-    except ImportError as error:
-        _stop(_reason(error), 1)
-    except OSError as error:
-        _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or _reason(error)}", 1)
-    except RuntimeError as error:
-        if any(sign in str(error) for sign in FULL_MEMORY):
-            _stop(
-                "the shared memory (/dev/shm) is too small for what `num_workers` processes read: give `num_workers=0`,"
-                " or enlarge it (in Docker by --shm-size)",
-                1,
-            )
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise
-        reason = str(error).partition("\n")[0]  # torch has no public class for what its compiler raises
-        _stop(f"`compile=true` needs a C++ compiler, on a GPU Triton as well; torch failed with: {reason}", 2)
-    except SIGTERMException:
-        sys.exit(128 + 15)
-    except KeyboardInterrupt:
-        sys.exit(128 + 2)
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
-            sys.exit(128 + 2)
-        raise
-    finally:
-        logger.removeFilter(_speak_command_line)
-
-
-def _speak_command_line(record: logging.LogRecord) -> bool:
-    """Write options in place of the parameters that a line of the log names."""
-    record.msg = with_dashes(str(record.msg))
-    return True
-
-
 def _has_progress_bar(callbacks: Any) -> bool:
     given = callbacks if isinstance(callbacks, list) else [callbacks]
     return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
@@ -348,24 +234,3 @@ def _refuse_own(callbacks: Any) -> None:
         if type(callback) in OWN:
             name, option = type(callback).__name__, OWN[type(callback)]
             raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")
-
-
-def _check_command(name: str) -> None:
-    if not name.startswith("-") and name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command '{name}'{meant}")
-
-
-def _stop(message: str, status: int) -> None:
-    print(f"error: {with_dashes(message)}", file=sys.stderr)
-    sys.exit(status)
-
-
-def _reason(error: Exception) -> str:
-    """One line of what a library says, without the parser's account of where."""
-    found = re.search(r"Problem with given class_path '[\w.]*?(\w+)':\s*(.+)", str(error))
-    if found:
-        return f"{found[1]}: {found[2]}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

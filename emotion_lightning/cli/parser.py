@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from emotion_lightning.cli.flags import add_flags
+from emotion_lightning.cli.messages import with_dashes
 from emotion_lightning.errors import UsageError
-from emotion_lightning.options import option_named
 
 LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # our own message follows it
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
@@ -23,21 +23,6 @@ HELP = {
     "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
 }
 """Help of options whose own would mislead."""
-
-
-PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
-
-
-def with_dashes(message: str) -> str:
-    """Write the options of the command line in place of the parameters that a message names in back-quotes."""
-
-    def option(found: re.Match[str]) -> str:
-        name, value = option_named(found[1]), found[2]
-        if name is None:
-            return found[0]
-        return f"--{name}" if value is None else f"--{name} {value}"
-
-    return PARAMETER.sub(option, message)
 
 
 def seed_of(value: bool | int) -> int:

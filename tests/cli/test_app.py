@@ -1,11 +1,11 @@
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +13,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
-from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.schedule import STAGES
-from tests.helpers import QUIET, RUN, TINY, Lab, assert_equal, fails
+from tests.helpers import QUIET, RUN, TINY, Batches, Lab, assert_equal, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
@@ -271,24 +270,6 @@ def test_unwritable_output_folder_is_named(capsys: pytest.CaptureFixture[str], f
     assert "taken" in error
 
 
-def test_an_interrupted_run_says_how_to_go_on(
-    faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def interrupt(module: EmotionClassifier) -> None:
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(EmotionClassifier, "on_train_batch_start", lambda module, *_: interrupt(module))
-    handler = signal.getsignal(signal.SIGINT)
-    with caplog.at_level("INFO", "lightning.pytorch"), pytest.raises(SystemExit) as stopped:
-        main(["fit", "--data.root", str(faces), *TINY, *QUIET])
-    signal.signal(signal.SIGINT, handler)  # Lightning switches it off
-    assert stopped.value.code == 130
-    last = RUN / "checkpoints" / "last.ckpt"
-    assert f"to go on: python -m emotion_lightning fit --ckpt_path {last}" in caplog.text
-    monkeypatch.undo()
-
-
 def test_views_may_be_averaged_in_a_test_but_not_changed_in_a_resume(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,24 +292,36 @@ def test_deterministic_wins_over_autotuning(faces: Path) -> None:
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("module", ["torch._dynamo.exc", "torch._inductor.exc", "somewhere"])
-def test_a_machine_that_cannot_compile_is_told_in_one_line(
-    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str
-) -> None:
-    broken = type("Broken", (RuntimeError,), {"__module__": module})
-
-    def fit(*args: object, **options: object) -> None:
-        raise broken("No working C++ compiler found\nand more")
-
-    monkeypatch.setattr("lightning.pytorch.Trainer.fit", fit)
-    compiled = ["fit", "--data.root", str(faces), *TINY, *QUIET, "--model.compile", "true"]
-    if module == "somewhere":
-        with pytest.raises(broken):
-            main(compiled)
-    else:
-        assert "--model.compile true needs" in fails(capsys, 2, *compiled)
-
-
 def test_a_progress_bar_of_ones_own_takes_the_place_of_ours(faces: Path) -> None:
     bar = "{class_path: lightning.pytorch.callbacks.TQDMProgressBar, init_args: {refresh_rate: 3}}"
     main(["fit", "--data.root", str(faces), *TINY, "--trainer.callbacks", f"[{bar}]", "--trainer.fast_dev_run", "true"])
+
+
+@pytest.mark.parametrize("options", [{"overfit_batches": 2}, {"overfit_batches": 0.5}, {"overfit_batches": 1}], ids=str)
+@pytest.mark.parametrize("balance", ["none", "sampler"])
+def test_overfitting_takes_the_same_training_images_in_every_epoch(
+    lab: Lab, options: dict[str, Any], balance: str
+) -> None:
+    seen, data = Batches(), lab.data(balance=balance)
+    lab.trainer(callbacks=[seen], **options).fit(lab.model(), data)
+    assert {index for batch in seen.indices for index in batch} <= set(data.indices("train"))
+    assert seen.indices[: len(seen.indices) // 3] * 3 == seen.indices
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trainer.barebones", "true"], "--dry_run"),
+        (["--trainer.callbacks", "[lightning.pytorch.callbacks.RichProgressBar]"], "rich"),
+        (["--trainer.logger", "WandbLogger"], "wandb"),
+        (["--trainer.logger", "MLFlowLogger"], "mlflow"),
+        (["--trainer.logger", "CometLogger"], "comet"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_built_is_said_in_one_line(
+    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
+    assert said in error
+    assert error.count("\n") == 1

@@ -1,31 +1,18 @@
 """How a fit ends: what is trained, said and advised under options of the trainer that people use."""
 
-import errno
 import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from emotion_lightning.cli import main
-from tests.helpers import QUIET, RUN, TINY, Batches, Lab, fails
+from tests.helpers import QUIET, RUN, TINY, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 CALLBACK = "{{class_path: lightning.pytorch.callbacks.{}, init_args: {{{}}}}}"
-
-
-@pytest.mark.parametrize("options", [{"overfit_batches": 2}, {"overfit_batches": 0.5}, {"overfit_batches": 1}], ids=str)
-@pytest.mark.parametrize("balance", ["none", "sampler"])
-def test_overfitting_takes_the_same_training_images_in_every_epoch(
-    lab: Lab, options: dict[str, Any], balance: str
-) -> None:
-    seen, data = Batches(), lab.data(balance=balance)
-    lab.trainer(callbacks=[seen], **options).fit(lab.model(), data)
-    assert {index for batch in seen.indices for index in batch} <= set(data.indices("train"))
-    assert seen.indices[: len(seen.indices) // 3] * 3 == seen.indices
 
 
 @pytest.mark.parametrize(
@@ -59,51 +46,6 @@ def test_a_run_that_trained_nothing_ends_with_status_1(
     error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
     assert "nothing was trained" in error
     assert options[0] in error
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--trainer.barebones", "true"], "--dry_run"),
-        (["--trainer.callbacks", "[lightning.pytorch.callbacks.RichProgressBar]"], "rich"),
-        (["--trainer.logger", "WandbLogger"], "wandb"),
-        (["--trainer.logger", "MLFlowLogger"], "mlflow"),
-        (["--trainer.logger", "CometLogger"], "comet"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_built_is_said_in_one_line(
-    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
-) -> None:
-    error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
-    assert said in error
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (ModuleNotFoundError("`DeviceStatsMonitor` needs psutil"), "needs psutil"),
-        (
-            OSError(errno.ENOSPC, "No space left on device", "events.out"),
-            "events.out cannot be read or written: No space",
-        ),
-        (RuntimeError("unable to write to file </torch_7>: No space left on device (28)"), "--data.num_workers 0"),
-        (RuntimeError("DataLoader worker is out of shared memory"), "--data.num_workers 0"),
-        (DeprecationWarning("old"), "DeprecationWarning: old"),
-    ],
-    ids=str,
-)
-def test_what_a_library_raises_in_training_is_said_in_one_line(
-    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, said: str
-) -> None:
-    def fit(*args: object, **options: object) -> None:
-        raise raised
-
-    monkeypatch.setattr("lightning.pytorch.Trainer.fit", fit)
-    error = fails(capsys, 1, "fit", "--data.root", str(faces), *TINY, *QUIET)
-    assert said in error
-    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("folder", ["runs", "my runs", "it's mine"])

@@ -1,0 +1,65 @@
+"""After a fit: the best checkpoint is measured, and the result and the next commands are printed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+from emotion_lightning.callbacks.checkpoint import run_checkpoint
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import DataError
+from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.options import PROGRAM
+from emotion_lightning.report.run import Run
+from emotion_lightning.report.summary import summary, unfreezing_advice
+from emotion_lightning.runs.folder import pasted, run_dir
+
+
+def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule) -> None:
+    """Measure the best checkpoint, and print the run's result and the next commands.
+
+    Raises:
+        DataError: Nothing was trained.
+    """
+    if trainer.global_step == 0:
+        raise DataError("nothing was trained: see `limit_train_batches`, `max_steps` and `max_time`")
+    checkpoint, loggers = run_checkpoint(trainer), trainer.loggers
+    if checkpoint is None:
+        rank_zero_info("\nNo checkpoint was kept, as `enable_checkpointing` is false")
+        return
+    if not checkpoint.best_model_path:
+        rank_zero_info(
+            "\nNo checkpoint is the best, as no validation was taken: see `limit_val_batches`, "
+            "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`"
+            + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
+        )
+        return
+    best = pasted(checkpoint.best_model_path)
+    rank_zero_info(
+        f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
+        f"\nCheckpoint: {best}, which is now measured on the validation split"
+    )
+    trainer.loggers = []  # the curves have this epoch already
+    trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
+    run = run_dir(trainer)
+    if trainer.is_global_zero:
+        found = Run(run)
+        rank_zero_info(f"\n{pasted(run)}\n{summary(found, 'val')}")
+        if advice := unfreezing_advice(found):
+            rank_zero_info(f"\n{advice}")
+        report = f"{PROGRAM} report {pasted(run)}"
+        rank_zero_info(_next_commands(data, Path(checkpoint.best_model_path), loggers, report))
+
+
+def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:
+    """Write the commands that go on with ``checkpoint``, as they can be pasted."""
+    given = f"--ckpt_path {pasted(checkpoint)}"
+    commands = [f"{PROGRAM} test {given}"] if data.indices(data.test_split) else []
+    if data.root is not None and data.root.is_dir():
+        commands.append(f"{PROGRAM} predict {given} --data.root {pasted(data.root)}")
+    folders = [logger.root_dir for logger in loggers if isinstance(logger, TensorBoardLogger)]
+    commands += [*more, *(f"tensorboard --logdir {pasted(folder)}" for folder in folders)]
+    return "\n  ".join(["\nNext:", *commands])

@@ -1,0 +1,28 @@
+"""The words of the command line: options in place of parameters, and one line of what a library says."""
+
+import re
+
+from emotion_lightning.options import option_named
+
+PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
+
+
+def with_dashes(message: str) -> str:
+    """Write the options of the command line in place of the parameters that a message names in back-quotes."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = option_named(found[1]), found[2]
+        if name is None:
+            return found[0]
+        return f"--{name}" if value is None else f"--{name} {value}"
+
+    return PARAMETER.sub(option, message)
+
+
+def reason(error: Exception) -> str:
+    """Give one line of what a library says, without the parser's account of where."""
+    found = re.search(r"Problem with given class_path '[\w.]*?(\w+)':\s*(.+)", str(error))
+    if found:
+        return f"{found[1]}: {found[2]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,97 @@
+"""How a command is run, and how it ends: with what status, and what one line says of a mistake."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from emotion_lightning.cli.app import EmotionCLI
+from emotion_lightning.cli.commands import COMMANDS
+from emotion_lightning.cli.messages import reason, with_dashes
+from emotion_lightning.cli.tools import audit, report
+from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.options import PROGRAM
+from emotion_lightning.runtime.allocator import tune_malloc
+
+FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
+"""What torch says where the memory through which processes share tensors is full."""
+
+EXPECTED_WARNINGS = (
+    r".*LeafSpec.* is deprecated",  # Lightning's, on a torch newer than it
+    r"find_unused_parameters=True was specified",  # needed while stages are frozen, idle once none is
+    r"The number of training batches .* is smaller than the logging",  # metrics of epochs are logged all the same
+    r"It is recommended to use .*sync_dist=True",  # every metric was already summed over the ranks
+)
+
+
+def run(args: Sequence[str]) -> None:
+    """Run a command with its options; a user's mistake ends in one line on stderr and exit status 1 or 2."""
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(_speak_command_line)
+    try:
+        command = args[0]
+        _check_command(command)
+        tools = {"audit": audit, "report": report}
+        if tool := tools.get(command):
+            tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
+        else:
+            tune_malloc()
+            EmotionCLI(args)
+    except EmotionError as error:
+        _stop(str(error), error.exit_status)
+    except MisconfigurationException as error:
+        _stop(str(error), 2)
+    except torch.OutOfMemoryError:
+        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+    except Warning as warning:  # of python -W error
+        _stop(f"a warning ended the run, as Python was told to: {type(warning).__name__}: {reason(warning)}", 1)
+    except ImportError as error:
+        _stop(reason(error), 1)
+    except OSError as error:
+        _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in FULL_MEMORY):
+            _stop(
+                "the shared memory (/dev/shm) is too small for what `num_workers` processes read: give `num_workers=0`,"
+                " or enlarge it (in Docker by --shm-size)",
+                1,
+            )
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        # torch has no public class for what its compiler raises
+        _stop(f"`compile=true` needs a C++ compiler, on a GPU Triton as well; torch failed with: {reason(error)}", 2)
+    except SIGTERMException:
+        sys.exit(128 + 15)
+    except KeyboardInterrupt:
+        sys.exit(128 + 2)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
+            sys.exit(128 + 2)
+        raise
+    finally:
+        logger.removeFilter(_speak_command_line)
+
+
+def _speak_command_line(record: logging.LogRecord) -> bool:
+    """Write options in place of the parameters that a line of the log names."""
+    record.msg = with_dashes(str(record.msg))
+    return True
+
+
+def _check_command(name: str) -> None:
+    if not name.startswith("-") and name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command '{name}'{meant}")
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"error: {with_dashes(message)}", file=sys.stderr)
+    sys.exit(status)
