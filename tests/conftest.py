@@ -8,13 +8,15 @@ from PIL import Image
 
 from emotion_lightning.cli import main
 from emotion_lightning.data.drawn import draw_face
+from emotion_lightning.data.images import cache
 from tests.helpers import CLASSES, QUIET, RUN, SIZES, TINY, Lab
 
 
 @pytest.fixture(scope="session", autouse=True)
 def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep decoded images out of the user's cache."""
+    """Keep decoded images out of the user's cache, and trust files that a test has just made."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "CLOCK_TICK", 0.0)
         patch.setenv("EMOTION_LIGHTNING_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

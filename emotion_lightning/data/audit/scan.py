@@ -101,7 +101,7 @@ def _decode_missing(
     Yields:
         The position and the pixels of each readable image.
     """
-    small = bool(positions) and records["stamp"][positions, 0].mean() <= SMALL_FILE
+    small = bool(positions) and records["stamp"][positions, 1].mean() <= SMALL_FILE
     jobs = [(paths[position], side) for position in positions]
     probes = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
     for position, probe in zip(positions, _shown(probes, len(positions), len(paths), progress), strict=True):
@@ -139,7 +139,7 @@ def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
         modes=tuple(records["mode"].astype(str).tolist()),
         formats=tuple(records["format"].astype(str).tolist()),
         thumbnails=column("thumbnail"),
-        sizes=np.maximum(records["stamp"][:, 0], 0),
+        sizes=np.maximum(records["stamp"][:, 1], 0),
     )
 
 

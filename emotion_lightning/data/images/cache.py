@@ -29,7 +29,7 @@ CACHE_VARIABLE = "EMOTION_LIGHTNING_CACHE"
 
 RECORD = np.dtype(
     [
-        ("stamp", "<i8", (3,)),  # size of the file in bytes, times of its last write and last change in ns
+        ("stamp", "<i8", (4,)),  # inode and size of the file, times of its last write and last change in ns
         ("width", "<i4"),  # of the whole upright image; 0 where it cannot be read
         ("height", "<i4"),
         ("frames", "<i4"),
@@ -53,12 +53,18 @@ ABANDONED = 3600.0
 """Seconds after which a file that no index names was left by a killed run."""
 
 
+CLOCK_TICK = 2.0
+"""Longest time in seconds between two ticks of a file system's clock: FAT's."""
+
+
 class Cache:
     """Decoded pixels and records of a data set's images for one side.
 
     An image is kept as it is if it has at most ``side`` x ``side`` pixels, else resized to that square, so that it
-    equals, to the bit, what ``images.decode.open_image`` gives for that side. A file whose path, size and times of last
-    write and last change are the same counts as unchanged.
+    equals, to the bit, what ``images.decode.open_image`` gives for that side. A file counts as unchanged whose path,
+    inode, size and times of last write and last change are the same, those of the target where it is a link. A user can
+    set back all of these but the last change, which Windows does not tell. A file that was changed within a tick of the
+    clock before it was decoded is not trusted, since it may change again in that tick.
 
     Each version has a pixel file of its own name, and the index names it: the two cannot come from different writers.
     An old pixel file is removed after the index names the new one. A process that has mapped it keeps its content; on
@@ -88,7 +94,8 @@ class Cache:
         records, names = new_records(paths), self._read_index()
         places = np.array([names.get(os.path.abspath(path), -1) for path in paths], np.int64)
         found = np.flatnonzero(places >= 0)
-        known = found[(self._records["stamp"][places[found]] == records["stamp"][found]).all(axis=1)]
+        same = (self._records["stamp"][places[found]] == records["stamp"][found]).all(axis=1)
+        known = found[same & (records["stamp"][found, -1] >= 0)]
         records[known] = self._records[places[known]]
         missing = np.ones(len(paths), np.bool_)
         missing[known] = False
@@ -245,9 +252,11 @@ class CachedImages:
 
 
 def new_records(paths: Sequence[Path]) -> Records:
-    """Return a record of each image with nothing but the stamp of its file."""
-    records = np.zeros(len(paths), RECORD)
-    records["stamp"] = np.array([_stamp(path) for path in paths], np.int64).reshape(-1, 3)
+    """Return a record of each image with only its file's stamp, whose last item is -1 where it has just changed."""
+    records, settled = np.zeros(len(paths), RECORD), time.time_ns() - int(CLOCK_TICK * 1e9)
+    records["stamp"] = np.array([_stamp(path) for path in paths], np.int64).reshape(-1, 4)
+    changed = records["stamp"][:, -1]
+    changed[changed > settled] = -1
     records["offset"] = -1
     return records
 
@@ -269,9 +278,10 @@ def _sizes(records: Records) -> npt.NDArray[np.int64]:
     return sizes
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path) -> tuple[int, int, int, int]:
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
-        return -1, -1, -1
-    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+        return -1, -1, -1, -1
+    inode = facts.st_ino % 2**63  # some file systems use all 64 bits, or more
+    return inode, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

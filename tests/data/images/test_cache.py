@@ -5,8 +5,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image
 
 from emotion_lightning.data.audit import scan as scan_module
 from emotion_lightning.data.audit.scan import scan
+from emotion_lightning.data.images import cache as cache_module
 from emotion_lightning.data.images.cache import Cache, CachedImages, cache_folder
 from emotion_lightning.data.images.decode import Files, decode, open_image, to_tensor
 from emotion_lightning.errors import UsageError
@@ -120,6 +123,57 @@ def test_only_changed_and_new_files_are_decoded_again(
     assert sorted(names) == [changed.name, "new.png"]
 
 
+def coarse_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Let the file system's clock tick every so many ``seconds``."""
+    real, tick = os.stat, seconds * 10**9
+
+    def stat(path: object, **options: object) -> SimpleNamespace:
+        facts = real(path, **options)  # type: ignore[call-overload]
+        known = {name: getattr(facts, name) for name in dir(facts) if name.startswith("st_")}
+        return SimpleNamespace(**known | {name: known[name] // tick * tick for name in ("st_mtime_ns", "st_ctime_ns")})
+
+    monkeypatch.setattr(os, "stat", stat)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_another_file_of_the_same_size_and_times_in_its_place_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    coarse_clock(monkeypatch, 10**9)
+    for color in ("red", "blue"):
+        (tmp_path / color).mkdir()
+        Image.new("RGB", (8, 8), color).save(tmp_path / color / "x.bmp")
+    place = tmp_path / "faces"
+    files = Files((place / "x.bmp",))
+    for color in ("red", "blue"):
+        if link:
+            place.unlink(missing_ok=True)
+            place.symlink_to(tmp_path / color)
+        else:
+            if place.exists():
+                place.rename(tmp_path / "away")
+            (tmp_path / color).rename(place)
+        kept = filled(tmp_path, files)
+    assert kept.reader(files.paths)(0).getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_a_change_within_a_tick_of_the_clock_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coarse_clock(monkeypatch, 2)
+    monkeypatch.setattr(cache_module, "CLOCK_TICK", 2.0)
+    path = tmp_path / "faces" / "x.bmp"
+    path.parent.mkdir()
+    now = time.time_ns()
+    for color in ("red", "blue"):
+        Image.new("RGB", (8, 8), color).save(path)
+        kept = filled(tmp_path, Files((path,)))
+    assert kept.reader((path,))(0).getpixel((0, 0)) == (0, 0, 255)
+    names = watch_decoding(monkeypatch)
+    for seconds in (0, 10, 10):  # then it is as old as any other
+        monkeypatch.setattr(time, "time_ns", lambda seconds=seconds: now + seconds * 10**9)
+        filled(tmp_path, Files((path,)))
+    assert names == ["x.bmp"] * 2
+
+
 def test_a_file_changed_since_the_scan_is_read_itself(tmp_path: Path, files: Files) -> None:
     kept = filled(tmp_path, files)
     Image.new("RGB", (5, 5), "red").save(files.paths[0])
@@ -184,6 +238,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from emotion_lightning.data.audit.scan import scan
+from emotion_lightning.data.images import cache as cache_module
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files
 import emotion_lightning.data.images.cache as module
