@@ -32,6 +32,7 @@ from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.parser import EmotionParser, seed_of
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.model.body import check_sizes
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
@@ -97,6 +98,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(Report, "report")
         for target in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", target, compute_fn=seed_of)
+        parser.link_arguments("data.image_size", "model.image_size")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
         parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
@@ -122,6 +124,7 @@ class EmotionCLI(LightningCLI):
             return
         self.checkpoint_path = str(path)
         checkpoint = load_checkpoint(self.checkpoint_path)
+        self.trained_size = checkpoint["hyper_parameters"].get("image_size")
         saved = checkpoint_config(checkpoint, subcommand)
         base = yaml.safe_dump(saved)
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
@@ -140,10 +143,11 @@ class EmotionCLI(LightningCLI):
         Raises:
             UsageError: What was chosen cannot be built, for example as a package is missing.
         """
-        model = self.config[self.subcommand].model
+        model, data = self.config[self.subcommand].model, self.config[self.subcommand].data
+        check_sizes(model.backbone, data.image_size, (data.resolution_schedule or {}).values())  # before data is read
         pretrained = model.pretrained
         if self.checkpoint_path is not None:
-            model.pretrained = False
+            model.pretrained, model.image_size = False, self.trained_size
         try:
             super().instantiate_classes()
         except (EmotionError, MisconfigurationException, torch.OutOfMemoryError):

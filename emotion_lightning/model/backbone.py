@@ -8,8 +8,11 @@ from typing import Literal
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from emotion_lightning.errors import UsageError
+from emotion_lightning.model.body import build_body
 from emotion_lightning.model.frozen import FoldedBackbone
-from emotion_lightning.model.weights import create_backbone
+from emotion_lightning.model.matching import fill
+from emotion_lightning.model.weights import load_weights
 from emotion_lightning.schedule import STAGES
 
 BACKBONE_STAGES = STAGES[:-1]
@@ -35,16 +38,27 @@ class Backbone(nn.Module):
         batch_norm: Whether the BatchNorm of a stage that trains normalizes each batch by itself and follows it with
             its statistics ("train"), or normalizes with the statistics it has and keeps them ("frozen"). Its weight
             and bias train either way.
+        image_size: Side of the images in pixels, for networks that are built for one size; ``None`` for the one that
+            timm builds them for.
 
     Raises:
-        UsageError: timm does not know the model.
+        UsageError: timm does not know the model or cannot build it for this size; in a forward pass, the images have
+            another size than it was built for.
         DataError: The file does not hold this model's weights.
     """
 
-    def __init__(self, name: str, weights: Path | None = None, batch_norm: Literal["train", "frozen"] = "train"):
+    def __init__(
+        self,
+        name: str,
+        weights: Path | None = None,
+        batch_norm: Literal["train", "frozen"] = "train",
+        image_size: int | None = None,
+    ):
         super().__init__()
         self.batch_norm = batch_norm
-        self.body = create_backbone(name, weights)
+        self.body, self.only_size = build_body(name, image_size)
+        if weights is not None:
+            fill(self.body, load_weights(weights), weights)
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
         self.stage_of = _stage_of_parameters(self.body)
@@ -56,6 +70,12 @@ class Backbone(nn.Module):
 
         In training mode, a ResNet's frozen first stages are computed by ``FoldedBackbone``; evaluation is all timm's.
         """
+        side = images.shape[-1]
+        if self.only_size not in (None, side):
+            raise UsageError(
+                f"`image_size` {side}: the network was built for images of {self.only_size} pixels and takes no "
+                "others. From Python, give the model the image_size of the data"
+            )
         if self.training and self.folded is not None and self.folded.can_run(images):
             return self.folded(images)
         features: Tensor = self.body(images)

@@ -325,3 +325,14 @@ def test_what_cannot_be_built_is_said_in_one_line(
     error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_network_built_for_one_size_is_trained_tested_and_not_given_another(
+    faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model.backbone", "test_coatnet", "--data.image_size", "64", "--trainer.max_epochs", "1")
+    main(["fit", "--data.root", str(faces), *TINY, *options, "--unfreeze.schedule", "{0: layer4}", *QUIET])
+    best = str(RUN / "checkpoints/best.ckpt")
+    main(["test", "--ckpt_path", best, *QUIET])
+    message = fails(capsys, 2, "test", "--ckpt_path", best, "--data.image_size", "96", *QUIET)
+    assert message.startswith("error: --data.image_size 96: the network was built for images of 64 pixels")

@@ -55,6 +55,10 @@ def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[s
         (["fit", *TINY, "--trainer.max_epochs", "0"], "--trainer.max_epochs 0 trains nothing"),
         (["fit", *TINY, "--trainer.max_epochs", "-1"], "--trainer.max_epochs gives no end"),
         (["fti"], "did you mean fit?"),
+        (
+            ["fit", *TINY, "--model.backbone", "test_coatnet", "--data.image_size", "100", "--data.root", "nowhere"],
+            "--data.image_size 100: --model.backbone test_coatnet cannot take images of that size",
+        ),
         (["fit", "--trainer.accelerator", "gpu", *TINY], "gpu backend"),
     ],
 )
