@@ -28,7 +28,7 @@ from emotion_lightning.data.dataset import (
     data_loader,
 )
 from emotion_lightning.data.images.decode import Files
-from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
+from emotion_lightning.data.sources.folder import find_images, linked_message, unread_files, unread_message
 from emotion_lightning.data.sources.manifest import Manifest, Split
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -165,8 +165,9 @@ class FaceLoaders(LightningDataModule):
     def _predictable(self) -> list[int]:
         files = self.predict_files
         assert self.root is not None  # or there were no files
-        if unread := unread_message(unread_files(self.root, files.paths)):
-            rank_zero_info(f"Data: {unread}")
+        unread = unread_message(unread_files(self.root, files.paths))
+        for line in filter(None, (linked_message(self.root, files.paths), unread)):
+            rank_zero_info(f"Data: {line}")
         return readable_images(files, self.policies, is_first_rank())
 
     @cached_property

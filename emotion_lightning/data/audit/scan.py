@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from emotion_lightning.data.images.cache import RECORD, Cache, Pixels, Records, new_records
 from emotion_lightning.data.images.decode import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
+from emotion_lightning.data.images.region import split_region
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
 
 SMALL_FILE = 8_000
@@ -191,9 +192,10 @@ def _digest(*parts: bytes | memoryview) -> npt.NDArray[np.uint8]:
 
 
 def _file_digest(path: Path) -> npt.NDArray[np.uint8]:
+    file, region = split_region(path)
     try:
-        if path.is_file() and path.stat().st_size <= MAX_BYTES:  # neither a pipe, which waits, nor a whole disk
-            return _digest(path.read_bytes())
+        if file.is_file() and file.stat().st_size <= MAX_BYTES:  # neither a pipe, which waits, nor a whole disk
+            return _digest(file.read_bytes(), str(region).encode() if region else b"")
     except (OSError, ValueError):
         pass
     return _digest(os.fsencode(path))

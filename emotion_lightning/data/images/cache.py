@@ -18,6 +18,7 @@ import PIL
 from PIL import Image
 
 from emotion_lightning.data.images.decode import open_image
+from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.files import atomic_write, ensure_writable
@@ -280,7 +281,7 @@ def _sizes(records: Records) -> npt.NDArray[np.int64]:
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:
     try:
-        facts = os.stat(path)
+        facts = os.stat(file_of(path))
     except (OSError, ValueError):
         return -1, -1, -1, -1
     inode = facts.st_ino % 2**63  # some file systems use all 64 bits, or more

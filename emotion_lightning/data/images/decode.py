@@ -13,6 +13,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from emotion_lightning.data.images.region import Region, split_region
 from emotion_lightning.errors import DataError
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
@@ -82,6 +83,11 @@ class Decoded(NamedTuple):
         """What the file's sides are divided by when it is decoded for a square of ``side`` pixels: 1, 2, 4 or 8."""
         return _reduction(self.format, self.width, self.height, side)
 
+    def part(self, region: Region) -> "Decoded":
+        """Return the ``region`` of an image that was decoded at its full size."""
+        image = self.image.crop(region.box(self.width, self.height))
+        return self._replace(image=image, box=(0, 0, *image.size), width=image.width, height=image.height)
+
     def square(self, size: int) -> Image.Image:
         """Resize to ``size`` x ``size`` pixels as :func:`square` does."""
         return square(self.image, size, self.box)
@@ -95,7 +101,7 @@ def open_image(path: Path, side: int = 0) -> Image.Image:
     would have become, and depends on nothing but the file and ``side``. Any other image comes as it is.
 
     Args:
-        path: The file.
+        path: The file, or a part of it as :mod:`.region` names it, for which the whole file is decoded.
         side: Side in pixels of the square that the image will be resized to; 0 decodes the whole image.
 
     Raises:
@@ -108,14 +114,15 @@ def open_image(path: Path, side: int = 0) -> Image.Image:
 
 def decode(path: Path, side: int = 0) -> Decoded:
     """Decode as :func:`open_image` does, but resize nothing, and keep what the file says of itself; raises the same."""
+    file, region = split_region(path)
     try:
-        _check_file(path)
-        with Image.open(path, formats=ALLOWED_FORMATS) as image:
+        _check_file(file)
+        with Image.open(file, formats=ALLOWED_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
             format = image.format or ""
-            divisor = _reduction(format, width, height, side)
+            divisor = 1 if region else _reduction(format, width, height, side)
             if divisor > 1:
                 image.draft(None, (width // divisor, height // divisor))
             image.load()
@@ -123,7 +130,8 @@ def decode(path: Path, side: int = 0) -> Decoded:
             upright, orientation = _upright(image)
             box = _upright_box(orientation, image.size, (width / divisor, height / divisor))
             width, height = (height, width) if orientation in TURNED else (width, height)
-            return Decoded(_to_rgb(upright), box, width, height, mode, format, frames)
+            whole = Decoded(_to_rgb(upright), box, width, height, mode, format, frames)
+            return whole if region is None else whole.part(region)
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -140,6 +148,8 @@ def decode(path: Path, side: int = 0) -> Decoded:
 
 
 def _check_file(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise UnreadableImage(path, f"is a link to {os.readlink(path)}, where no file is")
     facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
         raise UnreadableImage(path, "not a regular file")
@@ -228,13 +238,14 @@ class Files:
         return open_image(self.paths[index], self.side)
 
     def digest(self, index: int) -> str:
-        """SHA-256 of the file's bytes: the same for exact copies.
+        """SHA-256 of the file's bytes, and of what part of it the image is: the same for exact copies.
 
         Raises:
             UnreadableImage: The file cannot be read.
         """
+        file, region = split_region(self.paths[index])
         try:
-            return hashlib.sha256(self.paths[index].read_bytes()).hexdigest()
+            return hashlib.sha256(file.read_bytes() + (str(region).encode() if region else b"")).hexdigest()
         except OSError as error:
             raise UnreadableImage(self.paths[index], error.strerror or str(error)) from error
 

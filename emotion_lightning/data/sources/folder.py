@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
-from emotion_lightning.data.sources.layouts.listing import files_below, images_below, relative_path
+from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.sources.layouts.listing import relative_path
+from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_within, real_paths
 from emotion_lightning.errors import DataError
 
 TABLES = frozenset({".csv", ".tsv", ".lst"})
 DESCRIPTIONS = frozenset({".json", ".jsonl", ".txt", ".npy", ".md", ".yaml", ".yml", ".xml", ".html"})
+_LEADS_TO = " -> "
 _TEXTS = frozenset({"readme", "license", "licence", "copying", "citation", "changelog"})
 
 
@@ -32,13 +35,31 @@ def find_images(root: Path) -> Files:
 def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     """Return the files below ``root`` that are not among those ``read``, as paths below it.
 
-    What describes data (JSON, text, numpy) and what tools leave is none of them.
+    What describes data (JSON, text, numpy) and what tools leave is none of them. A file that is read by another name,
+    of a link, is read. A link that leads nowhere is among them, with what it leads to.
     """
     if not root.is_dir():
         return ()
-    known = {os.fspath(path) for path in read}
-    found = (path for path in files_below(root) if path not in known and not _describes(path))
-    return tuple(sorted(relative_path(Path(path), root) for path in found))
+    paths = [file_of(path) for path in read]
+    names, files = set(map(os.fspath, paths)), set(real_paths(paths))
+    folders = {os.path.dirname(name) for name in names}
+    found = []
+    for path, real, dead in files_below(root):
+        name = relative_path(Path(path), root)
+        if not dead and path not in names and real not in files and not _describes(path):
+            found.append(name)
+        elif dead and path not in names and not any(is_within(folder, path) for folder in folders):
+            found.append(f"{name}{_LEADS_TO}{real}")
+    return tuple(sorted(found))
+
+
+def linked_message(root: Path, read: Iterable[Path]) -> str:
+    """Say how many files named below ``root`` lie elsewhere, by links, and where; nothing where there is none."""
+    base = os.path.abspath(root if root.is_dir() else root.parent)
+    named = [path for path in map(file_of, read) if is_within(os.path.abspath(path), base)]
+    home = os.path.realpath(base)
+    outside = [path for path in real_paths(named) if not is_within(path, home)]
+    return f"{len(outside):,} files are reached by links, in {_where(outside)}" if outside else ""
 
 
 def what_is_in(root: Path) -> str:
@@ -51,18 +72,35 @@ def unread_message(names: Sequence[str]) -> str:
     return f"not read: {_by_kind(names)}" if names else ""
 
 
+def _where(paths: Sequence[str]) -> str:
+    """Name the folder that all files lie in or, where these have nothing in common, some of their folders."""
+    folders = sorted({os.path.dirname(path) for path in paths})
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # several drives
+        common = ""
+    if os.path.dirname(common) != common:
+        return common
+    return ", ".join([*folders[:3], "…"][: len(folders)])
+
+
 def _by_kind(names: Sequence[str]) -> str:
     kinds = defaultdict[str, list[str]](list)
     for name in names:
         kinds[_kind(name)].append(name.encode("utf-8", "backslashreplace").decode())
     return ", ".join(
-        f"{len(found):,} {kind if len(found) > 1 else kind.replace('files', 'file').removesuffix('s')} "
-        f"({found[0]}{', …' * (len(found) > 1)})"
+        f"{len(found):,} {kind if len(found) > 1 else _singular(kind)} ({found[0]}{', …' * (len(found) > 1)})"
         for kind, found in kinds.items()
     )
 
 
+def _singular(kind: str) -> str:
+    return kind.replace("files", "file").replace("links that lead", "link that leads").removesuffix("s")
+
+
 def _kind(name: str) -> str:
+    if _LEADS_TO in name:
+        return "links that lead nowhere new"
     suffix = os.path.splitext(name)[1].lower()
     if suffix in IMAGE_SUFFIXES:
         return "images"

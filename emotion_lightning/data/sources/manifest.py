@@ -13,7 +13,7 @@ from PIL import Image
 
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
-from emotion_lightning.data.sources.folder import TABLES, unread_files
+from emotion_lightning.data.sources.folder import TABLES, linked_message, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
 from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
 from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
@@ -133,10 +133,12 @@ def read(
             listing = read_splits_file(root, splits_file, layout, classes.merge)
     except OSError as error:  # a folder without permission, a name too long for the file system
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
-    listing = replace(listing, unread=_unread(root, listing, splits_file))
+    read_files = (*(listing.source.paths if isinstance(listing.source, Files) else ()), *listing.known_files)
+    listing = replace(listing, unread=_unread(root, read_files, splits_file))
     listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
     _check_classes(listing)
-    listing = replace(listing, notes=(*listing.notes, *_strange_classes(listing.class_names)))
+    said = filter(None, (*_strange_classes(listing.class_names), linked_message(root, read_files)))
+    listing = replace(listing, notes=(*listing.notes, *said))
     return listing if class_names is None else replace(listing, class_names=_reorder(listing, class_names))
 
 
@@ -197,9 +199,8 @@ def read_manifest(root: Path, seed: int = 42, **options: Any) -> Manifest:
     return complete_splits(listing, seed, [listing.source.digest(index) for index in range(len(listing.rows))])
 
 
-def _unread(root: Path, listing: SampleList, splits_file: Path | None) -> tuple[str, ...]:
-    images = listing.source.paths if isinstance(listing.source, Files) else ()
-    found = unread_files(root, (*images, *listing.known_files))
+def _unread(root: Path, read_files: Sequence[Path], splits_file: Path | None) -> tuple[str, ...]:
+    found = unread_files(root, read_files)
     # with a splits file no table of the data is read
     return found if splits_file is None else tuple(name for name in found if not name.lower().endswith(tuple(TABLES)))
 

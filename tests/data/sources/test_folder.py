@@ -40,7 +40,10 @@ def write(name: str) -> Callable[[Path], None]:
         (lambda root: faces(root / "extra" / "happy", 3), "3 images (extra/happy/0.png, …)"),
         (lambda root: face(root / "train" / "loose.png"), "1 image (train/loose.png)"),
         (lambda root: face(root / "loose.png"), "1 image (loose.png)"),
-        (lambda root: (root / "val" / "happy" / "x").symlink_to("gone"), "1 file without a suffix (val/happy/x)"),
+        (
+            lambda root: (root / "val" / "happy" / "x").symlink_to("gone"),
+            "1 link that leads nowhere new (val/happy/x -> {}/val/happy/gone)",
+        ),
         (lambda root: table(root / "labels.csv", "image,x", []), "1 table (labels.csv)"),
         (lambda root: table(root / "fer.tsv", "image,x", []), "1 table (fer.tsv)"),
         (write("readme.txt"), ""),
@@ -50,7 +53,7 @@ def write(name: str) -> Callable[[Path], None]:
 )
 def test_what_is_not_read_is_said(tree: Path, add: Callable[[Path], None], said: str) -> None:
     add(tree)
-    assert unread_message(read_manifest(tree).unread) == (f"not read: {said}" if said else "")
+    assert unread_message(read_manifest(tree).unread) == (f"not read: {said.format(tree)}" if said else "")
 
 
 def test_prediction_says_what_it_does_not_read(tree: Path, caplog: pytest.LogCaptureFixture) -> None:

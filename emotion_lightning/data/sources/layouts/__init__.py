@@ -4,22 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.folder import what_is_in
 from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name
 from emotion_lightning.data.sources.layouts import affectnet, rafdb
 from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
 from emotion_lightning.data.sources.layouts.emoset import is_emoset, read_emoset
 from emotion_lightning.data.sources.layouts.fer2013 import pixel_csv, read_fer2013, read_pixels
-from emotion_lightning.data.sources.layouts.listing import (
-    SampleList,
-    file_source,
-    images_below,
-    is_image,
-    unique_class_names,
-    visible_folders,
-)
+from emotion_lightning.data.sources.layouts.listing import SampleList, file_source, unique_class_names
 from emotion_lightning.data.sources.layouts.tables import is_csvs, label_map, read_csvs, read_rows, split_tables
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
+from emotion_lightning.data.sources.layouts.walk import images_below, is_image, snapshot_of, visible_folders
 from emotion_lightning.errors import DataError
 
 __all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
@@ -109,9 +104,9 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
         rows = read_rows(file, place.__contains__, allowed)
         source = whole.keep([place[row.name] for row in rows]).source
         return SampleList("splits file", whole.root, allowed or (), rows, source)
-    rows = read_rows(file, lambda name: (root / name).is_file(), allowed)
+    rows = read_rows(file, lambda name: file_of(root / name).is_file(), allowed)
     names = allowed or unique_class_names((row.emotion for row in rows if row.split == "train"), file)
-    return SampleList("splits file", root, names, rows, file_source(root, rows, anywhere=True))
+    return SampleList("splits file", root, names, rows, file_source(root, rows))
 
 
 def _recognize(folder: Path) -> Format:
@@ -137,6 +132,7 @@ def _unwrap(root: Path, format: Format) -> Path:
         return root
     if not root.is_dir():
         raise DataError(f"{root} does not exist: give the folder that holds the data")
+    root = snapshot_of(root)
     while len(folders := visible_folders(root)) == 1 and not has_splits(root) and not _fits(root, format):
         if any(is_image(entry.name) for entry in folders[0].iterdir()) and not _fits(folders[0], format):
             break

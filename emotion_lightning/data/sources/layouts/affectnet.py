@@ -12,14 +12,13 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
-    is_image,
     refuse_missing,
     relative_path,
     safe_join,
-    visible_folders,
 )
 from emotion_lightning.data.sources.layouts.tables import csv_rows, header_of
 from emotion_lightning.data.sources.layouts.trees import has_splits, name_numbers, read_tree
+from emotion_lightning.data.sources.layouts.walk import is_image, visible_folders
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from emotion_lightning.data.sources.layouts.listing import SampleList, is_image, visible_folders
+from emotion_lightning.data.sources.layouts.listing import SampleList
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree
+from emotion_lightning.data.sources.layouts.walk import is_image, visible_folders
 from emotion_lightning.errors import DataError
 
 _NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.png")

@@ -1,14 +1,13 @@
-"""What a layout holds, and the ways in which its readers look at folders and names."""
+"""What a layout holds, and the ways in which its readers look at names."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files, PixelRows
+from emotion_lightning.data.images.decode import Files, PixelRows
 from emotion_lightning.data.sources.labels import class_ids, is_utf8, labels_of
-from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 
@@ -75,67 +74,9 @@ class SampleList:
         return replace(self, rows=[self.rows[place] for place in positions], source=source)
 
 
-def visible_folders(folder: Path) -> list[Path]:
-    """Return the folders in ``folder`` by name, without those that are none of the data."""
-    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(os.fspath(path))]
-    return sorted(folders, key=lambda path: (path.name.casefold(), path.name))
-
-
-def is_image(name: str) -> bool:
-    """Say whether a file is an image by its suffix."""
-    return not is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Return every image below ``folder``, however deep, in the order of their paths.
-
-    Raises:
-        DataError: A folder cannot be listed.
-    """
-    found = [path for path in files_below(folder) if is_image(os.path.basename(path))]
-    return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
-
-
-def files_below(folder: Path) -> Iterator[str]:
-    """Yield the path of every file below ``folder``, however deep, without what is none of the data.
-
-    Raises:
-        DataError: A folder cannot be listed.
-    """
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
-        folders[:] = [name for name in folders if not is_foreign(os.path.join(parent, name))]
-        yield from (os.path.join(parent, name) for name in files if not is_hidden(name))
-
-
-def _check_inside(path: Path, home: Path) -> None:
-    target = Path(os.path.realpath(path))
-    if not target.is_relative_to(home):
-        raise DataError(
-            f"{path} leads to {target}, outside {home}: copy it there, or name the images in a CSV file (train.csv)"
-        )
-
-
-def _cannot_list(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
-
-
-def file_source(root: Path, rows: Iterable[Sample], anywhere: bool = False) -> Files:
-    """Return what reads the image of each of ``rows``.
-
-    Args:
-        root: Folder that the names of the rows start from.
-        rows: The images.
-        anywhere: The user named the files, and may have named any.
-
-    Raises:
-        DataError: A link leads out of ``root``: data from elsewhere must not name the files of whoever unpacks it.
-    """
-    paths = tuple(root / row.name for row in rows)
-    if not anywhere:
-        home = Path(os.path.realpath(root))
-        for path in (*dict.fromkeys(path.parent for path in paths), *filter(os.path.islink, paths)):
-            _check_inside(path, home)
-    return Files(paths)
+def file_source(root: Path, rows: Iterable[Sample]) -> Files:
+    """Return what reads the image of each of ``rows``, whose names start from ``root``."""
+    return Files(tuple(root / row.name for row in rows))
 
 
 def relative_path(path: Path, root: Path) -> str:

@@ -8,13 +8,12 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
-    images_below,
     refuse_missing,
     relative_path,
-    visible_folders,
 )
 from emotion_lightning.data.sources.layouts.tables import csv_rows, header_of
 from emotion_lightning.data.sources.layouts.trees import has_splits, name_numbers, read_split_tree
+from emotion_lightning.data.sources.layouts.walk import images_below, visible_folders
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.labels import (
     canonical_name,
     is_emotion,
@@ -23,9 +24,9 @@ from emotion_lightning.data.sources.layouts.listing import (
     refuse_missing,
     relative_path,
     unique_class_names,
-    visible_folders,
 )
 from emotion_lightning.data.sources.layouts.names import is_hidden, split_named
+from emotion_lightning.data.sources.layouts.walk import visible_folders
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS
@@ -91,7 +92,7 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
     for split in SPLITS:
         if (file := tables.get(split)) is None:
             continue
-        listed = read_rows(file, lambda name: (folder / name).is_file(), class_names, split, mapped is not None)
+        listed = read_rows(file, lambda name: file_of(folder / name).is_file(), class_names, split, mapped is not None)
         if split == "train":
             spelled, notes = _spellings(listed, file)
             if absent := [name for name in class_names or () if name not in spelled]:
@@ -101,7 +102,7 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
             class_names = class_names or spelled
         rows += [row._replace(name=relative_path(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
-    source = file_source(root, rows, anywhere=True)
+    source = file_source(root, rows)
     return SampleList("CSV manifests", root, class_names, rows, source, tuple(notes), tuple(tables.values()))
 
 

@@ -11,12 +11,11 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
-    images_below,
     relative_path,
     unique_class_names,
-    visible_folders,
 )
 from emotion_lightning.data.sources.layouts.names import split_named
+from emotion_lightning.data.sources.layouts.walk import images_below, visible_folders
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 

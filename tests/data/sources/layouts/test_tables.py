@@ -171,3 +171,12 @@ def test_an_unrelated_table_beside_class_folders_is_not_taken_for_the_data(tree:
     table(tree / "train.csv", "id,score", [(1, 2)])
     manifest = read_manifest(tree)
     assert (manifest.layout, manifest.unread) == ("folder tree with splits", ("train.csv",))
+
+
+def test_a_table_may_name_parts_of_images(manifests: Path) -> None:
+    rows = [("faces/0.png#xywh=0,0,1,2", "sad"), ("faces/0.png#xywh=1,0,1,2", "happy"), ("faces/1.png", "sad")]
+    table(manifests / "train.csv", "filepath,label", rows)
+    manifest = read_manifest(manifests)
+    assert manifest.names[:3] == tuple(name for name, _ in rows)
+    assert [manifest.read(place).size for place in range(3)] == [(1, 2), (1, 2), (2, 2)]
+    assert "faces/0.png" not in manifest.unread

@@ -1,0 +1,128 @@
+"""Looks at folders: what lies in them and below them, links followed, without what is none of the data."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion_lightning.data.images.decode import IMAGE_SUFFIXES
+from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden
+from emotion_lightning.errors import DataError
+
+
+class Found(NamedTuple):
+    """A file below a folder, the file that it is once links are followed, and whether it is a link that leads nowhere.
+
+    A link that leads nowhere names a file that is not there, or a folder that the walk has been in already.
+    """
+
+    path: str
+    real: str
+    dead: bool = False
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """Return the folders in ``folder`` by name, without those that are none of the data."""
+    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(os.fspath(path))]
+    folders = [path for path in folders if not (path.is_symlink() and _leads_back(path))]
+    return sorted(folders, key=lambda path: (path.name.casefold(), path.name))
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file is an image by its suffix."""
+    return not is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return every image below ``folder``, however deep, in the order of their paths.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    found = [path for path, *_ in files_below(folder) if is_image(os.path.basename(path))]
+    return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
+
+
+def files_below(folder: Path) -> Iterator[Found]:
+    """Yield every file below ``folder``, however deep, links followed, without what is none of the data.
+
+    Linked folders come last and each folder is entered once, so that links which lead round in circles come to an end.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    home = os.path.realpath(folder)
+    waiting, linked, entered = [(os.fspath(folder), home)], list[tuple[str, str]](), set[str]()
+    while waiting or linked:
+        if waiting:
+            path, real = waiting.pop()
+        else:
+            path, real = linked.pop(0)
+            if real in entered or is_within(home, real):
+                yield Found(path, real, dead=True)
+                continue
+        entered.add(real)
+        for entry in _entries(path):
+            target = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+            if not _is(entry.is_dir):
+                if not is_hidden(entry.name):
+                    yield Found(entry.path, target, dead=entry.is_symlink() and not os.path.exists(entry.path))
+            elif not is_foreign(entry.path):
+                (linked if entry.is_symlink() else waiting).append((entry.path, target))
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Return the version that a hub's cache of a repository keeps below ``folder``, or ``folder`` if it is none.
+
+    Such a cache has the files in ``blobs`` and, for each version, links to them in ``snapshots/<hash>``.
+
+    Raises:
+        DataError: It keeps several versions, and none that it calls main.
+    """
+    if not ((folder / "blobs").is_dir() and (folder / "snapshots").is_dir()):
+        return folder
+    versions, main = visible_folders(folder / "snapshots"), folder / "refs" / "main"
+    named = main.read_text(encoding="utf-8", errors="replace").strip() if main.is_file() else ""
+    chosen = [version for version in versions if len(versions) == 1 or version.name == named]
+    if not versions:
+        return folder
+    if not chosen:
+        names = ", ".join(version.name for version in versions)
+        raise DataError(f"{folder / 'snapshots'} holds several versions ({names}): give the folder of one of them")
+    return chosen[0]
+
+
+def real_paths(paths: Iterable[Path]) -> list[str]:
+    """Return the file that each path is once links are followed; fast for many files of few folders."""
+    folders: dict[str, str] = {}
+    found = []
+    for path in map(os.fspath, paths):
+        parent, name = os.path.split(path)
+        if parent not in folders:
+            folders[parent] = os.path.realpath(parent)
+        found.append(os.path.realpath(path) if os.path.islink(path) else os.path.join(folders[parent], name))
+    return found
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Say whether a path is ``folder`` or lies below it, by their texts."""
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
+def _leads_back(link: Path) -> bool:
+    return is_within(os.path.realpath(link.parent), os.path.realpath(link))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+def _is(question: object) -> bool:
+    try:
+        return bool(question())  # type: ignore[operator]
+    except OSError:  # links that lead round in a circle
+        return False
