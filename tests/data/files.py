@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,67 @@ def rafdb(base: Path, list_folder: str, image_folder: str = "Image/aligned", eac
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(lines) + " \n\n")
     return file
+
+
+KDEF_CODES = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
+
+
+def kdef(base: Path, people: int = 10, folders: bool = True, lower: bool = False) -> Path:
+    """Each person in both sessions, with every emotion; and what the archive and its copies have besides."""
+    for number in range(people):
+        person = f"{'FM'[number % 2]}{number // 2 + 1:02d}"
+        for session, code in product("AB", KDEF_CODES):
+            angle = ("S", "HL", "FR")[number % 3]
+            name = f"{session}{person}{code}{angle}.JPG"
+            folder = base / f"{session}{person}" if folders else base
+            place = 100 * number + 10 * KDEF_CODES.index(code) + (session == "B")
+            face(folder / (name.lower() if lower else name), place)
+    return base
+
+
+def jaffe(base: Path, suffix: str = ".tiff") -> Path:
+    """Ten people, of each three images of every emotion, numbered through."""
+    people = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
+    images = product(people, ("AN", "DI", "FE", "HA", "NE", "SA", "SU"), "123")
+    for number, (person, code, time) in enumerate(images, 1):
+        face(base / f"{person}.{code}{time}.{number}{suffix}", number)
+    return base
+
+
+def expw(base: Path, lists: str = "label", images: str = "image/origin") -> Path:
+    """Images of 40 x 30 pixels with a face left and right, of which one image in three has only one labelled."""
+    lines = []
+    for number in range(42):
+        name, label = f"angry_actor_{number}.jpg", number % 7
+        face(base / images / name, number)
+        picture = Image.new("RGB", (40, 30), (number, 0, 0))
+        picture.paste((number, 200, 0), (20, 0, 40, 30))
+        picture.save(base / images / name, quality=95)
+        lines.append(f"{name} 0 5 0 18 28 {30.5 + number} {label}")
+        if number % 3:
+            lines.append(f"{name} 1 2 22 44 30 64 {(label + 1) % 7}")
+    file = base / lists / "label.lst"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+    return base
+
+
+YOLO_NAMES = ("Anger", "Happy", "sad")
+
+
+def yolo(base: Path, inside: bool = False, boxes: Callable[[int], str] = "{} 0.5 0.5 1 1".format) -> Path:
+    """Images and labels in a folder for each split or, ``inside``, the other way round; one label for each image."""
+    for place, (split, count) in enumerate({"train": 9, "valid": 6, "test": 3}.items()):
+        for number in range(count):
+            images, labels = (
+                base / ("{1}/{0}" if inside else "{0}/{1}").format(split, part) for part in ("images", "labels")
+            )
+            face(images / f"{number}_jpg.rf.{number}.jpg", 100 * place + number)
+            labels.mkdir(parents=True, exist_ok=True)
+            (labels / f"{number}_jpg.rf.{number}.txt").write_text(boxes(number % 3) + "\n")
+    names = "\n".join(f"- {name}" for name in YOLO_NAMES)
+    (base / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnc: 3\nnames:\n{names}\n")
+    return base
 
 
 # Positions:                        0        1        2      3      4       5       6       7

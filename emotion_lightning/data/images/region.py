@@ -53,4 +53,4 @@ def file_of(path: Path) -> Path:
 
 
 def _values(region: Region) -> str:
-    return "percent:" * region.percent + ",".join(f"{value:.6g}" for value in region[1:])
+    return "percent:" * region.percent + ",".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in region[1:])

@@ -1,6 +1,7 @@
 """Readers of the ways in which people keep facial-emotion data, each found by looking at the folder."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -10,23 +11,29 @@ from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_nam
 from emotion_lightning.data.sources.layouts import affectnet, rafdb
 from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
 from emotion_lightning.data.sources.layouts.emoset import is_emoset, read_emoset
+from emotion_lightning.data.sources.layouts.expw import is_expw, read_expw
 from emotion_lightning.data.sources.layouts.fer2013 import pixel_csv, read_fer2013, read_pixels
 from emotion_lightning.data.sources.layouts.listing import SampleList, file_source, unique_class_names
+from emotion_lightning.data.sources.layouts.named import JAFFE, KDEF, is_named, read_named
 from emotion_lightning.data.sources.layouts.tables import is_csvs, label_map, read_csvs, read_rows, split_tables
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
 from emotion_lightning.data.sources.layouts.walk import images_below, is_image, snapshot_of, visible_folders
+from emotion_lightning.data.sources.layouts.yolo import is_yolo, read_yolo
 from emotion_lightning.errors import DataError
 
 __all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
 
-Format = Literal["auto", "tree", "csv", "fer2013", "rafdb", "affectnet", "ckplus", "emoset"]
+Format = Literal[
+    "auto", "tree", "csv", "fer2013", "rafdb", "affectnet", "ckplus", "emoset", "expw", "kdef", "jaffe", "yolo"
+]
 """How data is kept, or auto to find it by looking."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 LAYOUTS = (
     "ROOT/{train,val,test}/<class>/*.jpg; ROOT/<class>/*.jpg; ROOT/train.csv with the columns filepath,label; "
-    "ROOT/fer2013.csv or ROOT/icml_face_data.csv; RAF-DB, AffectNet, CK+48 and EmoSet as they are unpacked"
+    "ROOT/fer2013.csv or ROOT/icml_face_data.csv; images with labels as YOLO keeps them; RAF-DB, AffectNet, CK+48, "
+    "EmoSet, ExpW, KDEF and JAFFE as they are unpacked"
 )
 
 
@@ -43,9 +50,13 @@ READERS: Mapping[Format, Reader] = {
     "fer2013": Reader(lambda folder: pixel_csv(folder) is not None, read_fer2013),
     "rafdb": Reader(rafdb.is_rafdb, rafdb.read_rafdb),
     "emoset": Reader(is_emoset, read_emoset),
+    "expw": Reader(is_expw, read_expw),
     "csv": Reader(is_csvs, read_csvs),
     "affectnet": Reader(affectnet.is_affectnet, affectnet.read_affectnet),
+    "yolo": Reader(is_yolo, read_yolo),
     "ckplus": Reader(is_ckplus, read_ckplus),
+    "kdef": Reader(partial(is_named, naming=KDEF), partial(read_named, naming=KDEF)),
+    "jaffe": Reader(partial(is_named, naming=JAFFE), partial(read_named, naming=JAFFE)),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from emotion_lightning.data.sources.layouts import FORMATS, Format, read_layout
 from emotion_lightning.data.sources.manifest import read_manifest, write_splits
 from emotion_lightning.errors import DataError
-from tests.data.files import affectnet, ckplus, emoset, face, faces, rafdb, table
+from tests.data.files import affectnet, ckplus, emoset, expw, face, faces, jaffe, kdef, rafdb, table, yolo
 
 
 def test_missing_root(tmp_path: Path) -> None:
@@ -51,9 +51,15 @@ def test_numbers_of_unknown_origin_are_refused_and_mixed_names_are_not(flat: Pat
         read_layout(flat)
 
 
-@pytest.mark.parametrize(("format", "expected"), [("rafdb", "no RAF-DB"), ("emoset", "no EmoSet"), ("fer2013", "no F")])
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        *(("rafdb", "no RAF-DB"), ("emoset", "no EmoSet"), ("fer2013", "no F"), ("expw", "no ExpW")),
+        *(("kdef", "no KDEF: no image is named like"), ("jaffe", "no JAFFE"), ("yolo", "no YOLO data")),
+    ],
+)
 def test_a_wrong_format_says_what_it_expected(flat: Path, format: Format, expected: str) -> None:
-    with pytest.raises(DataError, match=f"{flat} is {expected}.*: expected"):
+    with pytest.raises(DataError, match=f"{flat} is {expected}.*`layout=auto` finds"):
         read_layout(flat, format)
 
 
@@ -88,6 +94,10 @@ def test_fer2013_folders_go_by_its_name_too(tmp_path: Path) -> None:
         ("affectnet", affectnet),
         ("ckplus", ckplus),
         ("emoset", emoset),
+        ("expw", expw),
+        ("kdef", kdef),
+        ("jaffe", jaffe),
+        ("yolo", yolo),
     ],
 )
 def test_splits_of_every_format_can_be_given_back(
