@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -62,6 +62,29 @@ def pixels(value: int = 0) -> str:
 def fer_rows() -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [(label, pixels(label), "Training") for label in range(7)]
     return [*rows, (3, pixels(100), "PublicTest"), (6, pixels(255), "PrivateTest")]
+
+
+VOTES_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+
+
+def votes(**counts: int) -> tuple[int, ...]:
+    """Counts in the order of FER+'s columns, such as ``votes(anger=7, NF=1)``."""
+    return tuple(counts.get(answer, 0) for answer in VOTES_HEADER.split(",")[2:])
+
+
+def ferplus_votes(each: int = 2) -> list[tuple[object, ...]]:
+    """Usage, name and votes: of each emotion ``each`` training images and one of validation, all divided 7 to 3."""
+    columns = VOTES_HEADER.split(",")[2:10]
+    kinds = [votes(**{first: 7, columns[place - 1]: 3}) for place, first in enumerate(columns)]
+    splits = ["Training"] * each + ["PublicTest"]
+    return [(split, f"fer{n:07d}.png", *kind) for n, (split, kind) in enumerate((s, k) for s in splits for k in kinds)]
+
+
+def ferplus(base: Path, rows: Sequence[Sequence[object]]) -> Path:
+    """The rows as fer2013new.csv, and as many rows of fer2013.csv, all of them angry."""
+    table(base / "fer2013new.csv", VOTES_HEADER, rows)
+    table(base / "fer2013.csv", "emotion,pixels,Usage", [(0, pixels(n), row[0]) for n, row in enumerate(rows)])
+    return base
 
 
 AFFECTNET_HEADER = (

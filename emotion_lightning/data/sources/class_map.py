@@ -50,7 +50,7 @@ class ClassMap:
                 f"`merge_classes` or `drop_classes` names {unknown[0]!r}, which is no class of {listing.root} "
                 f"(its classes are {', '.join(known.values())}): correct it or leave it out"
             )
-        gone, new = set(map(canonical_name, self.drop)), self._new_names()
+        gone, new = set(map(canonical_name, self.drop)), self.new_names()
         places = [place for place, row in enumerate(listing.rows) if canonical_name(row.emotion) not in gone]
         smaller = listing.keep(places) if gone else listing
         rows = [row._replace(emotion=new.get(canonical_name(row.emotion), row.emotion)) for row in smaller.rows]
@@ -65,7 +65,7 @@ class ClassMap:
         notes = (*listing.notes, *self._notes(known, len(listing.rows) - len(places)))
         return replace(smaller, class_names=names, rows=rows, notes=notes)
 
-    def _new_names(self) -> dict[str, str]:
+    def new_names(self) -> dict[str, str]:
         """Map each class that is renamed; one that has the new name already is one of those merged."""
         old = {canonical_name(name): target for target, names in self.merge.items() for name in names}
         return {canonical_name(target): target for target in self.merge} | old

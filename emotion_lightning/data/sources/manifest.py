@@ -25,6 +25,7 @@ from emotion_lightning.data.sources.splits import (
     stratified_group_split,
     verify_split,
 )
+from emotion_lightning.data.sources.votes import VoteTable, count_votes, vote_table
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv
 
@@ -52,6 +53,8 @@ class Manifest:
             original that it is a copy of; None for an image without. None when no image has a group.
         notes: What :meth:`describe` says besides numbers, such as which classes were merged.
         unread: Files in the data's folder that are neither read nor describe it, as paths below it.
+        votes: How many people saw each of ``class_names`` in each image, most of them its label; None where nobody was
+            asked.
     """
 
     layout: str
@@ -65,6 +68,7 @@ class Manifest:
     groups: tuple[str | None, ...] | None = None
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    votes: VoteTable | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,11 +95,19 @@ class Manifest:
         sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes ({', '.join(names)})", *parts])
         return "; ".join([sizes_said, *self.notes])
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the names, classes and splits of all images, whatever their order and the aliases used."""
+    def fingerprint(self, with_votes: bool = False) -> str:
+        """SHA-256 over the names, classes and splits of all images, whatever their order and the aliases used.
+
+        Args:
+            with_votes: Over the votes, too, if there are any.
+        """
         classes = [canonical_name(name) for name in self.class_names]
         rows = zip(self.names, self.labels, self.splits, strict=True)
-        lines = sorted(f"{name}\0{classes[label]}\0{split}\n" for name, label, split in rows)
+        lines = [f"{name}\0{classes[label]}\0{split}\n" for name, label, split in rows]
+        if with_votes and self.votes is not None:
+            counted = zip(self.names, self.votes, strict=True)
+            lines += [f"{name}\0{sorted(zip(classes, votes, strict=True))}\n" for name, votes in counted]
+        lines.sort()
         return hashlib.sha256("".join(lines).encode("utf-8", PATH_ERRORS)).hexdigest()
 
 
@@ -135,6 +147,7 @@ def read(
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
     read_files = (*(listing.source.paths if isinstance(listing.source, Files) else ()), *listing.known_files)
     listing = replace(listing, unread=_unread(root, read_files, splits_file))
+    listing = count_votes(listing, classes.new_names())
     listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
     _check_classes(listing)
     said = filter(None, (*_strange_classes(listing.class_names), linked_message(root, read_files)))
@@ -182,6 +195,7 @@ def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None])
         groups=groups,
         notes=notes,
         unread=listing.unread,
+        votes=vote_table(listing),
     )
 
 

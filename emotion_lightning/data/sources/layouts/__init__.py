@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.folder import what_is_in
 from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name
-from emotion_lightning.data.sources.layouts import affectnet, rafdb
+from emotion_lightning.data.sources.layouts import affectnet, ferplus, rafdb
 from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
 from emotion_lightning.data.sources.layouts.emoset import is_emoset, read_emoset
 from emotion_lightning.data.sources.layouts.expw import is_expw, read_expw
@@ -24,7 +24,19 @@ from emotion_lightning.errors import DataError
 __all__ = ["FORMATS", "Format", "SampleList", "read_layout", "read_splits_file"]
 
 Format = Literal[
-    "auto", "tree", "csv", "fer2013", "rafdb", "affectnet", "ckplus", "emoset", "expw", "kdef", "jaffe", "yolo"
+    "auto",
+    "tree",
+    "csv",
+    "fer2013",
+    "ferplus",
+    "rafdb",
+    "affectnet",
+    "ckplus",
+    "emoset",
+    "expw",
+    "kdef",
+    "jaffe",
+    "yolo",
 ]
 """How data is kept, or auto to find it by looking."""
 
@@ -32,8 +44,8 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 LAYOUTS = (
     "ROOT/{train,val,test}/<class>/*.jpg; ROOT/<class>/*.jpg; ROOT/train.csv with the columns filepath,label; "
-    "ROOT/fer2013.csv or ROOT/icml_face_data.csv; images with labels as YOLO keeps them; RAF-DB, AffectNet, CK+48, "
-    "EmoSet, ExpW, KDEF and JAFFE as they are unpacked"
+    "ROOT/fer2013.csv or ROOT/icml_face_data.csv, alone or beside FER+'s fer2013new.csv; images with labels as YOLO "
+    "keeps them; RAF-DB, AffectNet, CK+48, EmoSet, ExpW, KDEF and JAFFE as they are unpacked"
 )
 
 
@@ -47,6 +59,7 @@ class Reader(NamedTuple):
 # In the order of the questions. Files that only one data set has come first, then the user's own train.csv, then what
 # less particular names tell. Whatever fits none of them is a tree, so class folders of any names stay what they are.
 READERS: Mapping[Format, Reader] = {
+    "ferplus": Reader(ferplus.is_ferplus, ferplus.read_ferplus),
     "fer2013": Reader(lambda folder: pixel_csv(folder) is not None, read_fer2013),
     "rafdb": Reader(rafdb.is_rafdb, rafdb.read_rafdb),
     "emoset": Reader(is_emoset, read_emoset),
@@ -67,7 +80,7 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
         DataError: There is no such path, no layout is recognized, or the data breaks a rule of its layout.
     """
     folder = _unwrap(root, format)
-    if root.is_file() and format not in ("auto", "fer2013"):
+    if root.is_file() and format not in ("auto", "fer2013", "ferplus"):
         raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
     layout = _recognize(folder) if format == "auto" else format
     if layout in READERS:
@@ -109,13 +122,17 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
     order = _order(layout, folder)
     known = {canonical_name(name): name for name in (*merged, *order)}  # the data's spelling wins
     allowed = (*order, *(name for name in known.values() if name not in order)) if order else None
-    if layout == "fer2013" and (pixels := pixel_csv(folder)):
-        whole = read_pixels(pixels)
+    if layout in ("fer2013", "ferplus") and (pixels := pixel_csv(folder)):
+        whole = read_pixels(pixels) if layout == "fer2013" else ferplus.read_ferplus(root, folder)
         place = {row.name: position for position, row in enumerate(whole.rows)}
         rows = read_rows(file, place.__contains__, allowed)
-        source = whole.keep([place[row.name] for row in rows]).source
-        return SampleList("splits file", whole.root, allowed or (), rows, source)
+        chosen = whole.keep([place[row.name] for row in rows])
+        rows = [row._replace(votes=known.votes) for row, known in zip(rows, chosen.rows, strict=True)]
+        return SampleList("splits file", whole.root, allowed or (), rows, chosen.source)
     rows = read_rows(file, lambda name: file_of(root / name).is_file(), allowed)
+    if layout == "ferplus":
+        votes = {row.name: row.votes for row in ferplus.read_ferplus(root, folder).rows}
+        rows = [row._replace(votes=votes.get(row.name)) for row in rows]
     names = allowed or unique_class_names((row.emotion for row in rows if row.split == "train"), file)
     return SampleList("splits file", root, names, rows, file_source(root, rows))
 
@@ -128,6 +145,7 @@ def _order(layout: Format, folder: Path) -> tuple[str, ...]:
     """Return the classes in the order of a format's ids, whether the data has them or not; nothing without ids."""
     official: dict[Format, Iterable[str]] = {
         "fer2013": FER2013_CLASSES if pixel_csv(folder) else (),
+        "ferplus": ferplus.CLASSES,
         "rafdb": rafdb.CLASSES.values(),
         "affectnet": affectnet.CLASSES.values(),
         "csv": label_map(folder) or () if layout == "csv" else (),

@@ -1,5 +1,6 @@
 """FER2013: CSV files whose rows are the pixels themselves, or the folders in which it is shared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 
 PIXEL_CSVS = ("fer2013.csv", "icml_face_data.csv")
+VOTES_CSV = "fer2013new.csv"
+"""FER+'s table, whose labels come instead of those of FER2013 where it lies beside the pixels."""
+
 _USAGES: dict[str, Split] = {"training": "train", "publictest": "val", "privatetest": "test"}
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
 _SIDE = 48
@@ -26,7 +30,9 @@ def read_fer2013(root: Path, folder: Path) -> SampleList:
         DataError: It is neither, or a row is not as it should be.
     """
     if file := pixel_csv(folder):
-        return read_pixels(file)
+        beside = file.with_name(VOTES_CSV)
+        unused = (f"{VOTES_CSV} beside it is not used; `layout=ferplus` takes its labels",) * beside.is_file()
+        return replace(read_pixels(file), notes=unused, known_files=(file, beside))
     if has_splits(folder):
         listing = read_split_tree(root, folder)
         if all(row.name.rpartition("/")[2].startswith(_PREFIXES) for row in listing.rows):

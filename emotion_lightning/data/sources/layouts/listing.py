@@ -1,7 +1,7 @@
 """What a layout holds, and the ways in which its readers look at names."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,12 +13,16 @@ from emotion_lightning.errors import DataError
 
 
 class Sample(NamedTuple):
-    """One image as a layout names it: below ROOT, its class as spelled there, its split and group where given."""
+    """One image as a layout names it: below ROOT, its class as spelled there, its split and group where given.
+
+    ``votes`` says how many people gave each answer, by its canonical name, where several were asked.
+    """
 
     name: str
     emotion: str
     split: Split | None
     group: str | None = None
+    votes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
