@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from posixpath import basename, dirname, splitext
 
 from emotion_lightning.data.images.decode import Files
+from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.layouts.listing import SampleList
 from emotion_lightning.errors import UsageError
 
@@ -14,25 +16,31 @@ MOST_COPIES = 32
 """Most copies of one image that are believed where nothing but their names says so; more are a numbering."""
 
 _IMAGE = r"(?:jpe?g?|jfif|png|bmp|dib|webp|tiff?)"
+_AXIS = r"(?:lr|ud|h|v|horizontal(?:ly)?|vertical(?:ly)?)"
 _CHANGE = (
-    r"aug(?:mented|mentation)?|[hv]?flip(?:ped)?(?:[ _-]?(?:lr|ud|h|v|horizontal|vertical))?|mirror(?:ed)?"
+    rf"aug(?:ment(?:ed|ation)?)?|(?:{_AXIS}[ _-]?)?flip(?:ped)?(?:[ _-]?{_AXIS})?|mirror(?:ed)?"
     r"|rot(?:ated?|ation)?|bright(?:er|ness)?|dark(?:er)?|contrast|nois[ey]|blur(?:red)?|zoom(?:ed)?|shift(?:ed)?"
-    r"|shear(?:ed)?|copy|dup(?:licate)?"
+    r"|shear(?:ed)?|crop(?:ped)?|scaled?|translat(?:ed?|ion)|jitter(?:ed)?|gr[ae]y(?:scale)?|copy|dup(?:licate)?"
 )
+_AMOUNT = r"\d{1,4}(?:\.\d+)?(?:deg)?"
 _NUMBERED = re.compile(r" ?\(\d{1,3}\)$")
 _MARKS = (
-    re.compile(rf"[ _.-]+(?:{_CHANGE})(?:[ _+-]*\d{{1,4}}(?:\.\d+)?(?:deg)?)?$", re.IGNORECASE),  # x_aug3, x - Copy
+    re.compile(rf"[ _.-]+(?:{_CHANGE})(?:[ _+-]*{_AMOUNT})?$", re.IGNORECASE),  # x_aug3, x - Copy
     re.compile(rf"\.{_IMAGE}\d{{0,4}}$", re.IGNORECASE),  # x.jpg0
     re.compile(rf"[_.]{_IMAGE}\.rf\.[0-9a-f]{{32}}$", re.IGNORECASE),  # x_jpg.rf.HASH
     _NUMBERED,  # x (1)
+    re.compile(r"^copy(?: ?\(\d{1,3}\))? of ", re.IGNORECASE),  # Copy (2) of x
+    re.compile(rf"^(?:{_CHANGE})(?:[+-]?{_AMOUNT})?[ _.-]+", re.IGNORECASE),  # aug3_x
 )
+_AMOUNT_FIRST = re.compile(rf"^{_AMOUNT}[ _.-]+")
 
 
 def original_stem(name: str) -> str:
     """Return what the file would be called, without suffix, if it were no augmented copy: "x" for "x_aug3.jpg".
 
-    Only marks that augmentation and copying leave behind are taken off ("_flip", "_rot15", ".jpg0", " (1)" …), never
-    plain numbers. Whether the file is a copy is for :func:`augmented_copies` to say, which looks at what else is there.
+    Only marks that augmentation and copying leave behind, at the end or in front, are taken off ("_flip", "_rot15",
+    ".jpg0", " (1)", "aug_", "Copy of " …), never plain numbers. Whether the file is a copy is for
+    :func:`augmented_copies` to say, which looks at what else is there.
     """
     stem = splitext(basename(name))[0]
     while (shorter := _shorter(stem)) != stem:
@@ -43,7 +51,7 @@ def original_stem(name: str) -> str:
 def _shorter(stem: str) -> str:
     for mark in _MARKS:
         if found := mark.search(stem):
-            return stem[: found.start()] or stem
+            return stem[: found.start()] + stem[found.end() :] or stem
     return stem
 
 
@@ -51,7 +59,7 @@ def augmented_copies(names: Sequence[str], emotions: Sequence[str]) -> list[str 
     """Name the family of each image that has augmented copies or is one; None for all others.
 
     A family has one class, and its original or at least two copies are there. Images of different folders are of one
-    family only where file names tell images apart, that is where no class has a file name twice.
+    family only where file names tell images apart, that is where no class has a file name twice. Case does not count.
 
     Args:
         names: Path of each image, with forward slashes.
@@ -60,21 +68,26 @@ def augmented_copies(names: Sequence[str], emotions: Sequence[str]) -> list[str 
     files = [basename(name) for name in names]
     unique = len(set(zip(files, emotions, strict=True))) == len(files)
     places = emotions if unique else [dirname(name) for name in names]
+    stems = [splitext(file_of(Path(name)).name)[0].casefold() for name in names]
+    there = set(zip(places, stems, strict=True))
     families: defaultdict[str, list[int]] = defaultdict(list)
-    for index, (place, file) in enumerate(zip(places, files, strict=True)):
-        families[f"copies of {place}/{original_stem(file)}"].append(index)
+    for index, (place, stem) in enumerate(zip(places, stems, strict=True)):
+        original = original_stem(f"{stem}.jpg")
+        if original != stem and (place, original) not in there:  # "rot_15_x" may be of "15_x" or of "x"
+            bare = _AMOUNT_FIRST.sub("", original)
+            original = bare if (place, bare) in there else original
+        families[f"copies of {place}/{original}"].append(index)
     found: list[str | None] = [None] * len(files)
     for family, members in families.items():
-        if _is_family([splitext(files[index])[0] for index in members]):
+        if _is_family(family.rpartition("/")[2], [stems[index] for index in members]):
             for index in members:
                 found[index] = family
     return found
 
 
-def _is_family(stems: Sequence[str]) -> bool:
+def _is_family(original: str, stems: Sequence[str]) -> bool:
     if len(stems) == 1:
         return False
-    original = original_stem(f"{stems[0]}.jpg")
     marks = [stem.removeprefix(original) for stem in stems if stem != original]
     if not marks:
         return False

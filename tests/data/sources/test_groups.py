@@ -25,6 +25,10 @@ from tests.helpers import naive, straddling
         *("x - Copy.png", "x - Copy (2).png", "x_rot-15.png", "x_rotated_90.JPG", "x-hflip.bmp", "x_flip_lr.webp"),
         *("x_aug_0_flip.jpg", "x_augmented.jpg", "x_bright1.2.jpg", "x_NOISE.PNG", "x_mirror.jpg", "x_blur3.jpg"),
         *("x_png.rf.0123456789abcdef0123456789ABCDEF.jpg", "x.jpg"),
+        *("aug_x.jpg", "rotated_x.jpg", "flip-x.png", "copy of x.jpg", "Copy of x.JPG", "Copy (2) of x.png"),
+        *("AUG3_x.jpg", "rot90_x.jpg", "rot-15_x.jpg", "hflip x.jpg", "flipped.x.jpg", "bright1.2_x.jpg", "crop-x.jpg"),
+        *("horizontal_flip_x.jpg", "flip_lr_x.jpg", "aug_flip_x.jpg", "aug_x_flip.jpg", "grayscale_x.jpg"),
+        *("augmented_x (1).jpg", "x_flip_horizontal.jpg", "x_vflip.jpg", "x_cropped.jpg"),
     ],
 )
 def test_marks_of_copies_are_taken_off(name: str) -> None:
@@ -45,6 +49,18 @@ def test_marks_of_copies_are_taken_off(name: str) -> None:
             "x_1",
         ),
         *("augusta", "flip", "_aug1", "copy", "rotterdam_3", "happy-12", "a.b", "(1)", "face_profile", "x_1", "x_2024"),
+        *(
+            "happy_1",
+            "flipper",
+            "augustus",
+            "flipper_1",
+            "augustus-2",
+            "dark",
+            "copyright_3",
+            "shifty_1",
+            "happyflip_1",
+        ),
+        *("happyflip_1", "Zoomer 3", "rotation", "h_1", "noises_2"),
     ],
 )
 def test_real_names_stay(stem: str) -> None:
@@ -61,6 +77,34 @@ def test_a_family_has_its_original_or_another_copy() -> None:
     assert families("a/x.jpg", "a/x_aug0.jpg", "a/x.jpg1.jpg") == [{"a/x.jpg", "a/x_aug0.jpg", "a/x.jpg1.jpg"}]
     assert families("a/x_aug0.jpg", "a/x_flip.jpg", "a/y_aug0.jpg") == [{"a/x_aug0.jpg", "a/x_flip.jpg"}]
     assert families("a/x.jpg", "b/x_aug0.jpg", "a/x.png", "a/x2.jpg") == []  # another class, and no copies
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        *("aug_a.jpg", "rotated_a.jpg", "flip-a.png", "copy of a.jpg", "A_FLIP.JPG", "AUG_A.JPG", "Copy of A.jpg"),
+        *("a_Flip.jpg", "rot_15_a.jpg", "rot 15 a.jpg", "ROT15_A.png", "a.JPG0.jpg", "aug_3_a_flip.jpg"),
+    ],
+)
+def test_copies_are_found_by_marks_anywhere_and_in_any_case(copy: str) -> None:
+    assert families("c/a.jpg", f"c/{copy}", "c/b.jpg") == [{"c/a.jpg", f"c/{copy}"}]
+    assert families("c/b.jpg", f"c/{copy}") == families("d/a.jpg", f"c/{copy}") == []
+
+
+def test_ordinary_names_and_names_that_differ_in_case_are_no_copies() -> None:
+    ordinary = ("happy.jpg", "happy_1.jpg", "flipper.jpg", "per.jpg", "augustus.jpg", "ustus.jpg", "IMG.jpg", "img.jpg")
+    assert families(*(f"c/{name}" for name in (*ordinary, "1.jpg", "happy_2.jpg"))) == []
+
+
+def test_what_a_mark_in_front_is_a_copy_of_is_what_is_there() -> None:
+    assert families("c/12_a.jpg", "c/rot_12_a.jpg", "c/b.jpg") == [{"c/12_a.jpg", "c/rot_12_a.jpg"}]
+    assert families("c/a.jpg", "c/rot_12_a.jpg") == [{"c/a.jpg", "c/rot_12_a.jpg"}]
+
+
+def test_parts_of_one_image_are_no_copies_of_it() -> None:
+    parts = [f"c/a.jpg#xywh={place},0,9.5,9" for place in (0, 10)]
+    assert families(*parts) == []
+    assert families(*parts, "c/flip_a.jpg#xywh=0,0,9.5,9") == [{*parts, "c/flip_a.jpg#xywh=0,0,9.5,9"}]
 
 
 def test_numbers_in_brackets_are_copies_only_of_an_original_that_is_there() -> None:
