@@ -16,7 +16,7 @@ from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS, log_dir, pasted
+from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
 from emotion_lightning.runs.loading import load_safely
 
 SCORES = ("val/accuracy", MONITOR, "val/loss")
@@ -83,8 +83,8 @@ class RunCheckpoint(callbacks.Checkpoint):
         found = sorted(self.folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
         if trainer.ckpt_path is None and (last := trainer.strategy.broadcast(found[-1:])):
             raise DataError(
-                f"{self.folder} holds the checkpoints of another run: resume it by `ckpt_path={pasted(last[0])}`, or "
-                "choose another folder by `default_root_dir`"
+                f"{self.folder} holds the checkpoints of another run: resume it by `ckpt_path={from_here(last[0])}`, "
+                "or choose another folder by `default_root_dir`"
             )
         if trainer.is_global_zero:
             ensure_writable(self.folder)
@@ -161,7 +161,7 @@ class RunCheckpoint(callbacks.Checkpoint):
         if trainer.state.fn == "fit" and checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
             raise UsageError(
                 f"{trainer.ckpt_path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be "
-                f"exact: resume by `ckpt_path={pasted(Path(str(trainer.ckpt_path)).with_name('last.ckpt'))}`"
+                f"exact: resume by `ckpt_path={from_here(Path(str(trainer.ckpt_path)).with_name('last.ckpt'))}`"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

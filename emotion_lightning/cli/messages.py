@@ -1,6 +1,7 @@
 """The words of the command line: options in place of parameters, and one line of what a library says."""
 
 import re
+import shlex
 
 from emotion_lightning.options import option_named
 
@@ -8,13 +9,13 @@ PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
 
 
 def with_dashes(message: str) -> str:
-    """Write the options of the command line in place of the parameters that a message names in back-quotes."""
+    """Write options, as a shell takes them, in place of the parameters that a message names in back-quotes."""
 
     def option(found: re.Match[str]) -> str:
         name, value = option_named(found[1]), found[2]
         if name is None:
             return found[0]
-        return f"--{name}" if value is None else f"--{name} {value}"
+        return f"--{name}" if value is None else f"--{name} {shlex.quote(value)}"
 
     return PARAMETER.sub(option, message)
 

@@ -5,6 +5,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -28,11 +30,14 @@ EXPECTED_WARNINGS = (
     r"It is recommended to use .*sync_dist=True",  # every metric was already summed over the ranks
 )
 
+PACKAGE, FORMAT_WARNING = Path(__file__).parents[1], warnings.formatwarning
+
 
 def run(args: Sequence[str]) -> None:
     """Run a command with its options; a user's mistake ends in one line on stderr and exit status 1 or 2."""
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    warnings.formatwarning = _speak_of_warning
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(_speak_command_line)
     try:
@@ -76,6 +81,7 @@ def run(args: Sequence[str]) -> None:
             sys.exit(128 + 2)
         raise
     finally:
+        warnings.formatwarning = FORMAT_WARNING
         logger.removeFilter(_speak_command_line)
 
 
@@ -83,6 +89,13 @@ def _speak_command_line(record: logging.LogRecord) -> bool:
     """Write options in place of the parameters that a line of the log names."""
     record.msg = with_dashes(str(record.msg))
     return True
+
+
+def _speak_of_warning(message: Warning | str, category: type[Warning], filename: str, *args: Any, **kwargs: Any) -> str:
+    """Write a warning of our own as one line, with options in place of parameters."""
+    if Path(filename).is_relative_to(PACKAGE):
+        return f"warning: {with_dashes(str(message))}\n"
+    return FORMAT_WARNING(message, category, filename, *args, **kwargs)
 
 
 def _check_command(name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from emotion_lightning.callbacks.report import Report
+from emotion_lightning.cli.messages import with_dashes
 from emotion_lightning.cli.parser import HELP, EmotionParser, seed_of
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -42,7 +43,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     assert found is not None  # there is a root
     write_json(folder / "audit.json", everything(found), indent=1)
     write_page(folder / "audit.html", page(found))
-    print(f"{summary(found)}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
+    print(f"{with_dashes(summary(found))}\n\nWrote {folder / 'audit.json'} and {folder / 'audit.html'}")
     if config.strict and (found.leaks or found.conflicts or found.unreadable):
         sys.exit(1)
 

@@ -12,7 +12,7 @@ from emotion_lightning.errors import DataError
 from emotion_lightning.options import PROGRAM, renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
-from emotion_lightning.runs.folder import CHECKPOINTS
+from emotion_lightning.runs.folder import CHECKPOINTS, pasted
 from emotion_lightning.runs.provenance import provenance_file
 from emotion_lightning.schedule import parse_schedule
 
@@ -45,8 +45,10 @@ class Run:
         found = {split: read_results(self.folder / FOLDER / split) for split in SPLITS}
         measured = {split: results for split, results in found.items() if results is not None}
         if not measured:
-            best = self.folder / CHECKPOINTS / "best.ckpt"
-            raise DataError(f"{self.folder}: nothing was measured there; {PROGRAM} test --ckpt_path {best} does")
+            kept = [self.folder / CHECKPOINTS / name for name in ("best.ckpt", "last.ckpt")]
+            does = [f"{PROGRAM} test --ckpt_path {pasted(path)} does" for path in kept if path.is_file()]
+            advice = (*does, "give the folder of a run, such as lightning_logs/version_0")[0]
+            raise DataError(f"{self.folder}: nothing was measured there; {advice}")
         return measured
 
     @cached_property

@@ -24,8 +24,13 @@ def run_dir(trainer: "Trainer") -> Path:
     return folder.parent if folder.name == CHECKPOINTS else folder
 
 
-def pasted(path: str | Path) -> str:
-    """Write ``path`` as a command may have it: relative to this folder where it lies in it, and quoted if need be."""
+def from_here(path: str | Path) -> str:
+    """Write ``path`` relative to this folder where it lies in it, else absolute."""
     absolute = Path(path).resolve()
     here = Path.cwd()
-    return shlex.quote(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+
+
+def pasted(path: str | Path) -> str:
+    """Write ``path`` as a command may have it: :func:`from_here`, and quoted if need be."""
+    return shlex.quote(from_here(path))

@@ -227,7 +227,7 @@ def _strange_classes(class_names: Sequence[str]) -> list[str]:
     if len(strange) == len(class_names):
         return ["none of the classes is an emotion that is known by name (WARNING): see that these are the classes"]
     named, verb = ", ".join(strange), "is" if len(strange) == 1 else "are"
-    return [f"{named} {verb} no emotion that is known by name (WARNING); `drop_classes='[{named}]'` leaves it out"]
+    return [f"{named} {verb} no emotion that is known by name (WARNING); `drop_classes=[{named}]` leaves it out"]
 
 
 def _check_classes(listing: SampleList) -> None:
