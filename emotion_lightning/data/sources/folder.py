@@ -1,19 +1,17 @@
 """What lies below a folder, whatever its folders mean: images to predict, and files that are not read."""
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
 from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.sources.layouts.contents import LEADS_TO, count_kinds, what_is_in
 from emotion_lightning.data.sources.layouts.listing import relative_path
 from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_within, real_paths
 from emotion_lightning.errors import DataError
 
-TABLES = frozenset({".csv", ".tsv", ".lst"})
 DESCRIPTIONS = frozenset({".json", ".jsonl", ".txt", ".npy", ".md", ".yaml", ".yml", ".xml", ".html"})
-_LEADS_TO = " -> "
 _TEXTS = frozenset({"readme", "license", "licence", "copying", "citation", "changelog"})
 
 
@@ -49,7 +47,7 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
         if not dead and path not in names and real not in files and not _describes(path):
             found.append(name)
         elif dead and path not in names and not any(is_within(folder, path) for folder in folders):
-            found.append(f"{name}{_LEADS_TO}{real}")
+            found.append(f"{name}{LEADS_TO}{real}")
     return tuple(sorted(found))
 
 
@@ -62,14 +60,9 @@ def linked_message(root: Path, read: Iterable[Path]) -> str:
     return f"{len(outside):,} files are reached by links, in {_where(outside)}" if outside else ""
 
 
-def what_is_in(root: Path) -> str:
-    """Say in words which files are below a folder: "it holds 60 .heic files (happy/0.heic, …)"."""
-    return f"it holds {_by_kind(unread_files(root, ())) or 'no files'}"
-
-
 def unread_message(names: Sequence[str]) -> str:
     """Say how many files of which kind are not read; nothing where there is none."""
-    return f"not read: {_by_kind(names)}" if names else ""
+    return f"not read: {count_kinds(names)}" if names else ""
 
 
 def _where(paths: Sequence[str]) -> str:
@@ -82,31 +75,6 @@ def _where(paths: Sequence[str]) -> str:
     if os.path.dirname(common) != common:
         return common
     return ", ".join([*folders[:3], "…"][: len(folders)])
-
-
-def _by_kind(names: Sequence[str]) -> str:
-    kinds = defaultdict[str, list[str]](list)
-    for name in names:
-        kinds[_kind(name)].append(name.encode("utf-8", "backslashreplace").decode())
-    return ", ".join(
-        f"{len(found):,} {kind if len(found) > 1 else _singular(kind)} ({found[0]}{', …' * (len(found) > 1)})"
-        for kind, found in kinds.items()
-    )
-
-
-def _singular(kind: str) -> str:
-    return kind.replace("files", "file").replace("links that lead", "link that leads").removesuffix("s")
-
-
-def _kind(name: str) -> str:
-    if _LEADS_TO in name:
-        return "links that lead nowhere new"
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in IMAGE_SUFFIXES:
-        return "images"
-    if suffix in TABLES:
-        return "tables"
-    return f"{suffix} files" if suffix else "files without a suffix"
 
 
 def _describes(path: str) -> bool:

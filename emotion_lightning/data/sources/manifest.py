@@ -13,10 +13,11 @@ from PIL import Image
 
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
-from emotion_lightning.data.sources.folder import TABLES, linked_message, unread_files
+from emotion_lightning.data.sources.folder import linked_message, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
 from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
 from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
+from emotion_lightning.data.sources.layouts.contents import is_table
 from emotion_lightning.data.sources.splits import (
     ALL_FROM_ONE,
     SPLITS,
@@ -216,7 +217,7 @@ def read_manifest(root: Path, seed: int = 42, **options: Any) -> Manifest:
 def _unread(root: Path, read_files: Sequence[Path], splits_file: Path | None) -> tuple[str, ...]:
     found = unread_files(root, read_files)
     # with a splits file no table of the data is read
-    return found if splits_file is None else tuple(name for name in found if not name.lower().endswith(tuple(TABLES)))
+    return found if splits_file is None else tuple(name for name in found if not is_table(name))
 
 
 def _strange_classes(class_names: Sequence[str]) -> list[str]:

@@ -33,10 +33,12 @@ def write(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("add", "said"),
     [
-        (write("train/happy/x.heic"), "1 .heic file (train/happy/x.heic)"),
-        (write("test/angry/x.GIF"), "1 .gif file (test/angry/x.GIF)"),
+        (write("train/happy/x.heic"), "1 HEIC image (train/happy/x.heic)"),
+        (write("test/angry/x.GIF"), "1 GIF image (test/angry/x.GIF)"),
         (write("train/angry/face"), "1 file without a suffix (train/angry/face)"),
-        (write("more.zip"), "1 .zip file (more.zip)"),
+        (write("more.zip"), "1 archive (more.zip)"),
+        (write("train/happy/x.MP4"), "1 video (train/happy/x.MP4)"),
+        (write("notes.pdf"), "1 .pdf file (notes.pdf)"),
         (lambda root: faces(root / "extra" / "happy", 3), "3 images (extra/happy/0.png, …)"),
         (lambda root: face(root / "train" / "loose.png"), "1 image (train/loose.png)"),
         (lambda root: face(root / "loose.png"), "1 image (loose.png)"),
@@ -63,7 +65,7 @@ def test_prediction_says_what_it_does_not_read(tree: Path, caplog: pytest.LogCap
     with caplog.at_level("INFO"):
         data.setup("predict")
     assert len(data.predict_files.paths) == 14
-    assert "Data: not read: 1 table (labels.csv), 1 .heic file (test/angry/x.heic)" in caplog.text
+    assert "Data: not read: 1 table (labels.csv), 1 HEIC image (test/angry/x.heic)" in caplog.text
 
 
 def test_tables_that_are_read_and_images_they_do_not_name(manifests: Path) -> None:

@@ -5,19 +5,34 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from emotion_lightning.data.images.region import file_of
-from emotion_lightning.data.sources.folder import what_is_in
-from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name
+from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name, is_emotion
 from emotion_lightning.data.sources.layouts import affectnet, ferplus, rafdb
 from emotion_lightning.data.sources.layouts.ckplus import is_ckplus, read_ckplus
+from emotion_lightning.data.sources.layouts.contents import advice, is_archive, is_table, what_is_in
 from emotion_lightning.data.sources.layouts.emoset import is_emoset, read_emoset
 from emotion_lightning.data.sources.layouts.expw import is_expw, read_expw
 from emotion_lightning.data.sources.layouts.fer2013 import pixel_csv, read_fer2013, read_pixels
 from emotion_lightning.data.sources.layouts.listing import SampleList, file_source, unique_class_names
 from emotion_lightning.data.sources.layouts.named import JAFFE, KDEF, is_named, read_named
-from emotion_lightning.data.sources.layouts.tables import is_csvs, label_map, read_csvs, read_rows, split_tables
+from emotion_lightning.data.sources.layouts.tables import (
+    has_class_folders,
+    header_of,
+    is_csvs,
+    is_image_file,
+    label_map,
+    names_images,
+    read_csvs,
+    read_rows,
+    split_tables,
+)
 from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
-from emotion_lightning.data.sources.layouts.walk import images_below, is_image, snapshot_of, visible_folders
+from emotion_lightning.data.sources.layouts.walk import (
+    files_below,
+    holds_images,
+    is_image,
+    snapshot_of,
+    visible_folders,
+)
 from emotion_lightning.data.sources.layouts.yolo import is_yolo, read_yolo
 from emotion_lightning.errors import DataError
 
@@ -83,6 +98,11 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     if root.is_file() and format not in ("auto", "fer2013", "ferplus"):
         raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
     layout = _recognize(folder) if format == "auto" else format
+    if layout == "csv" and format == "auto" and has_class_folders(folder):
+        try:
+            return read_csvs(root, folder)
+        except DataError as error:
+            raise DataError(f"{error}; or give `layout=tree` to go by the folders") from error
     if layout in READERS:
         return READERS[layout].read(root, folder)
     if format == "auto":
@@ -90,19 +110,26 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     if format == "auto" and (tables := split_tables(folder)) and "train" not in tables:
         lone = min(tables.values()).name
         raise DataError(f"{root} has {lone} but no train.csv: add one, or give `layout=tree` to go by the folders")
-    if not has_splits(folder) and not any(images_below(child) for child in visible_folders(folder)):
-        raise DataError(_not_understood(root, folder))
+    if not has_splits(folder) and not any(map(holds_images, visible_folders(folder))):
+        what = f"{root} holds no images in a layout that is understood: {what_is_in(folder)}"
+        raise DataError(f"{what}. Understood are: {LAYOUTS}")
+    if format == "auto" and not has_class_folders(folder):
+        _refuse_tables(root, folder)
     listing = read_tree(root, folder)
     return listing if format == "tree" else refuse_levels(refuse_numbers(listing), folder)
 
 
-def _not_understood(root: Path, folder: Path) -> str:
-    seen = f"{root} holds no images in a layout that is understood: {what_is_in(folder)}"
-    if any(is_image(path.name) for path in folder.iterdir()):
-        seen += "; they lie beside one another, so if they are one class, give the folder above"
-    elif any(not path.suffix for path in folder.rglob("*") if path.is_file()):
-        seen += "; images need a suffix that says their kind, such as .jpg"
-    return f"{seen}. Understood are: {LAYOUTS}"
+def _refuse_tables(root: Path, folder: Path) -> None:
+    """Refuse folders that are no emotions beside a table that names images and their classes."""
+    tables = (Path(path) for path, *_ in files_below(folder) if is_table(path))
+    if table := next((path for path in tables if names_images(header_of(path))), None):
+        several = sum(map(holds_images, visible_folders(folder))) > 1
+        raise DataError(
+            f"{root}: no folder is named as an emotion, and {table} names images and their classes: to go by it, call "
+            "it train.csv and put it into the folder that its paths start from"
+            + "; to go by the folders, give `layout=tree`"
+            * several
+        )
 
 
 def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: Iterable[str] = ()) -> SampleList:
@@ -129,7 +156,7 @@ def read_splits_file(root: Path, file: Path, format: Format = "auto", merged: It
         chosen = whole.keep([place[row.name] for row in rows])
         rows = [row._replace(votes=known.votes) for row, known in zip(rows, chosen.rows, strict=True)]
         return SampleList("splits file", whole.root, allowed or (), rows, chosen.source)
-    rows = read_rows(file, lambda name: file_of(root / name).is_file(), allowed)
+    rows = read_rows(file, partial(is_image_file, root), allowed)
     if layout == "ferplus":
         votes = {row.name: row.votes for row in ferplus.read_ferplus(root, folder).rows}
         rows = [row._replace(votes=votes.get(row.name)) for row in rows]
@@ -155,18 +182,40 @@ def _order(layout: Format, folder: Path) -> tuple[str, ...]:
 
 def _unwrap(root: Path, format: Format) -> Path:
     """Look through the single folders that unpacking an archive may have put around the data."""
-    if root.is_file() and root.suffix.lower() != ".csv":
-        raise DataError(f"{root} is neither a folder nor a CSV file: give the folder with the data, archives unpacked")
     if root.is_file():
+        _refuse_file(root)
         return root
     if not root.is_dir():
         raise DataError(f"{root} does not exist: give the folder that holds the data")
     root = snapshot_of(root)
-    while len(folders := visible_folders(root)) == 1 and not has_splits(root) and not _fits(root, format):
-        if any(is_image(entry.name) for entry in folders[0].iterdir()) and not _fits(folders[0], format):
+    while not has_splits(root) and not _fits(root, format) and (inner := _wrapped(root)):
+        if any(is_image(entry.name) for entry in inner.iterdir()) and not _fits(inner, format):
             break
-        root = folders[0]
+        root = inner
     return root
+
+
+def _refuse_file(root: Path) -> None:
+    """Refuse a root that is a file, unless it is a CSV file that does not name other files."""
+    if root.suffix.lower() != ".csv":
+        what = f"{root} is neither a folder nor a CSV file: give the folder with the data, archives unpacked"
+        raise DataError(what if is_archive(root.name) else "; ".join(filter(None, (what, advice(root.name)))))
+    header = header_of(root)
+    if names_images(header) and "pixels" not in header:
+        named = "" if root.name == "train.csv" else "call it train.csv and "
+        raise DataError(f"{root} names images in other files: {named}give its folder, {root.parent}")
+
+
+def _wrapped(folder: Path) -> Path | None:
+    """Return the only folder in ``folder`` or, of several, the only one with images, unless it seems to be a class."""
+    folders = visible_folders(folder)
+    if len(folders) > 1:
+        if any(is_emotion(child.name) for child in folders):
+            return None
+        folders = [child for child in folders if holds_images(child)]
+    if len(folders) != 1 or (is_emotion(folders[0].name) and not has_class_folders(folders[0])):
+        return None
+    return folders[0]
 
 
 def _fits(folder: Path, format: Format) -> bool:

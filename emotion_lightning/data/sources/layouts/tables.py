@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,7 +27,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     unique_class_names,
 )
 from emotion_lightning.data.sources.layouts.names import is_hidden, split_named
-from emotion_lightning.data.sources.layouts.walk import visible_folders
+from emotion_lightning.data.sources.layouts.walk import is_image, visible_folders
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS
@@ -54,13 +55,20 @@ def is_csvs(folder: Path) -> bool:
     header = set(header_of(file))
     if {"filepath", "label"} <= header:
         return True
-    folders = visible_folders(folder)
-    named = any(split_named(child.name) or is_emotion(child.name) for child in folders)
-    return not named and (_is_table(header) or file.name == "train.csv")
+    if file.parent != folder:
+        return True
+    return not has_class_folders(folder) and (names_images(header) or file.name == "train.csv")
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Say whether ``folder`` has a folder that is named as a split or an emotion."""
+    return any(split_named(child.name) or is_emotion(child.name) for child in visible_folders(folder))
 
 
 def split_tables(folder: Path) -> dict[Split, Path]:
     """Find the table of each split by its name: ``train.csv``, ``valid.csv``, ``Test.tsv``.
+
+    In a folder of a split where images lie beside one another, its only table counts, such as ``train/metadata.csv``.
 
     Raises:
         DataError: Two are of one split.
@@ -69,16 +77,30 @@ def split_tables(folder: Path) -> dict[Split, Path]:
     for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
         split = None if is_hidden(file.name) else split_named(file.stem)
         exact = file.name == f"{split}.csv"
-        if split is None or not (exact or _is_table(header_of(file))):
+        if split is None or not (exact or names_images(header_of(file))):
             continue
         if split in found and not exact and found[split].name != f"{split}.csv":
             raise DataError(f"{folder} has both {found[split].name!r} and {file.name!r}: merge them or rename one")
         if exact or split not in found:
             found[split] = file
+    for child in visible_folders(folder):
+        split = split_named(child.name)
+        if split and split not in found and (table := _table_of_images(child)):
+            found[split] = table
     return found
 
 
-def _is_table(header: Collection[str]) -> bool:
+def _table_of_images(folder: Path) -> Path | None:
+    """Return the only table that names images, of a folder in which images lie beside one another."""
+    files = sorted(folder.iterdir())
+    if not any(is_image(path.name) for path in files):
+        return None
+    tables = [path for path in files if path.suffix.lower() in SUFFIXES and names_images(header_of(path))]
+    return tables[0] if len(tables) == 1 else None
+
+
+def names_images(header: Collection[str]) -> bool:
+    """Say whether a table with these columns names images and their classes."""
     return not set(FILE_COLUMNS).isdisjoint(header) and not set(LABEL_COLUMNS).isdisjoint(header)
 
 
@@ -92,7 +114,8 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
     for split in SPLITS:
         if (file := tables.get(split)) is None:
             continue
-        listed = read_rows(file, lambda name: file_of(folder / name).is_file(), class_names, split, mapped is not None)
+        base = file.parent
+        listed = read_rows(file, partial(is_image_file, base), class_names, split, mapped is not None)
         if split == "train":
             spelled, notes = _spellings(listed, file)
             if absent := [name for name in class_names or () if name not in spelled]:
@@ -100,7 +123,7 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
                     f"class {absent[0]!r} has no images in {file}: add some or take it out of label_map.json"
                 )
             class_names = class_names or spelled
-        rows += [row._replace(name=relative_path(Path(os.path.abspath(folder / row.name)), root)) for row in listed]
+        rows += [row._replace(name=relative_path(Path(os.path.abspath(base / row.name)), root)) for row in listed]
     assert class_names is not None  # train.csv has rows
     source = file_source(root, rows)
     return SampleList("CSV manifests", root, class_names, rows, source, tuple(notes), tuple(tables.values()))
@@ -115,6 +138,11 @@ def _spellings(rows: Sequence[Sample], file: Path) -> tuple[tuple[str, ...], lis
     others = [name for name in sorted(counts) if chosen[canonical_name(name)] != name]
     notes = [f"{name} counted as {chosen[canonical_name(name)]}" for name in others]
     return unique_class_names(chosen.values(), file), notes
+
+
+def is_image_file(base: Path, name: str) -> bool:
+    """Say whether ``name``, a path that starts from ``base``, names a file or a part of one."""
+    return file_of(base / name).is_file()
 
 
 def csv_rows(file: Path, *columns: str, strip: bool = True) -> Iterator[tuple[int, list[str]]]:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from emotion_lightning.data.sources.labels import canonical_name, is_emotion
+from emotion_lightning.data.sources.labels import FER2013_CLASSES, canonical_name, is_emotion
+from emotion_lightning.data.sources.layouts.contents import what_is_in
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -18,6 +19,8 @@ from emotion_lightning.data.sources.layouts.names import split_named
 from emotion_lightning.data.sources.layouts.walk import images_below, visible_folders
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
+
+_CLASSES = {*FER2013_CLASSES, "contempt"}
 
 
 def has_splits(folder: Path) -> bool:
@@ -48,7 +51,7 @@ def refuse_levels(listing: SampleList, folder: Path) -> SampleList:
 
     Raises:
         DataError: The sub-folders of the classes are splits; or no class is a known emotion, and their sub-folders are,
-            or are the same for all.
+            or are the same for all, or the folder itself is named as one.
     """
     inner = defaultdict[str, set[str]](set)
     depth = len(folder.relative_to(listing.root).parts) + has_splits(folder)
@@ -61,7 +64,13 @@ def refuse_levels(listing: SampleList, folder: Path) -> SampleList:
     if any(map(split_named, names)) or (not known and (alike or any(map(is_emotion, names)))):
         raise DataError(
             f"{listing.root}: the folders {_some(inner)} would be classes, but have the sub-folders {_some(names)}; "
-            "arrange the images as <split>/<class>/* or <class>/*, or give `layout=tree` to keep these classes"
+            "give one of these folders, or arrange the images as <split>/<class>/* or <class>/*, or give `layout=tree` "
+            "to keep these classes"
+        )
+    if not known and canonical_name(folder.name) in _CLASSES and not has_splits(folder):
+        raise DataError(
+            f"{folder} is named as a class, and its folders {_some(inner)} are no emotions: give the folder above, or "
+            "`layout=tree` to take them for classes"
         )
     return listing
 
@@ -125,8 +134,14 @@ def read_classes(root: Path, folder: Path, split: Split | None, required: bool) 
     if any(map(is_emotion, names)):  # a folder of something else, such as notebooks, is no class
         names = tuple(name for name in names if images[name] or is_emotion(name) or not os.listdir(folder / name))
     if not any(images.values()):
-        raise DataError(f"{folder} has no images in class folders ({folder.name}/<class>/*): add some or remove it")
+        raise DataError(
+            f"{folder} has no images in class folders ({folder.name}/<class>/*): add some or remove it; "
+            f"{what_is_in(folder)}"
+        )
     empty = [name for name in names if not images[name]]
     if required and empty:
-        raise DataError(f"class {empty[0]!r} has no images in {folder}: add some or remove the folder")
+        raise DataError(
+            f"class {empty[0]!r} has no images in {folder}: add some or remove the folder; "
+            f"{what_is_in(folder / empty[0])}"
+        )
     return names, [Sample(relative_path(path, root), name, split) for name in names for path in images[name]]

@@ -43,6 +43,11 @@ def images_below(folder: Path) -> list[Path]:
     return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
 
 
+def holds_images(folder: Path) -> bool:
+    """Say whether there is an image below ``folder``."""
+    return any(is_image(os.path.basename(path)) for path, *_ in files_below(folder))
+
+
 def files_below(folder: Path) -> Iterator[Found]:
     """Yield every file below ``folder``, however deep, links followed, without what is none of the data.
 
