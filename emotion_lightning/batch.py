@@ -6,10 +6,20 @@ import torch
 from torch import Tensor
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Images ``(B, 3, H, W)`` float, labels ``(B,)`` and the images' positions in the manifest ``(B,)``."""
+"""Images ``(B, 3, H, W)`` float, labels and the images' positions in the manifest ``(B,)``.
+
+Labels are classes ``(B,)``, or in training how many people voted for each class ``(B, classes)``, whole numbers: what
+is a fraction would lose digits under ``bf16-true``.
+"""
 
 IGNORE_INDEX = -1
 """Label of a row that only fills up a rank's last batch; it counts in no metric."""
+
+
+def class_of(labels: Tensor) -> Tensor:
+    """Return the class ``(B,)`` that each label of a batch is, or has the most votes for."""
+    return labels if labels.ndim == 1 else labels.argmax(dim=1)
+
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

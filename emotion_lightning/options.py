@@ -26,7 +26,7 @@ _MODEL = {
 _DATA = {
     Effect.LEARNING: (
         *("image_size", "resolution_schedule", "batch_size", "leaks", "conflicts", "balance"),
-        *("merge_classes", "drop_classes", "class_names"),
+        *("merge_classes", "drop_classes", "class_names", "fer_plus"),
     ),
     Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable"),
     Effect.MEASURING: ("test_split",),

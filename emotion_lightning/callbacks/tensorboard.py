@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.batch import denormalize
+from emotion_lightning.batch import class_of, denormalize
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
@@ -76,7 +76,7 @@ class TensorBoardImages(Callback):
         if batch_idx or not self._begins_phase(trainer.current_epoch) or not _writers(trainer):
             return
         names, step = _names(pl_module), trainer.global_step
-        images, labels = batch[0][:SHOWN], batch[1][:SHOWN]
+        images, labels = batch[0][:SHOWN], class_of(batch[1][:SHOWN])
         sheet = pictures.contact_sheet(denormalize(images), [names[label] for label in labels.tolist()])
         _show(trainer, "batch/as_seen", sheet, step)
         mix: Any = pl_module.mix

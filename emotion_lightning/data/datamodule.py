@@ -11,11 +11,11 @@ from emotion_lightning.data.audit.checks import check_usable
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
-from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders
+from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders, FerPlus
 from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
-from emotion_lightning.errors import DataError, check_choice, check_least
+from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
 from emotion_lightning.runtime.ranks import on_first_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
@@ -48,6 +48,8 @@ class EmotionDataModule(FaceLoaders):
             training, error stops.
         balance: How rare classes are made up for: none, sampler draws every class equally often, loss adjusts the
             logits in training by the classes' frequencies (Menon et al., 2021).
+        fer_plus: What training learns of FER+'s votes: majority, the emotion that most people saw, or probabilities,
+            the share of people who saw each. Measured is the majority in any case.
         cache_gb: Most that decoded images may take on disk in 10⁹ bytes; 0 switches that cache off.
         splits_file: CSV file with filepath, label and split to use instead of the splits found, such as a run's
             splits.csv.
@@ -78,6 +80,7 @@ class EmotionDataModule(FaceLoaders):
         leaks: Policy = "report",
         conflicts: Policy = "report",
         balance: Literal["none", "sampler", "loss"] = "none",
+        fer_plus: FerPlus = "majority",
         cache_gb: float = 10.0,
         splits_file: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
@@ -97,6 +100,7 @@ class EmotionDataModule(FaceLoaders):
         check_choice("leaks", leaks, get_args(Policy))
         check_choice("conflicts", conflicts, get_args(Policy))
         check_choice("balance", balance, ("none", "sampler", "loss"))
+        check_choice("fer_plus", fer_plus, get_args(FerPlus))
         check_choice("test_split", test_split, SPLITS)
         check_choice("layout", layout, FORMATS)
         splits = None if splits_file is None else Path(splits_file).expanduser()
@@ -120,6 +124,7 @@ class EmotionDataModule(FaceLoaders):
             eval_batch_size,
             num_workers,
             balance,
+            fer_plus,
             test_split,
             unfreeze_epoch,
         )
@@ -151,11 +156,18 @@ class EmotionDataModule(FaceLoaders):
 
         Raises:
             DataError: As ``setup``.
+            UsageError: ``fer_plus`` needs votes, and the data has none.
         """
+        if stage == "fit" and self.fer_plus == "probabilities" and self.manifest.votes is None:
+            raise UsageError(
+                f"`fer_plus=probabilities` needs FER+'s votes, which this data ({self.manifest.layout}) does not have: "
+                "give the folder of fer2013.csv and fer2013new.csv, or leave it out"
+            )
         if not self._summary_logged:
             self._summary_logged = True
             messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
-            for line in filter(None, (self.manifest.describe(), unread_message(self.manifest.unread), *messages)):
+            unread = unread_message(self.manifest.unread)
+            for line in filter(None, (self.manifest.describe(), unread, *self._votes_said(stage), *messages)):
                 rank_zero_info(f"Data: {line}")
         needed: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),
@@ -194,13 +206,23 @@ class EmotionDataModule(FaceLoaders):
             changed = changed and state_dict["root"] == _resolved(self.root) and bool(self.manifest.cut)
         if changed:
             raise DataError(
-                f"the images under {self.root} or their splits are not those that the checkpoint was trained with; "
-                "give `splits_file` the splits.csv of its run, or start a new run"
+                f"the images under {self.root}, their labels or splits are not those that the checkpoint was trained "
+                "with; give `splits_file` the splits.csv of its run, or start a new run"
             )
+
+    def _votes_said(self, stage: str) -> list[str]:
+        if stage != "fit" or self.fer_plus != "probabilities" or self.manifest.votes is None:
+            return []
+        used = self.indices("train")
+        divided = sum(max(self.manifest.votes[index]) < sum(self.manifest.votes[index]) for index in used)
+        return [
+            f"training learns the shares of the votes, which differ for {divided:,} of {len(used):,} training images; "
+            "measured is their majority"
+        ]
 
     @cached_property
     def _manifest_hash(self) -> str:
-        return self.manifest.fingerprint()
+        return self.manifest.fingerprint(self.fer_plus == "probabilities")
 
     def _broadcast_audit(self) -> None:
         """Look at the images in one process and tell all others, because all must exclude the same."""

@@ -12,7 +12,7 @@ from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.data.images.decode import to_tensor
 from emotion_lightning.seeding import derive_seed
 
-Sample = tuple[Tensor, int, int]
+Sample = tuple[Tensor, int | Tensor, int]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class FaceDataset(Dataset[Sample]):
 
     Args:
         read: Reads the image at a position.
-        labels: Label of each position.
+        labels: Label of each position: its class, or a row of the votes for each class ``(N, classes)``.
         size: Side of the square in pixels.
     """
 
     read: Callable[[int], Image.Image]
-    labels: Sequence[int]
+    labels: Sequence[int] | Tensor
     size: int
 
     def __getitem__(self, index: int) -> Sample:

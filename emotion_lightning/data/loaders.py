@@ -35,6 +35,8 @@ from emotion_lightning.runtime.ranks import is_first_rank
 from emotion_lightning.schedule import augmentation_phase, training_resolution
 from emotion_lightning.seeding import derive_seed
 
+FerPlus = Literal["majority", "probabilities"]
+
 RECIPE_BATCH = 16
 """Images of a training step for which the recipe's learning rates hold."""
 
@@ -51,6 +53,7 @@ class FaceLoaders(LightningDataModule):
         eval_batch_size: int | Literal["auto"],
         num_workers: int | None,
         balance: Literal["none", "sampler", "loss"],
+        fer_plus: FerPlus,
         test_split: Split,
         unfreeze_epoch: int | None,
     ):
@@ -58,7 +61,8 @@ class FaceLoaders(LightningDataModule):
         self.faces, self.policies, self.resolutions = faces, policies, resolutions
         self.root, self.image_size, self.seed = faces.root, faces.image_size, faces.seed
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
-        self.balance, self.test_split, self.unfreeze_epoch = balance, test_split, unfreeze_epoch
+        self.balance, self.fer_plus = balance, fer_plus
+        self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
         self.first_epoch = 0
 
     @property
@@ -125,7 +129,8 @@ class FaceLoaders(LightningDataModule):
         elif self.balance == "sampler":
             sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
         read = self.faces.reader(resize_size(self.image_size))
-        dataset = FaceDataset(read, self.manifest.labels, self._training_side(indices))
+        labels = torch.tensor(self.manifest.votes) if self.fer_plus == "probabilities" else self.manifest.labels
+        dataset = FaceDataset(read, labels, self._training_side(indices))
         return data_loader(dataset, sampler, self._training_batch, self._workers, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:

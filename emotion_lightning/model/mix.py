@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emotion_lightning.batch import class_of
+
 
 class MixedLabels(NamedTuple):
     """Two labels for each image: ``labels`` with weight ``lam`` in [0, 1], ``labels_b`` with weight ``1 - lam``.
 
-    ``method`` is mixup, cutmix or none.
+    Both are classes ``(B,)`` or votes for each class ``(B, classes)``; ``method`` is mixup, cutmix or none.
     """
 
     labels: Tensor
@@ -22,16 +24,22 @@ class MixedLabels(NamedTuple):
 
     @property
     def dominant(self) -> Tensor:
-        """The label ``(B,)`` with the larger weight; of an unmixed batch, its label."""
-        return self.labels if self.lam >= 0.5 else self.labels_b
+        """The class ``(B,)`` with the larger weight; of an unmixed batch, its label."""
+        return class_of(self.labels if self.lam >= 0.5 else self.labels_b)
 
     def cross_entropy(self, logits: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy of each image ``(B,)`` with the mixture of both labels, each smoothed."""
-        loss = F.cross_entropy(logits, self.labels, reduction="none", label_smoothing=label_smoothing)
+        loss = _cross_entropy(logits, self.labels, label_smoothing)
         if self.lam == 1.0:
             return loss
-        other = F.cross_entropy(logits, self.labels_b, reduction="none", label_smoothing=label_smoothing)
-        return self.lam * loss + (1 - self.lam) * other
+        return self.lam * loss + (1 - self.lam) * _cross_entropy(logits, self.labels_b, label_smoothing)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy of each image ``(B,)`` with its class, or with the shares of its votes."""
+    if labels.ndim == 2:
+        labels = labels.to(logits.dtype) / labels.sum(dim=1, keepdim=True)  # bf16-true divides integers in bf16
+    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Tenso
 from emotion_lightning.errors import UsageError
 from emotion_lightning.report import pictures
 from emotion_lightning.runs.config import KEY, checkpoint_config, refuse_contradictions
+from tests.data.files import ferplus, ferplus_votes
 from tests.helpers import CLASSES, Lab, assert_equal
 
 SCRIPT = """
@@ -109,6 +110,24 @@ def test_each_thing_is_drawn_when_it_is_time(whole: Path) -> None:
     assert {event.step for event in events.Scalars("val/loss")} > set(ends)
     for kind in ("as_seen", "mixup", "cutmix"):
         assert steps(events, f"batch/{kind}") == [0, 2 * BATCHES, 3 * BATCHES]
+
+
+def test_batches_of_votes_are_captioned_by_their_majority(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[list[str]] = []
+    draw = pictures.contact_sheet
+
+    def record(images: torch.Tensor, captions: list[str], *args: Any, **options: Any) -> Any:
+        said.append(captions)
+        return draw(images, captions, *args, **options)
+
+    monkeypatch.setattr(pictures, "contact_sheet", record)
+    data = lab.data(root=str(ferplus(lab.folder, ferplus_votes())), fer_plus="probabilities")
+    logger = TensorBoardLogger(lab.folder / "run", name="", version="")
+    trainer = lab.trainer(logger=logger, max_epochs=1, callbacks=[TensorBoardImages(9, {0: "all"})])
+    trainer.fit(lab.model(class_names=data.class_names), data)
+    assert set(said[0]) <= set(data.class_names)
+    assert len(set(said[0])) > 1
+    assert [caption.split()[1] for caption in said[1]] == said[0]  # "0.70 happy", and below it the partner
 
 
 def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> None:

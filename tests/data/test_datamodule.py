@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from PIL import Image
 
 from emotion_lightning.data import datamodule as datamodule_file
 from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.data.sources.layouts.ferplus import CLASSES
 from emotion_lightning.errors import DataError, UsageError
-from tests.helpers import Batches, Lab
+from tests.data.files import VOTES_HEADER, ferplus, ferplus_votes, table, votes
+from tests.helpers import Batches, Lab, assert_equal
 
 
 def test_sizes_that_the_run_never_reaches_are_named(lab: Lab) -> None:
@@ -137,3 +140,38 @@ def test_built_in_faces_leak_nothing() -> None:
     assert not overlap.any()
     assert len(overlap) == len(data.manifest)
     assert data.exposure.summary()["compared"].startswith("nothing")
+
+
+def test_probabilities_need_votes_where_they_are_trained_on(lab: Lab) -> None:
+    data = lab.data(fer_plus="probabilities")
+    with pytest.raises(UsageError, match=r"`fer_plus=probabilities` needs FER\+'s votes.*folder tree with splits"):
+        data.setup("fit")
+    data.setup("test")  # nothing is trained
+    with pytest.raises(UsageError, match="`fer_plus`"):
+        lab.data(fer_plus="majorities")
+
+
+@pytest.mark.slow
+def test_votes_change_what_is_learnt_and_a_resume_goes_on_with_them(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ferplus_votes(each=4)
+    root = ferplus(tmp_path / "data", rows)
+
+    def fit(folder: str, workers: int = 0, ckpt_path: Path | None = None, **options: Any) -> dict[str, Any]:
+        data = lab.data(root=str(root), num_workers=workers, **options)
+        lab.trainer(folder).fit(lab.model(class_names=list(CLASSES)), data, ckpt_path=ckpt_path)
+        found: dict[str, Any] = torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True)
+        return found["state_dict"] | found["raw_state_dict"]
+
+    with caplog.at_level("INFO"):
+        whole = fit("whole", fer_plus="probabilities")
+    assert "the shares of the votes, which differ for 32 of 32 training images" in caplog.text
+    hard = fit("hard")
+    assert any(not torch.equal(whole[name], hard[name]) for name in whole)
+    checkpoint = tmp_path / "whole" / "checkpoints" / "epoch_000.ckpt"
+    assert_equal(whole, fit("resumed", 2, checkpoint, fer_plus="probabilities"))
+    table(root / "fer2013new.csv", VOTES_HEADER, [(*rows[0][:2], *votes(neutral=8, fear=2)), *rows[1:]])
+    assert_equal(hard, fit("same", 0, tmp_path / "hard" / "checkpoints" / "epoch_000.ckpt"))
+    with pytest.raises(DataError, match="their labels or splits are not those"):
+        fit("other", 0, checkpoint, fer_plus="probabilities")

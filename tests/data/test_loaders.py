@@ -13,7 +13,9 @@ from PIL import Image
 from emotion_lightning.batch import normalize
 from emotion_lightning.data import loaders as loaders_file
 from emotion_lightning.data.images.decode import open_image, to_tensor
+from emotion_lightning.data.sources.layouts.ferplus import CLASSES
 from emotion_lightning.errors import UsageError
+from tests.data.files import ferplus, ferplus_votes
 from tests.helpers import Batches, Lab
 
 
@@ -175,3 +177,31 @@ def test_evaluation_batches_change_no_figure(lab: Lab) -> None:
 def test_a_batch_larger_than_the_data_is_refused(lab: Lab) -> None:
     with pytest.raises(UsageError, match="batch_size` 64 is more than the 48"):
         lab.trainer().fit(lab.model(), lab.data(batch_size=64))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_training_is_given_the_votes_and_measuring_their_majority(lab: Lab, tmp_path: Path, workers: int) -> None:
+    root = str(ferplus(tmp_path, ferplus_votes()))
+    data = lab.data(root=root, fer_plus="probabilities", num_workers=workers, class_names=CLASSES[::-1])
+    [(_, votes, indices), _] = data.train_dataloader()
+    assert data.manifest.votes is not None
+    assert votes.tolist() == [list(data.manifest.votes[index]) for index in indices]
+    assert votes.sum(dim=1).tolist() == [10] * 8
+    [(_, labels, indices)] = data.val_dataloader()
+    assert labels.tolist() == [data.manifest.labels[index] for index in indices]
+    [(_, labels, indices), _] = lab.data(root=root, num_workers=workers).train_dataloader()
+    assert labels.tolist() == [index % 8 for index in indices]
+
+
+def test_what_makes_up_for_rare_classes_counts_majorities(lab: Lab, tmp_path: Path) -> None:
+    rows = ferplus_votes()
+    root = str(ferplus(tmp_path, [rows[0]] * 8 + rows))
+    soft, hard = (lab.data(root=root, fer_plus=kind, balance="loss") for kind in ("probabilities", "majority"))
+    assert soft.logit_adjustment is not None
+    assert torch.equal(soft.logit_adjustment, hard.logit_adjustment)
+    assert soft.logit_adjustment.exp().tolist() == pytest.approx([10 / 24, *[2 / 24] * 7])
+    drawn = [
+        list(lab.data(root=root, fer_plus=kind, balance="sampler").train_dataloader().sampler)
+        for kind in ("probabilities", "majority")
+    ]
+    assert drawn[0] == drawn[1]

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -133,3 +135,29 @@ def test_dominant_label_is_the_one_with_more_weight() -> None:
     labels, partners = torch.tensor([0, 1]), torch.tensor([2, 2])
     assert MixedLabels(labels, partners, 0.7).dominant is labels
     assert MixedLabels(labels, partners, 0.3).dominant is partners
+
+
+@pytest.mark.parametrize("lam", [1.0, 0.7, 0.2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_votes_count_by_their_shares_mixed_and_smoothed(lam: float, smoothing: float) -> None:
+    votes, partners = [[6, 4, 0, 0], [0, 2, 0, 0]], [[0, 1, 1, 2], [0, 0, 9, 0]]
+    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    expected = []
+    for row, (ours, theirs) in enumerate(zip(votes, partners, strict=True)):
+        target = [lam * a / sum(ours) + (1 - lam) * b / sum(theirs) for a, b in zip(ours, theirs, strict=True)]
+        smooth = [(1 - smoothing) * share + smoothing / 4 for share in target]
+        logs = [math.log(math.exp(z) / sum(map(math.exp, logits[row].tolist()))) for z in logits[row].tolist()]
+        expected.append(-sum(share * log for share, log in zip(smooth, logs, strict=True)))
+    targets = MixedLabels(torch.tensor(votes), torch.tensor(partners), lam)
+    torch.testing.assert_close(targets.cross_entropy(logits, smoothing), torch.tensor(expected))
+    assert targets.dominant.tolist() == ([0, 1] if lam >= 0.5 else [3, 2])
+
+
+def test_shares_of_votes_are_exact_in_half_precision() -> None:
+    logits, targets = torch.randn(1, 3), MixedLabels(votes := torch.tensor([[1, 2, 7]]), votes)
+    before, usual = targets.cross_entropy(logits, 0.1), torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)  # as Lightning does in a step under bf16-true
+    try:
+        assert torch.equal(targets.cross_entropy(logits, 0.1), before)
+    finally:
+        torch.set_default_dtype(usual)

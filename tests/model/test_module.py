@@ -89,6 +89,22 @@ def test_a_classifier_that_is_frozen_neither_trains_nor_drops_nor_follows_the_ba
     assert all(parameter.requires_grad for parameter in model.classifier.parameters())
 
 
+def test_the_loss_of_votes_is_that_of_their_shares(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lab.model(label_smoothing=0.2, mix_prob=1.0).eval()
+    model.logit_adjustment.copy_(torch.tensor([-1.0, 0.0, 2.0]))
+    monkeypatch.setattr(model, "log", lambda *args, **kwargs: None)
+    images, votes = torch.randn(8, 3, 32, 32), torch.tensor([[6, 0, 4], [0, 12, 8], [5, 1, 4], [1, 0, 0]]).repeat(2, 1)
+    number = next(number for number in range(99) if model.mixed(images, votes, number)[1].lam < 0.5)
+    loss = model.training_step((images, votes, torch.arange(8)), number)
+    mixed, targets = model.mixed(images, votes, number)
+    ours, theirs = (found / found.sum(dim=1, keepdim=True) for found in (votes, targets.labels_b))
+    shares = targets.lam * ours + (1 - targets.lam) * theirs
+    logs = (model(mixed) + model.logit_adjustment).log_softmax(dim=1)
+    torch.testing.assert_close(loss, -((0.8 * shares + 0.2 / 3) * logs).sum(dim=1).mean())
+    majority = model.training_step((images, votes.argmax(dim=1), torch.arange(8)), number)
+    assert (loss - majority).abs() > 0.05  # what training on the majority would have given
+
+
 def test_the_loss_is_smoothed_mixed_and_adjusted_for_rare_classes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     model = lab.model(label_smoothing=0.2, mix_prob=1.0)
     model.logit_adjustment.copy_(torch.tensor([-1.0, 0.0, 2.0]))

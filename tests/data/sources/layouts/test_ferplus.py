@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emotion_lightning.data.sources.layouts.ferplus import CLASSES
-from emotion_lightning.data.sources.manifest import read_manifest
+from emotion_lightning.data.sources.manifest import read_manifest, write_splits
 from emotion_lightning.errors import DataError
 from tests.data.files import VOTES_HEADER, face, faces, ferplus, ferplus_votes, pixels, table, votes
 
@@ -87,7 +87,12 @@ def test_generated_folders(tmp_path: Path, base: str, box: bool, header: str) ->
 def test_the_published_votes_beside_generated_folders_are_no_obstacle(tmp_path: Path) -> None:
     folders(tmp_path / "data", ferplus_votes())
     table(tmp_path / "fer2013new.csv", VOTES_HEADER, ferplus_votes())
-    assert read_manifest(tmp_path).layout == "FER+ folders"
+    (tmp_path / "src").mkdir()  # of the published code
+    manifest = read_manifest(tmp_path)
+    assert manifest.layout == "FER+ folders"
+    write_splits(manifest, tmp_path / "src" / "splits.csv")
+    again = read_manifest(tmp_path, splits_file=tmp_path / "src" / "splits.csv")
+    assert (again.names, again.labels, again.votes) == (manifest.names, manifest.labels, manifest.votes)
 
 
 def test_tables_of_votes_beside_their_images(tmp_path: Path) -> None:
