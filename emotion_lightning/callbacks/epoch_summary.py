@@ -3,7 +3,7 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.callbacks.data import validated_in_fit
+from emotion_lightning.callbacks.data import measured_part, validated_in_fit
 
 
 class EpochSummary(Callback):
@@ -16,5 +16,7 @@ class EpochSummary(Callback):
             return
         named = {"loss": "val/loss", "accuracy": "val/accuracy", "macro F1": "val/f1_macro"}
         text = ", ".join(f"{name} {float(metrics[key]):.4f}" for name, key in named.items())
+        present = metrics.get("val/f1_macro_present")
+        text += measured_part(trainer, None if present is None else float(present))
         step = "" if trainer.is_last_batch else f", step {trainer.global_step}"
         rank_zero_info(f"Epoch {trainer.current_epoch}{step}: validation {text}")

@@ -1,6 +1,8 @@
 """Metrics and predictions of a measured split, written into the folder of the checkpoint's run."""
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -9,12 +11,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.data.audit.coverage import absent_note, limit_note, unknown_note
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
 from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
-from emotion_lightning.report.results import FACES, FOLDER, METRICS, write_metrics, write_predictions
+from emotion_lightning.report.results import FACES, METRICS, results_folder, write_metrics, write_predictions
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import run_dir
 from emotion_lightning.runs.provenance import versions
@@ -55,12 +58,14 @@ class MetricsWriter(Callback):
         run = run_dir(trainer)  # asks all ranks, too
         if not trainer.is_global_zero:
             return metrics
-        folder = run / FOLDER / split
+        folder = results_folder(run, split, other_data(trainer))
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
         (folder / FACES).unlink(missing_ok=True)  # of an earlier measurement
         write_metrics(folder, metrics)
         write_predictions(folder, outputs, file_names(data_of(trainer), outputs), names, leaked)
-        rank_zero_info(f"\n{classification_report(outputs.confusion, names)}\n\n{_summary(metrics)}")
+        part = metrics["other_data"] or metrics["n"] < metrics["of"]
+        table = classification_report(outputs.confusion, names, subset=part)
+        rank_zero_info(f"\n{table}\n\n{_summary(metrics)}")
         rank_zero_info(f"Wrote the metrics and predictions of the {split} split to {folder}{replaced}")
         return metrics
 
@@ -79,16 +84,46 @@ def evaluated_split(trainer: Trainer) -> Split:
     return "test" if data is None else data.test_split
 
 
+def other_data(trainer: Trainer) -> Path | None:
+    """Where the data is, if it is other data than that of the run whose checkpoint is measured."""
+    data = data_of(trainer)
+    return Path(_name(data)) if data is not None and data.other else None
+
+
+def _name(data: EmotionDataModule) -> str:
+    if data.root is None:
+        return "built-in"
+    return str(data.root.resolve() if data.other else data.root)
+
+
+def _notes(data: EmotionDataModule | None, split: Split, outputs: EvalOutputs, names: Sequence[str]) -> list[str]:
+    """What the measurement does not cover, in sentences."""
+    if data is None:
+        return []
+    measured, images = len(outputs.labels), len(data.indices(split))
+    if measured == images:
+        return data.class_notes(split)
+    counts = dict(zip(names, outputs.labels.bincount(minlength=len(names)).tolist(), strict=True))
+    notes = [*unknown_note(data.manifest.unknown), *absent_note(counts, split, other=True)]
+    return [*limit_note(measured, images, split), *notes]
+
+
 def _metrics(
     trainer: Trainer, pl_module: LightningModule, split: Split, outputs: EvalOutputs, leaked: Tensor | None
 ) -> dict[str, Any]:
     data, names = data_of(trainer), list(pl_module.hparams["class_names"])
     unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
+    images = len(outputs.labels) if data is None else len(data.indices(split))
+    other = data is not None and data.other
     return {
         "split": split,
-        "data": "unknown" if data is None else str(data.root or "built-in"),
+        "data": "unknown" if data is None else _name(data),
+        "other_data": other,
+        "of": images,
+        "unknown_classes": {} if data is None else dict(data.manifest.unknown),
+        "notes": _notes(data, split, outputs, names),
         "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
-        **compute_metrics(outputs, names),
+        **compute_metrics(outputs, names, subset=other or len(outputs.labels) < images),
         "leaked": None if leaked is None else int(leaked.sum()),
         "leak_free": compute_metrics(unseen, names, subset=True) if unseen is not None and len(unseen.labels) else None,
         "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
@@ -131,9 +166,19 @@ def file_names(data: EmotionDataModule | None, outputs: EvalOutputs) -> list[str
     return [str(index) if data is None else data.manifest.names[index] for index in outputs.indices.tolist()]
 
 
+def _averaged_over(found: dict[str, Any]) -> str:
+    """Say over which classes macro F1 is, where some have no images."""
+    every, present = len(found["per_class"]), sum(row["support"] > 0 for row in found["per_class"].values())
+    if found["classes"] < every:
+        return f"; macro F1 is over the {present} of {every} classes that they have"
+    if present < every:
+        return f"; macro F1 over the {present} of {every} classes that they have {found['f1_macro_present']:.4f}"
+    return ""
+
+
 def _summary(metrics: dict[str, Any]) -> str:
     """Accuracy and F1 with their intervals, on all images and on those that are no copy, and the calibration."""
-    lines = list(metrics["bias_warnings"])
+    lines = [*metrics["bias_warnings"], *metrics["notes"]]
     unseen = "not trained on" if metrics["split"] == "val" else "leak-free"
     for where, found in (("all", metrics), (unseen, metrics["leak_free"])):
         if found and found["intervals"]:
@@ -141,11 +186,9 @@ def _summary(metrics: dict[str, Any]) -> str:
                 f"{name} {found[name]:.4f} ({low:.4f} to {high:.4f})"
                 for name, (low, high) in found["intervals"].items()
             )
-            few = found["classes"] < len(found["per_class"])
-            over = (
-                f"; macro F1 is over the {found['classes']} of {len(found['per_class'])} classes that they have" * few
-            )
-            lines.append(f"{found['n']:,} {where} images: {', '.join(shown)}{over}")
+            limited = found is metrics and found["n"] < found["of"]
+            counted = f"{found['n']:,} of {found['of']:,}" if limited else f"{found['n']:,} {where}"
+            lines.append(f"{counted} images: {', '.join(shown)}{_averaged_over(found)}")
     lines.append("In brackets: 95 % bootstrap intervals")
     found = metrics["calibration"]
     lines.append(f"Expected calibration error {found['ece']:.4f}")

@@ -9,14 +9,15 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.callbacks.metrics_writer import current_outputs, evaluated_split, file_names
+from emotion_lightning.callbacks.metrics_writer import current_outputs, evaluated_split, file_names, other_data
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.gallery import render_examples, select_examples
-from emotion_lightning.report.results import FOLDER, write_faces
+from emotion_lightning.report.results import results_folder, write_faces
+from emotion_lightning.report.run import Run
 from emotion_lightning.runs.folder import run_dir
 
 
@@ -66,8 +67,16 @@ class Report(Callback):
 
         data = data_of(trainer)
         faces = [] if data is None else _faces(data, pl_module, outputs)
-        write_faces(folder / FOLDER / evaluated_split(trainer), faces)
-        rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
+        other = other_data(trainer)
+        target = results_folder(folder, evaluated_split(trainer), other)
+        write_faces(target, faces)
+        if other is None:
+            rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
+            return
+        saved = Run(folder).config.get("report", {})
+        own = all(saved.get(f"baseline_{name}") == value for name, value in vars(self.baseline).items() if value)
+        baseline = Baseline() if own else self.baseline  # that of the run is of its own data
+        rank_zero_info(f"Report: {write_report(folder, baseline, on=target)}")
 
 
 def _faces(data: EmotionDataModule, pl_module: LightningModule, outputs: EvalOutputs) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
+from emotion_lightning.callbacks.data import measured_part
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError
 from emotion_lightning.model.module import EmotionClassifier
@@ -37,9 +38,9 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
             + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
         )
         return
-    best = pasted(checkpoint.best_model_path)
+    best, score = pasted(checkpoint.best_model_path), f"{checkpoint.best_score:.4f}{measured_part(trainer)}"
     rank_zero_info(
-        f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
+        f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {score}"
         f"\nCheckpoint: {best}, which is now measured on the validation split"
     )
     trainer.loggers = []  # the curves have this epoch already

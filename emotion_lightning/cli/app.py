@@ -29,7 +29,7 @@ from emotion_lightning.cli.after_fit import conclude
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.messages import reason, with_dashes
-from emotion_lightning.cli.parser import EmotionParser, seed_of
+from emotion_lightning.cli.parser import EmotionParser, seed_of, whole_numbers_stay
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
@@ -96,6 +96,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(Report, "report")
+        whole_numbers_stay(parser)
         for target in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", target, compute_fn=seed_of)
         parser.link_arguments("data.image_size", "model.image_size")

@@ -36,6 +36,17 @@ def seed_of(value: bool | int) -> int:
     return value
 
 
+def whole_numbers_stay(parser: LightningArgumentParser) -> None:
+    """Read ``--trainer.limit_val_batches 1`` as one batch, as from Python, and not as 1.0, which is all of them.
+
+    Python may give ``float | int``, in which the float comes first, for the ``int | float`` of Lightning's trainer.
+    Should jsonargparse call its types otherwise, 1 is 1.0 again.
+    """
+    for action in parser._actions:
+        if action.dest.startswith("trainer.limit_") and hasattr(action, "_typehint"):
+            action._typehint = int | float | None
+
+
 class EmotionParser(LightningArgumentParser):
     """Parser of the program and of each subcommand: no abbreviations, short errors, exit status 2."""
 

@@ -6,16 +6,20 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit.checks import check_usable
+from emotion_lightning.data.audit.coverage import absent_note, unknown_note
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
+from emotion_lightning.data.dataset import Sample
 from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders, FerPlus
 from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.runs.loading import load_safely
 from emotion_lightning.runtime.ranks import on_first_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
@@ -130,9 +134,15 @@ class EmotionDataModule(FaceLoaders):
         )
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
         self.splits_file, self._summary_logged = splits, False
+        self.other = False
+        """Whether a checkpoint is measured on other data than that of its run."""
+        self._unchecked: str | None = None
 
     def setup(self, stage: str) -> None:
         """Check what the stage needs before it starts: its splits, the state of its images, the classes of the model.
+
+        What a model is only measured on may be other data than its own: without a training split, or with other
+        classes. Of data without splits all is measured, unless it is that of the model's run.
 
         Raises:
             DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong.
@@ -140,8 +150,11 @@ class EmotionDataModule(FaceLoaders):
         if stage == "predict":
             self._predictable  # noqa: B018  # looks at the images now, not when the loader is made
             return
-        self._broadcast_audit()
-        self.check(stage)
+        self._unchecked = stage
+        if stage != "fit":
+            self._measure_only()
+        if stage == "fit" or self.trainer is None:
+            self._check_once()
         if stage == "fit":
             self.first_epoch, self.exposure = 0, Exposure(self.manifest, self.audit, self.policies)
         if self.trainer is None:
@@ -150,6 +163,23 @@ class EmotionDataModule(FaceLoaders):
             warn_unreached("resolution_schedule", self.resolutions, self.trainer)
         if match_data := getattr(self.trainer.lightning_module, "match_data", None):
             match_data(stage, self.class_names, self.seed, self.logit_adjustment)
+
+    def _check_once(self) -> None:
+        """Check the data for the stage; for a measurement when its checkpoint, if there is one, has been loaded."""
+        stage, self._unchecked = self._unchecked, None
+        if stage is not None:
+            self._broadcast_audit()
+            self.check(stage)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The validation split in order, or in parts as :meth:`measured` says."""
+        self._check_once()
+        return super().val_dataloader()
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The split that test measures in order, or in parts as :meth:`measured` says."""
+        self._check_once()
+        return super().test_dataloader()
 
     def check(self, stage: str) -> None:
         """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.
@@ -163,18 +193,27 @@ class EmotionDataModule(FaceLoaders):
                 f"`fer_plus=probabilities` needs FER+'s votes, which this data ({self.manifest.layout}) does not have: "
                 "give the folder of fer2013.csv and fer2013new.csv, or leave it out"
             )
-        if not self._summary_logged:
-            self._summary_logged = True
-            messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
-            unread = unread_message(self.manifest.unread)
-            for line in filter(None, (self.manifest.describe(), unread, *self._votes_said(stage), *messages)):
-                rank_zero_info(f"Data: {line}")
-        needed: dict[str, tuple[Split, ...]] = {
+        splits: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),
             "validate": ("val",),
             "test": (self.test_split,),
         }
-        check_usable(self.exposure, needed[stage], training=stage == "fit")
+        needed = splits[stage]
+        if not self._summary_logged:
+            messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
+            unread = unread_message(self.manifest.unread)
+            for line in filter(None, (self.manifest.describe(), unread, *self._votes_said(stage), *messages)):
+                rank_zero_info(f"Data: {line}")
+        check_usable(self.exposure, needed, training=stage == "fit", other=self.other)
+        if not self._summary_logged:
+            self._summary_logged = True
+            for note in dict.fromkeys(note for split in needed for note in self.class_notes(split)):
+                rank_zero_info(f"Data: {note}")
+
+    def class_notes(self, split: Split) -> list[str]:
+        """Sentences on the classes that the model and the images of ``split`` do not share; none where all are."""
+        counts = self.exposure.class_counts(split)
+        return [*unknown_note(self.manifest.unknown), *absent_note(counts, split, self.other)]
 
     def state_dict(self) -> dict[str, Any]:
         """Save the epoch that comes next, which the shuffling needs, and what the data was."""
@@ -196,6 +235,9 @@ class EmotionDataModule(FaceLoaders):
         doing = None if self.trainer is None else self.trainer.state.fn
         if doing == "predict":
             return
+        if doing != "fit":
+            self._recognize(state_dict)
+            self._check_once()
         changed = self._manifest_hash != state_dict["data"]
         if doing == "fit":
             self.first_epoch = state_dict["next_epoch"]
@@ -219,6 +261,42 @@ class EmotionDataModule(FaceLoaders):
             f"training learns the shares of the votes, which differ for {divided:,} of {len(used):,} training images; "
             "measured is their majority"
         ]
+
+    def _measure_only(self) -> None:
+        """Read the data as that of a model which is only measured on it, unless it was read already."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        names = self.faces.reading["class_names"] or getattr(module, "class_names", None)
+        if names is not None and not self.faces.was_read:
+            self.faces = self.faces.measured(class_names=list(names))
+
+    def _recognize(self, origin: dict[str, Any]) -> None:
+        """Find out whether the data is other than that of a checkpoint's run; other data is left uncut."""
+        trainer = self.trainer
+        if trainer is None or self.faces.was_read or origin["root"] == _resolved(self.root):
+            return
+        other = self._uncut(self.test_split if trainer.state.fn == "test" else "val", origin)
+        self.other = on_first_rank(trainer, lambda: not other.holds(origin.get("trained_on")))
+        if self.other:
+            self.faces = other
+
+    def _uncut(self, split: Split, origin: dict[str, Any]) -> FaceData:
+        """The data without a cut, and without the splits file and layout of the run's own data."""
+        options: dict[str, Any] = {"group_regex": None}
+        if origin["splits"] == _resolved(self.splits_file):
+            options["splits_file"] = None
+        other = self.faces.measured(split, **options)
+        if self.faces.reading["layout"] != "auto" and self.faces.reading["layout"] == self._layout_of_checkpoint():
+            try:
+                other.listing  # noqa: B018
+            except DataError:
+                return self.faces.measured(split, **options, layout="auto")
+        return other
+
+    def _layout_of_checkpoint(self) -> str | None:
+        assert self.trainer is not None  # it has loaded the checkpoint
+        checkpoint = load_safely(str(self.trainer.ckpt_path), "`ckpt_path`", mmap=True)
+        layout: str | None = checkpoint.get("datamodule_hyper_parameters", {}).get("layout")
+        return layout
 
     @cached_property
     def _manifest_hash(self) -> str:

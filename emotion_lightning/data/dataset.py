@@ -1,5 +1,6 @@
 """The torch data set of faces, its samplers, which are pure functions of (seed, epoch, rank), and its loader."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,22 @@ class SequentialSampler(DistributedSampler[int], torch.utils.data.SequentialSamp
         """Yield this rank's images, then padding."""
         mine = list(self.indices[self.rank :: self.world_size])
         return iter(mine + [IGNORE_INDEX] * (len(self) - len(mine)))
+
+
+def spread(indices: Sequence[int], labels: Sequence[int], seed: int) -> list[int]:
+    """Order images so that however few are taken from the front, every class has equally many as far as it goes.
+
+    Args:
+        indices: The images.
+        labels: Class of each image of the data, by its position.
+        seed: Which images of a class come first is a function of it and of their positions.
+    """
+    drawn = sorted(indices, key=lambda index: derive_seed(seed, "limit", index))
+    found, turns = Counter[int](), dict[int, int]()
+    for index in drawn:
+        turns[index] = found[labels[index]]
+        found[labels[index]] += 1
+    return sorted(drawn, key=lambda index: (turns[index], labels[index]))
 
 
 def data_loader(

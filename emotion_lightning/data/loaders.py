@@ -26,6 +26,7 @@ from emotion_lightning.data.dataset import (
     SequentialSampler,
     ShuffledSampler,
     data_loader,
+    spread,
 )
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.folder import find_images, linked_message, unread_files, unread_message
@@ -104,6 +105,19 @@ class FaceLoaders(LightningDataModule):
         """Positions of the images of ``split`` that are used."""
         return self.exposure.used(split)
 
+    def measured(self, split: Split) -> list[int]:
+        """Positions of the images of ``split`` that an evaluation takes: not all if the trainer limits its batches."""
+        indices = self.indices(split)
+        if self.trainer is None:
+            return indices
+        rank_rows = SequentialSampler(indices, *self._ranks())
+        batches = -(-len(rank_rows) // self._evaluation_batch)
+        limit = self.trainer.limit_test_batches if self.trainer.testing else self.trainer.limit_val_batches
+        taken = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+        if taken >= batches:
+            return indices
+        return spread(indices, self.manifest.labels, self.seed)[: taken * self._evaluation_batch * self._ranks()[1]]
+
     def images(self, indices: Sequence[int]) -> Tensor:
         """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
         return torch.stack([self._evaluation_data[index][0] for index in indices])
@@ -135,11 +149,11 @@ class FaceLoaders(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation split in order."""
-        return self._evaluation_loader(self._evaluation_data, self.indices("val"))
+        return self._evaluation_loader(self._evaluation_data, self._measured_first("val"))
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """The split that test measures, in order."""
-        return self._evaluation_loader(self._evaluation_data, self.indices(self.test_split))
+        return self._evaluation_loader(self._evaluation_data, self._measured_first(self.test_split))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Every readable image under ``root`` in order, labelled as padding."""
@@ -192,9 +206,19 @@ class FaceLoaders(LightningDataModule):
     def _training_batch(self) -> int:
         return RECIPE_BATCH if self.batch_size == "auto" else self.batch_size
 
+    @property
+    def _evaluation_batch(self) -> int:
+        return 2 * self._training_batch if self.eval_batch_size == "auto" else self.eval_batch_size
+
+    def _measured_first(self, split: Split) -> list[int]:
+        """The images of ``split``, of which the trainer takes those in front."""
+        first = self.measured(split)
+        rest = set(self.indices(split)).difference(first)
+        return [*first, *sorted(rest)]
+
     def _evaluation_loader(self, dataset: FaceDataset, indices: Sequence[int]) -> DataLoader[Sample]:
-        batch_size = 2 * self._training_batch if self.eval_batch_size == "auto" else self.eval_batch_size
-        return data_loader(dataset, SequentialSampler(indices, *self._ranks()), batch_size, self._workers)
+        sampler = SequentialSampler(indices, *self._ranks())
+        return data_loader(dataset, sampler, self._evaluation_batch, self._workers)
 
     @property
     def _workers(self) -> int:

@@ -10,12 +10,13 @@ from emotion_lightning.evaluation.confusion import overall_metrics, per_class
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "f1-score"}
 
 
-def classification_report(confusion: Tensor, class_names: Sequence[str]) -> str:
+def classification_report(confusion: Tensor, class_names: Sequence[str], subset: bool = False) -> str:
     """Tabulate precision, recall, F1 and support of each class, accuracy, and both averages.
 
     Args:
         confusion: Confusion matrix ``(classes, classes)``, rows true and columns predicted.
         class_names: Names in the order of the labels.
+        subset: Leave out classes without images, also from the macro average.
     """
     support = confusion.sum(dim=1)
     columns = per_class(confusion)
@@ -31,7 +32,9 @@ def classification_report(confusion: Tensor, class_names: Sequence[str]) -> str:
     rows = [
         row(name, [f"{columns[key][label]:.2f}" for key in COLUMNS] + [f"{int(support[label])}"])
         for label, name in enumerate(class_names)
+        if support[label] or not subset
     ]
     accuracy = row("accuracy", ["", "", f"{overall_metrics(confusion)['accuracy']:.2f}", f"{int(support.sum())}"])
-    means = [averaged("macro avg", torch.ones_like(support)), averaged("weighted avg", support)]
+    equal = (support > 0).long() if subset else torch.ones_like(support)
+    means = [averaged("macro avg", equal), averaged("weighted avg", support)]
     return "\n".join([row("", [*COLUMNS.values(), "support"]), "", *rows, "", accuracy, *means])

@@ -29,13 +29,15 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bo
     Args:
         outputs: Outputs of the model.
         class_names: Names in the order of the labels.
-        subset: Whether the images are a part of a split. Macro F1 is then averaged over the classes that they have,
-            whose number is ``classes``; a whole split counts a class that it lacks as 0, as scikit-learn does.
+        subset: Whether the images are a part of a split, or of other data than the model's own. Macro F1 is then
+            averaged over the classes that they have, whose number is ``classes``; a whole split counts a class that it
+            lacks as 0, as scikit-learn does. ``f1_macro_present`` is over the classes that they have in either case.
     """
     if not outputs.answered.all():
         return _unknown(outputs, class_names)
     confusion, probabilities = outputs.confusion, outputs.probabilities
-    averaged = confusion.sum(dim=1) > 0 if subset else torch.ones(len(class_names), dtype=torch.bool)
+    present = confusion.sum(dim=1) > 0
+    averaged = present if subset else torch.ones(len(class_names), dtype=torch.bool)
     columns = {name: values.tolist() for name, values in per_class(confusion).items()}
     columns["support"] = confusion.sum(dim=1).tolist()
     found = [curves(probabilities[:, label], outputs.labels == label) for label in range(len(class_names))]
@@ -45,6 +47,7 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bo
         "n": len(outputs.labels),
         "loss": outputs.losses.mean().item(),
         **{name: value.item() for name, value in overall_metrics(confusion, averaged).items()},
+        "f1_macro_present": overall_metrics(confusion, present)["f1_macro"].item(),
         "classes": int(averaged.sum()),
         "intervals": bootstrap_intervals(confusion, averaged=averaged) if confusion.any() else {},
         "per_class": {
@@ -59,7 +62,7 @@ def _unknown(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]
     support = outputs.labels.bincount(minlength=len(class_names)).tolist()
     return {
         "n": len(outputs.labels),
-        **dict.fromkeys(OVERALL, math.nan),
+        **dict.fromkeys((*OVERALL, "f1_macro_present"), math.nan),
         "classes": len(class_names),
         "intervals": {},
         "per_class": {
@@ -85,7 +88,8 @@ def logged_metrics(
 ) -> dict[str, float]:
     """Name metrics as they are logged: ``split/f1_macro``, ``split_per_class/f1_happy`` and so on.
 
-    Where the mean loss is no number, the model gave none for some image, and all metrics are nan.
+    Where the mean loss is no number, the model gave none for some image, and all metrics are nan. Where a class has no
+    images, ``split/f1_macro_present`` is macro F1 over the others.
 
     Args:
         confusion: Confusion matrix of the epoch ``(classes, classes)``, rows true and columns predicted.
@@ -96,6 +100,8 @@ def logged_metrics(
     """
     named = {f"{split}/loss": loss}
     named |= {f"{split}/{name}{suffix}": value.item() for name, value in overall_metrics(confusion).items()}
+    if not suffix and not (present := confusion.sum(dim=1) > 0).all():
+        named[f"{split}/f1_macro_present"] = overall_metrics(confusion, present)["f1_macro"].item()
     for metric, values in per_class(confusion).items():
         for name, value in zip(class_names, values.tolist(), strict=True):
             named[f"{split}_per_class/{metric}_{name}{suffix}"] = value

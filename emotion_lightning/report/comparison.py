@@ -57,7 +57,9 @@ class Comparison:
         groups: dict[str, list[str]] = {}
         for name, run in self.runs.items():
             options = [values[name] for values in self.options.values()] if run.config else name
-            measured = [[run.results[split].metrics[key] for key in ("data", "tta")] for split in self.splits]
+            every = [run.results[split].metrics for split in self.splits]
+            limited = [metrics["n"] if metrics["n"] < metrics.get("of", 0) else None for metrics in every]
+            measured = [[metrics[key] for key in ("data", "tta")] for metrics in every], limited
             groups.setdefault(repr((options, measured)), []).append(name)
         return list(groups.values())
 

@@ -1,6 +1,7 @@
 """The report of one run: a page that needs no network, its charts as PNG files, and its metrics as JSON."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from emotion_lightning.errors import DataError
+from emotion_lightning.errors import DataError, EmotionError
 from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
@@ -21,7 +22,7 @@ from emotion_lightning.report.run import Run
 from emotion_lightning.report.svg import png, svg
 from emotion_lightning.runs.files import atomic_write, write_json, write_page
 
-PAGE = "index.html"
+PAGE, REPORT = "index.html", "report.json"
 TITLES = {"test": "Test", "val": "Validation", "train": "Training"}
 CURVES = {
     "loss": {"train, mixed": "train/loss", "validation": "val/loss"},
@@ -35,39 +36,64 @@ TIMES = {
 }
 
 
-def write_report(folder: Path, baseline: Baseline) -> Path:
+def write_report(folder: Path, baseline: Baseline, on: Path | None = None) -> Path:
     """Write the report of the run in ``folder``; return its page.
 
     Args:
         folder: The run's folder.
         baseline: What the run is compared with.
+        on: Folder of the results on other data; the report is then of these and written there, and that of the run
+            stays, but for a link to it.
 
     Raises:
         DataError: Nothing was measured, a file is damaged, or the report cannot be written.
     """
-    run = Run(folder)
+    run, target = Run(folder, on), on or folder / FOLDER
     comparisons, problems = _compare(run, baseline)
-    drawn = dict(_training_charts(run, baseline))
-    for split, results in run.results.items():
-        drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(results)}
-    target = folder / FOLDER
+    drawn = _charts(run, baseline)
     for name, chart in drawn.items():
         with atomic_write(target / f"{name}.png") as temporary:
             temporary.write_bytes(png(chart))
-    write_json(target / "report.json", _summary(run, baseline, comparisons))
-    text = (
-        environment()
-        .get_template("page.html")
-        .render(
-            run=run,
-            comparisons=comparisons,
-            charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
-            bias_warnings=_bias_warnings(run),
-            problems=problems,
-            config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
-        )
+    write_json(target / REPORT, _summary(run, baseline, comparisons))
+    page = write_page(target / PAGE, _page(run, comparisons, problems, drawn))
+    if on is not None:
+        _link(folder)
+    return page
+
+
+def _charts(run: Run, baseline: Baseline) -> dict[str, Chart]:
+    drawn = dict(_training_charts(run, baseline))
+    for split, results in run.results.items():
+        drawn |= {f"{split}_{name}": chart for name, chart in _split_charts(results)}
+    return drawn
+
+
+def _page(run: Run, comparisons: Mapping[str, Any], problems: Sequence[str], drawn: Mapping[str, Chart]) -> str:
+    template = environment().get_template("page.html")
+    return template.render(
+        run=run,
+        comparisons=comparisons,
+        charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
+        bias_warnings=_bias_warnings(run),
+        problems=problems,
+        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
     )
-    return write_page(target / PAGE, text)
+
+
+def _link(folder: Path) -> None:
+    """Write the page of a run again, which links those on other data; all other files stay."""
+    try:
+        run, baseline = Run(folder), _baseline_of(folder / FOLDER / REPORT)
+        text = _page(run, *_compare(run, baseline), _charts(run, baseline))
+    except (EmotionError, OSError, ValueError, KeyError):  # it has no page, or no longer what that was written from
+        return
+    write_page(folder / FOLDER / PAGE, text)
+
+
+def _baseline_of(report: Path) -> Baseline:
+    """What a report was compared with when it was last written."""
+    found = json.loads(report.read_text(encoding="utf-8"))["baseline"]
+    return Baseline(**found | {"predictions": found["predictions"] and Path(found["predictions"])})
 
 
 def environment() -> Environment:
@@ -107,8 +133,12 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
 
 
 def _bias_warnings(run: Run) -> list[str]:
-    """Why metrics of the report are too good, those of the test split first."""
-    found = [(split, text) for split, results in run.results.items() for text in results.metrics["bias_warnings"]]
+    """Why metrics of the report are too good, or not of everything; those of the test split first."""
+    found = [
+        (split, text)
+        for split, results in run.results.items()
+        for text in (*results.metrics["bias_warnings"], *results.metrics.get("notes", ()))
+    ]
     return [*_mixed(run), *(f"{TITLES[split]} split: {text}" for split, text in found)]
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,33 @@ def write_predictions(
         for name, label, predicted, row, loss, leak in columns:
             answer = "" if predicted == NO_CLASS else class_names[predicted]
             writer.writerow([name, class_names[label], answer, row[predicted], loss, leak, *row])
+
+
+def results_folder(run: Path, split: str, other: Path | None = None) -> Path:
+    """Folder of the results on ``split``: ``report/test``, or ``report/test-NAME`` for other data than the run's own.
+
+    Other data is known by its path: of two with the same name, the second has ``report/test-NAME-2``.
+
+    Args:
+        run: The run's folder.
+        split: The split that is measured.
+        other: Folder or file of other data.
+    """
+    if other is None:
+        return run / FOLDER / split
+    name = (other.stem if other.is_file() else other.name) or "data"
+    for number in count(1):
+        folder = run / FOLDER / f"{split}-{name}{f'-{number}' * (number > 1)}"
+        if not folder.exists() or _measured_data(folder) == str(other):
+            return folder
+    raise AssertionError  # count does not end
+
+
+def _measured_data(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / METRICS).read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

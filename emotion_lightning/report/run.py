@@ -26,9 +26,11 @@ class Run:
 
     Args:
         folder: The run's folder, such as lightning_logs/version_0.
+        on: Folder of the results on other data that it is looked at for, in place of those on its own.
     """
 
     folder: Path
+    on: Path | None = None
 
     @property
     def name(self) -> str:
@@ -42,14 +44,20 @@ class Run:
         Raises:
             DataError: Nothing was, or a file is damaged.
         """
-        found = {split: read_results(self.folder / FOLDER / split) for split in SPLITS}
-        measured = {split: results for split, results in found.items() if results is not None}
-        if not measured:
+        folders = [self.on] if self.on else [self.folder / FOLDER / split for split in SPLITS]
+        found = [results for folder in folders if (results := read_results(folder)) is not None]
+        if not found:
             kept = [self.folder / CHECKPOINTS / name for name in ("best.ckpt", "last.ckpt")]
             does = [f"{PROGRAM} test --ckpt_path {pasted(path)} does" for path in kept if path.is_file()]
             advice = (*does, "give the folder of a run, such as lightning_logs/version_0")[0]
             raise DataError(f"{self.folder}: nothing was measured there; {advice}")
-        return measured
+        return {results.metrics["split"]: results for results in found}
+
+    @cached_property
+    def elsewhere(self) -> list[SplitResults]:
+        """Results on other data."""
+        folders = sorted(path for split in SPLITS for path in (self.folder / FOLDER).glob(f"{split}-*"))
+        return [results for folder in folders if (results := read_results(folder)) is not None]
 
     @cached_property
     def history(self) -> History:
@@ -81,6 +89,13 @@ class Run:
         """Epoch to the lowest stage that trains from then on."""
         schedule = self.config.get("unfreeze", {}).get("schedule", {})
         return parse_schedule({int(epoch): stage for epoch, stage in schedule.items()}) if schedule else {}
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Options by which the validations within the run took only a part of the split, with their values."""
+        names = ("limit_val_batches", "overfit_batches", "fast_dev_run")
+        given = {name: self.config.get("trainer", {}).get(name) for name in names}
+        return {name: value for name, value in given.items() if value and repr(value) != "1.0"}
 
     @property
     def best_epoch(self) -> int | None:

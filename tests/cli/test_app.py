@@ -246,7 +246,7 @@ def test_checkpoint_of_other_classes_names_them(
     other = shutil.copytree(faces, tmp_path / "other")
     for split in ("train", "val", "test"):
         (other / split / "angry").rename(other / split / "sad")
-    error = fails(capsys, 1, "test", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(other))
+    error = fails(capsys, 1, "fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), "--data.root", str(other), *QUIET)
     assert "angry" in error
     assert "sad" in error
 

@@ -1,7 +1,6 @@
 """Whether data can be used for a stage, before the stage starts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -9,17 +8,18 @@ from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.policy import Policies, enforce, unreadable_message
 from emotion_lightning.data.audit.scan import scan
 from emotion_lightning.data.images.decode import Files
-from emotion_lightning.data.sources.manifest import SPLITS, Split
+from emotion_lightning.data.sources.manifest import SPLITS, Manifest, Split
 from emotion_lightning.errors import DataError
 
 
-def check_usable(exposure: Exposure, needed: Sequence[Split], training: bool) -> None:
+def check_usable(exposure: Exposure, needed: Sequence[Split], training: bool, other: bool = False) -> None:
     """Refuse data that cannot be used.
 
     Args:
         exposure: The data, its audit and the policies.
         needed: The splits that are used.
         training: Whether a model is trained, for which the whole data must be sound.
+        other: Whether it is other data than that of the model's run.
 
     Raises:
         DataError: A needed split or a class has no image that can be used, or a policy is error and something is wrong.
@@ -27,7 +27,7 @@ def check_usable(exposure: Exposure, needed: Sequence[Split], training: bool) ->
     manifest, root = exposure.manifest, exposure.manifest.root
     for split in needed:
         if not manifest.indices(split):
-            raise DataError(_missing_split(split, root))
+            raise DataError(_missing_split(split, manifest, other))
     if exposure.audit is not None:
         enforce(exposure.audit, exposure.policies, SPLITS if training else needed, training)
     for split in needed:
@@ -55,7 +55,13 @@ def readable_images(files: Files, policies: Policies, progress: bool) -> list[in
     return [index for index, reason in enumerate(reasons) if reason is None]
 
 
-def _missing_split(split: Split, root: Path | None) -> str:
+def _missing_split(split: Split, manifest: Manifest, other: bool) -> str:
+    root, there = manifest.root, [name for name in SPLITS if manifest.indices(name)]
+    if other:
+        known = " and ".join(there)
+        return (
+            f"{root} has no {split} images, but {known}: test measures those of {there[-1]} by `test_split={there[-1]}`"
+        )
     if split != "test":
         return f"{root} has no {split} images"
     return (

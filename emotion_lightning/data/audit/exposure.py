@@ -11,6 +11,7 @@ from torch import Tensor
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.policy import Policies, excluded
+from emotion_lightning.data.audit.scan import content_hashes
 from emotion_lightning.data.audit.summary import counts
 from emotion_lightning.data.sources.manifest import Manifest, Split
 
@@ -167,8 +168,3 @@ class Exposure:
             f"The checkpoint was selected on the test set: {copied:,} of {len(test):,} test images, or copies of them, "
             "are in the validation split that chose it."
         ]
-
-
-def content_hashes(digests: Sequence[str]) -> Tensor:
-    """The first 64 bits of each hexadecimal digest, int64 ``(N,)``."""
-    return torch.tensor([int(digest[:16], 16) - 2**63 for digest in digests], dtype=torch.int64)

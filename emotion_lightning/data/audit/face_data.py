@@ -5,17 +5,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.inspection import Inspection, inspect
-from emotion_lightning.data.audit.scan import scan
+from emotion_lightning.data.audit.scan import content_hashes, scan
 from emotion_lightning.data.augment import resize_size
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
 from emotion_lightning.data.sources.layouts import SampleList
-from emotion_lightning.data.sources.manifest import Manifest, complete_splits, read
+from emotion_lightning.data.sources.manifest import Manifest, Split, complete_splits, read
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
 
@@ -28,11 +30,39 @@ class FaceData:
         image_size: Side in pixels at which images are evaluated.
         seed: Of a cut, and of the built-in faces.
         cache_gb: Most that the decoded images may take on disk in 10⁹ bytes.
+        whole: Leave the data uncut, as :func:`complete_splits` does.
         reading: Further arguments of :func:`read`; none but ``class_names`` goes with the built-in faces.
     """
 
-    def __init__(self, root: Path | None, image_size: int, seed: int, cache_gb: float, **reading: Any):
+    def __init__(
+        self,
+        root: Path | None,
+        image_size: int,
+        seed: int,
+        cache_gb: float,
+        whole: Split | None = None,
+        **reading: Any,
+    ):
         self.root, self.image_size, self.seed, self.cache_gb, self.reading = root, image_size, seed, cache_gb, reading
+        self.whole = whole
+
+    def measured(self, whole: Split | None = None, **reading: Any) -> "FaceData":
+        """The same data for a model that is only measured on it; ``whole`` and ``reading`` as for the constructor."""
+        reading = self.reading | reading | {"training": False}
+        return FaceData(self.root, self.image_size, self.seed, self.cache_gb, whole, **reading)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the images were asked for."""
+        return "listing" in vars(self) or "manifest" in vars(self)
+
+    def holds(self, trained_on: Tensor | None) -> bool:
+        """Say whether all images with these content hashes are here; so it is where a checkpoint names none."""
+        if trained_on is None:
+            return True
+        if self.root is None or not len(trained_on):
+            return False
+        return bool(torch.isin(trained_on, content_hashes(self.inspection.scan.digests)).all())
 
     @cached_property
     def listing(self) -> SampleList:
@@ -54,9 +84,9 @@ class FaceData:
             ]
             if given:
                 raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
-            return builtin_manifest(self.seed, self.reading["class_names"])
-        groups = self.inspection.split_groups() if self.listing.lacks_splits else []
-        return complete_splits(self.listing, self.seed, *groups)
+            return builtin_manifest(self.seed, self.reading["class_names"], self.reading.get("training", True))
+        groups = self.inspection.split_groups() if self.listing.lacks_splits and self.whole is None else []
+        return complete_splits(self.listing, self.seed, *groups, whole=self.whole)
 
     @cached_property
     def audit(self) -> Audit | None:

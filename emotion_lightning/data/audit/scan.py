@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from emotion_lightning.data.images.cache import RECORD, Cache, Pixels, Records, new_records
@@ -87,6 +89,11 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
     deque(decoded, maxlen=0)  # the rest, without a cache to store it
     places = [place[path] for path in source.paths]
     return _as_scan(records[places], [reasons.get(position) for position in places])
+
+
+def content_hashes(digests: Sequence[str]) -> Tensor:
+    """The first 64 bits of each hexadecimal digest, int64 ``(N,)``."""
+    return torch.tensor([int(digest[:16], 16) - 2**63 for digest in digests], dtype=torch.int64)
 
 
 def _decode_missing(

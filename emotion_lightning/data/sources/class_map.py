@@ -33,16 +33,17 @@ class ClassMap:
                 f"`merge_classes` {hollow[0]!r}: give a name and the classes to merge, {{new: [old, old]}}"
             )
 
-    def apply(self, listing: SampleList, strict: bool = True) -> SampleList:
+    def apply(self, listing: SampleList, strict: bool = True, least: int = 2) -> SampleList:
         """Rename and leave out rows and classes; a merged class stands where the first of its members stood.
 
         Args:
             listing: The images, with the classes of the data.
             strict: Refuse names that are no class of the data. Otherwise they are said, and only classes that have
                 images remain: a splits file holds the classes of a run, which may be merged already.
+            least: Fewest classes that may remain.
 
         Raises:
-            UsageError: A name is no class of the data, or fewer than two classes remain.
+            UsageError: A name is no class of the data, or too few classes remain.
         """
         known = {canonical_name(name): name for name in listing.class_names}
         if strict and (unknown := self._absent(known)):
@@ -57,7 +58,7 @@ class ClassMap:
         found = {canonical_name(row.emotion) for row in rows}
         ordered = dict.fromkeys(new.get(key, name) for key, name in known.items() if key not in gone)
         names = tuple(name for name in ordered if strict or canonical_name(name) in found)
-        if (self.merge or self.drop) and len(names) < 2:
+        if (self.merge or self.drop) and len(names) < least:
             raise UsageError(
                 f"`merge_classes` and `drop_classes` leave {len(names)} of the classes "
                 f"{', '.join(known.values())}: keep two"

@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Manifest:
         unread: Files in the data's folder that are neither read nor describe it, as paths below it.
         votes: How many people saw each of ``class_names`` in each image, most of them its label; None where nobody was
             asked.
+        unknown: Classes that the model does not know, with the number of images that are left out therefore.
     """
 
     layout: str
@@ -70,6 +71,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     votes: VoteTable | None = None
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -92,8 +94,10 @@ class Manifest:
         """One line such as "folder tree with splits, 2 classes (angry, happy), 28,709 train, 3,589 val"."""
         sizes = Counter(self.splits)
         parts = [f"{sizes[split]:,} {split}{' (cut)' * (split in self.cut)}" for split in SPLITS if sizes[split]]
-        names = [*self.class_names[:MOST_NAMED], "…"][: len(self.class_names)]
-        sizes_said = ", ".join([self.layout, f"{len(self.class_names)} classes ({', '.join(names)})", *parts])
+        there = set(self.labels)  # of the classes of a model, other data may lack some
+        classes = [name for label, name in enumerate(self.class_names) if label in there]
+        names = [*classes[:MOST_NAMED], "…"][: len(classes)]
+        sizes_said = ", ".join([self.layout, f"{len(classes)} classes ({', '.join(names)})", *parts])
         return "; ".join([sizes_said, *self.notes])
 
     def fingerprint(self, with_votes: bool = False) -> str:
@@ -120,6 +124,7 @@ def read(
     merge_classes: Mapping[str, Sequence[str]] | None = None,
     drop_classes: Sequence[str] = (),
     group_regex: str | None = None,
+    training: bool = True,
 ) -> SampleList:
     """List the data set at ``root``, whose layout is found by looking, with its classes merged, dropped and ordered.
 
@@ -133,6 +138,8 @@ def read(
         drop_classes: Classes whose images are left out.
         group_regex: Regular expression; what its first group, or that named subject, finds in the names of images below
             ``root`` keeps them in one split.
+        training: Whether a model is to be trained on it. Otherwise one that knows ``class_names`` is only measured: no
+            split and no class need be there, and images of classes that it does not know are left out.
 
     Raises:
         DataError: The data cannot be used as it is; the message says where and what to do.
@@ -149,14 +156,22 @@ def read(
     read_files = (*(listing.source.paths if isinstance(listing.source, Files) else ()), *listing.known_files)
     listing = replace(listing, unread=_unread(root, read_files, splits_file))
     listing = count_votes(listing, classes.new_names())
+    linked = filter(None, [linked_message(root, read_files)])
+    if not training:
+        listing = replace(listing, notes=(*listing.notes, *linked))
+        listing = classes.apply(with_groups(listing, group_regex), strict=False, least=1)
+        return listing if class_names is None else _shared(listing, class_names)
     listing = classes.apply(with_groups(listing, group_regex), strict=splits_file is None)
+    if splits_file is not None and (lacking := {"train", "val"} - {row.split for row in listing.rows}):
+        raise DataError(f"{splits_file} has no rows of split {min(lacking)!r}: add some")
     _check_classes(listing)
-    said = filter(None, (*_strange_classes(listing.class_names), linked_message(root, read_files)))
-    listing = replace(listing, notes=(*listing.notes, *said))
+    listing = replace(listing, notes=(*listing.notes, *_strange_classes(listing.class_names), *linked))
     return listing if class_names is None else replace(listing, class_names=_reorder(listing, class_names))
 
 
-def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None]) -> Manifest:
+def complete_splits(
+    listing: SampleList, seed: int, *keys: Sequence[str | None], whole: Split | None = None
+) -> Manifest:
     """Make a manifest of the images that were read, and cut the splits that they do not come with.
 
     Without validation images 15 % of the training images become them; a data set without any splits is cut 70/15/15.
@@ -167,13 +182,19 @@ def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None])
         seed: Of the cut.
         keys: What a cut keeps together besides the groups of the listing: sequences with a key or None for each image,
             such as a hash of its pixels. Only a listing that ``lacks_splits`` needs them; each of its images has one.
+        whole: Cut nothing, as a model is measured on other data than its own; where the data has one split or none, all
+            its images are in this one.
 
     Raises:
         DataError: A class has too few different images to be in every split.
     """
     labels, given, notes, groups = listing.labels, [row.split for row in listing.rows], listing.notes, listing.groups
     made: tuple[Split, ...] = ()
-    if listing.lacks_splits:
+    if whole is not None:
+        if len(set(given)) == 1:
+            notes = (*notes, "all of it is measured")
+        given = [whole if len(set(given)) == 1 else split for split in given]
+    elif listing.lacks_splits:
         source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
         chosen = [index for index, split in enumerate(given) if split == source]
         together = [[key[index] for index in chosen] for key in (*keys, [row.group for row in listing.rows])]
@@ -197,6 +218,7 @@ def complete_splits(listing: SampleList, seed: int, *keys: Sequence[str | None])
         notes=notes,
         unread=listing.unread,
         votes=vote_table(listing),
+        unknown=listing.unknown,
     )
 
 
@@ -235,7 +257,11 @@ def _check_classes(listing: SampleList) -> None:
     """Refuse splits without images, and classes that training would never see."""
     given = Counter(row.split for row in listing.rows)
     if None not in given and not given["train"]:
-        raise DataError(f"{listing.root} has no images for training: add some")
+        there = ", ".join(sorted(filter(None, given)))
+        raise DataError(
+            f"{listing.root} has {there} but no folder 'train', or table or rows of it: add one, or measure a trained "
+            "model on it by `test`"
+        )
     if len(listing.class_names) < 2:
         raise DataError(f"{listing.root} has one class only ({listing.class_names[0]}): add images of another")
     known = {canonical_name(name): name for name in listing.class_names}
@@ -261,6 +287,26 @@ def _reorder(listing: SampleList, class_names: Sequence[str]) -> tuple[str, ...]
             f"(missing: {', '.join(missing) or 'none'}; extra: {', '.join(extra) or 'none'})"
         )
     return tuple(found[key] for key in wanted)
+
+
+def _shared(listing: SampleList, class_names: Sequence[str]) -> SampleList:
+    """Keep the images of the classes that a model knows, which are in its order; those that the data lacks stay.
+
+    Raises:
+        DataError: There is none.
+    """
+    found, wanted = {canonical_name(row.emotion): row.emotion for row in listing.rows}, class_ids(class_names)
+    places = [place for place, row in enumerate(listing.rows) if canonical_name(row.emotion) in wanted]
+    if not places:
+        raise DataError(
+            f"the model knows the classes {', '.join(class_names)}; {listing.root} has {', '.join(found.values())}, "
+            f"none of which is among them: rename its classes, or say which is which by `merge_classes='{{"
+            f"{class_names[0]}: [NAME]}}'`, in which NAME is the data's own"
+        )
+    spelled = tuple(found.get(canonical_name(name), name) for name in class_names)
+    unknown = Counter(found[key] for row in listing.rows if (key := canonical_name(row.emotion)) not in wanted)
+    smaller = listing.keep(places) if unknown else listing
+    return replace(smaller, class_names=spelled, unknown=dict(unknown))
 
 
 def write_splits(manifest: Manifest, file: Path) -> None:

@@ -122,7 +122,7 @@ def test_other_data_is_compared_with_the_images_trained_on(leaky: Path, faces: P
             Image.fromarray(noise).save(path)
     shutil.copy(faces / "train/happy/05.png", other / "test/happy/05.png")
     main(["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(other), *QUIET])
-    metrics = json.loads((RUN / "report/test/metrics.json").read_text())
+    metrics = json.loads((RUN / "report/test-other/metrics.json").read_text())
     assert (metrics["leaked"], metrics["leak_free"]["n"]) == (1, 17)
     assert metrics["audit"]["compared"] == "identical copies of the training images"
 

@@ -56,7 +56,7 @@ class _Entry(NamedTuple):
 
 def is_affectnet(folder: Path) -> bool:
     """Say whether ``folder`` has AffectNet's tables or annotation files; class folders are no sign of it."""
-    if _table(folder, "train") or _has_annotations(folder):
+    if any(_table(folder, split) for split in _TABLES) or _has_annotations(folder):
         return True
     file, columns = folder / "labels.csv", set(header_of(folder / "labels.csv"))
     if {"pth", "label"} <= columns:  # a column that only AffectNet's shared copies have
@@ -89,8 +89,8 @@ def read_affectnet(root: Path, folder: Path) -> SampleList:
     Raises:
         DataError: A label is not AffectNet's, an image is missing, or nothing of AffectNet is found.
     """
-    if _table(folder, "train"):
-        return _listing(root, _official(folder), *filter(None, (_table(folder, split) for split in _TABLES)))
+    if tables := [table for split in _TABLES if (table := _table(folder, split))]:
+        return _listing(root, _official(folder), *tables)
     if _has_annotations(folder):
         return _listing(root, _annotations(folder))
     if header_of(folder / "labels.csv"):
@@ -155,7 +155,7 @@ def _labels(file: Path) -> Iterator[_Entry]:
 
 
 def _has_annotations(folder: Path) -> bool:
-    return (folder / _SETS["train"] / "annotations").is_dir()
+    return any((folder / name / "annotations").is_dir() for name in _SETS.values())
 
 
 def _annotations(folder: Path) -> Iterator[_Entry]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ class SampleList:
         notes: What a run says of the data besides its size, such as how many images were left out.
         known_files: Files besides the images that were read, and images that are left out with a note.
         unread: Files below ``root`` that are neither read nor describe the data, as paths below it.
+        unknown: Classes that the model does not know, with the number of images that are left out therefore.
     """
 
     layout: str
@@ -48,6 +49,7 @@ class SampleList:
     notes: tuple[str, ...] = ()
     known_files: tuple[Path, ...] = ()
     unread: tuple[str, ...] = ()
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str | None, ...] | None:
@@ -66,8 +68,9 @@ class SampleList:
 
     @property
     def lacks_splits(self) -> bool:
-        """Whether there are no validation images yet, so that splits have to be cut."""
-        return all(row.split != "val" for row in self.rows)
+        """Whether images have no split yet, or those of training none for validation, so that one has to be cut."""
+        splits = {row.split for row in self.rows}
+        return None in splits or ("train" in splits and "val" not in splits)
 
     def keep(self, positions: Sequence[int]) -> "SampleList":
         """Return the listing of the rows at ``positions`` alone, in that order."""

@@ -48,12 +48,13 @@ SUFFIXES = (".csv", ".tsv")
 
 
 def is_csvs(folder: Path) -> bool:
-    """Say whether ``folder`` has a table of training images with their classes, and no class folders instead."""
-    file = split_tables(folder).get("train")
+    """Say whether ``folder`` has a table of images with their classes, and no class folders instead."""
+    tables = split_tables(folder)
+    file = next((tables[split] for split in SPLITS if split in tables), None)
     if file is None:
         return False
     header = set(header_of(file))
-    if {"filepath", "label"} <= header:
+    if {"filepath", "label"} <= header and "train" in tables:
         return True
     if file.parent != folder:
         return True
@@ -105,9 +106,9 @@ def names_images(header: Collection[str]) -> bool:
 
 
 def read_csvs(root: Path, folder: Path) -> SampleList:
-    """List the tables of ``folder``, one for each split; those of validation and test need not be there."""
+    """List the tables of ``folder``, one for each split, of which not all need be there."""
     tables = split_tables(folder)
-    if "train" not in tables:
+    if not tables:
         raise DataError(f"{root} has no train.csv: write one with the columns filepath,label")
     rows, notes = list[Sample](), list[str]()
     class_names = mapped = label_map(folder)
@@ -124,7 +125,8 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
                 )
             class_names = class_names or spelled
         rows += [row._replace(name=relative_path(Path(os.path.abspath(base / row.name)), root)) for row in listed]
-    assert class_names is not None  # train.csv has rows
+    if class_names is None:  # there is no train.csv, whose classes would be those of the others
+        class_names, notes = _spellings(rows, folder)
     source = file_source(root, rows)
     return SampleList("CSV manifests", root, class_names, rows, source, tuple(notes), tuple(tables.values()))
 
@@ -232,8 +234,6 @@ def read_rows(
     refuse_missing(file, missing)
     if not rows:
         raise DataError(f"{file} has no rows: add some or remove the file")
-    if absent := {"train", "val"} - {row.split for row in rows} if split is None else set():
-        raise DataError(f"{file} has no rows of split {min(absent)!r}: add some")
     return rows
 
 

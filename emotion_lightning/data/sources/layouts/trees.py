@@ -108,11 +108,13 @@ def read_split_tree(root: Path, folder: Path) -> SampleList:
         if split in found:
             raise DataError(f"{folder} has both {found[split].name!r} and {child.name!r}: merge them or rename one")
         found[split] = child
-    if "train" not in found:
-        raise DataError(f"{folder} has {', '.join(p.name for p in found.values())} but no folder 'train': add one")
-    class_names, rows = read_classes(root, found.pop("train"), "train", required=True)
+    learnt: tuple[str, ...] = ()
+    rows: list[Sample] = []
+    if "train" in found:
+        learnt, rows = read_classes(root, found.pop("train"), "train", required=True)
     for split, child in found.items():
         rows += read_classes(root, child, split, required=False)[1]
+    class_names = learnt or tuple({canonical_name(row.emotion): row.emotion for row in rows}.values())
     if "val" not in found and any(_is_public(row) for row in rows):
         rows = [row._replace(split="val") if _is_public(row) else row for row in rows]
         return SampleList(
