@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.options import PROGRAM, renamed
+from emotion_lightning.options import renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
-from emotion_lightning.runs.folder import CHECKPOINTS, pasted
+from emotion_lightning.runs.config import how_to_measure
 from emotion_lightning.runs.provenance import provenance_file
 from emotion_lightning.schedule import parse_schedule
 
@@ -47,9 +47,8 @@ class Run:
         folders = [self.on] if self.on else [self.folder / FOLDER / split for split in SPLITS]
         found = [results for folder in folders if (results := read_results(folder)) is not None]
         if not found:
-            kept = [self.folder / CHECKPOINTS / name for name in ("best.ckpt", "last.ckpt")]
-            does = [f"{PROGRAM} test --ckpt_path {pasted(path)} does" for path in kept if path.is_file()]
-            advice = (*does, "give the folder of a run, such as lightning_logs/version_0")[0]
+            tested = "test" in (self.audit or {}).get("balance", {})  # with the built-in faces there is no audit
+            advice = how_to_measure(self.folder, "test" if tested else "validate")
             raise DataError(f"{self.folder}: nothing was measured there; {advice}")
         return {results.metrics["split"]: results for results in found}
 

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.options import OPTIONS, changes_learning, flatten, renamed
+from emotion_lightning.options import OPTIONS, PROGRAM, changes_learning, flatten, renamed
+from emotion_lightning.runs.folder import CHECKPOINTS, pasted
 from emotion_lightning.runs.loading import load_safely
 
 Config = dict[str, Any]
@@ -52,6 +53,24 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         data["root"] = data["splits_file"] = None
     measuring = {"report": saved["report"]} if "report" in saved and subcommand != "predict" else {}
     return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
+
+
+def how_to_measure(run: Path, command: str) -> str:
+    """Say how ``command``, test or validate, measures a checkpoint of the run in the folder ``run``, the best first."""
+    best, problems = run / CHECKPOINTS / "best.ckpt", list[str]()
+    if not best.parent.is_dir():
+        return "give the folder of a run, such as lightning_logs/version_0, with its checkpoints"
+    for path in dict.fromkeys((best, best.with_name("last.ckpt"), *sorted(best.parent.glob("*.ckpt"), reverse=True))):
+        try:
+            checkpoint = load_checkpoint(str(path))
+        except DataError as error:
+            problems += [str(error).removeprefix("`ckpt_path` ")] * (path == best)
+            continue
+        root = checkpoint.get("EmotionDataModule", {}).get("root")
+        moved = "" if root is None or Path(root).exists() else f" --data.root FOLDER, as its data is not in {root},"
+        return "; ".join([*problems, f"{PROGRAM} {command} --ckpt_path {pasted(path)}{moved} does"])
+    again = f"{PROGRAM} {command} --ckpt_path {pasted(best)}"
+    return f"{'; '.join(problems)}; put one there that can be loaded, and {again} does"
 
 
 def splits_of_old_run(checkpoint: Mapping[str, Any], path: str) -> str | None:

@@ -1,7 +1,10 @@
 import csv
 import json
 import lzma
+import re
+import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from emotion_lightning.data.sources import manifest
 from emotion_lightning.data.sources.splits import stratified_group_split
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
-from tests.helpers import QUIET, RUN, TINY
+from tests.helpers import QUIET, RUN, TINY, fails
 
 HERE = Path(__file__).parent
 
@@ -88,6 +91,81 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(DataError, match="not a checkpoint of an emotion_lightning run"):
         load_checkpoint(str(tmp_path / "other.ckpt"))
+
+
+def advice(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
+    error = fails(capsys, 1, "report", str(RUN))
+    return error, shlex.split(re.split(" does|,", error.partition("python -m emotion_lightning ")[2])[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda best: None, ""),
+        (Path.unlink, "best.ckpt: no such file"),
+        (lambda best: best.rename("mine.ckpt"), "best.ckpt: no such file"),
+        (lambda best: best.write_bytes(b""), "best.ckpt: damaged"),
+        (lambda best: best.write_bytes(best.read_bytes()[:5000]), "best.ckpt: damaged"),
+        (lambda best: best.write_text("<html>"), "best.ckpt: damaged"),
+        (lambda best: torch.save({}, best), "best.ckpt: not a checkpoint of an emotion_lightning run"),
+    ],
+)
+def test_a_report_of_a_run_without_results_says_what_measures_it(
+    in_an_empty_folder: None,
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    said: str,
+) -> None:
+    shutil.rmtree(RUN / "report")
+    spoil(trained / "best.ckpt")
+    error, command = advice(capsys)
+    assert said in error
+    assert command[:2] == ["test", "--ckpt_path"]
+    assert command[2] == str(trained / ("last.ckpt" if said else "best.ckpt"))
+    main([*command, *QUIET])
+    main(["report", str(RUN)])
+    assert (RUN / "report/index.html").is_file()
+
+
+def test_a_report_of_a_run_without_a_checkpoint_says_where_to_put_one(
+    in_an_empty_folder: None, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(RUN / "report")
+    trained.rename("elsewhere")
+    assert "give the folder of a run" in fails(capsys, 1, "report", str(RUN))
+    trained.mkdir()
+    error, command = advice(capsys)
+    assert f"{trained}/best.ckpt: no such file; put one there that can be loaded" in error
+    shutil.copy("elsewhere/epoch_000.ckpt", trained / "best.ckpt")
+    main([*command, *QUIET])
+    main(["report", str(RUN)])
+
+
+def test_a_report_of_a_run_without_a_test_split_names_the_validation(
+    in_an_empty_folder: None, trained: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(faces, "own", ignore=shutil.ignore_patterns("test"))
+    main(["fit", "--data.root", "own", *TINY, *QUIET, "--trainer.max_epochs", "1"])
+    shutil.rmtree(RUN)
+    RUN.with_name("version_1").rename(RUN)
+    shutil.rmtree(RUN / "report")
+    _, command = advice(capsys)
+    main([*command, *QUIET])
+    main(["report", str(RUN)])
+
+
+def test_a_report_of_a_run_whose_data_is_gone_asks_for_it(
+    in_an_empty_folder: None, trained: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(RUN / "report")
+    checkpoint = torch.load(trained / "best.ckpt", weights_only=True)
+    checkpoint["EmotionDataModule"]["root"] = "/gone"
+    torch.save(checkpoint, trained / "best.ckpt")
+    error, command = advice(capsys)
+    assert "as its data is not in /gone" in error
+    main([*(str(faces) if word == "FOLDER" else word for word in command), *QUIET])
+    main(["report", str(RUN)])
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])
