@@ -162,7 +162,8 @@ class EmotionDataModule(FaceLoaders):
         if stage == "fit":
             warn_unreached("resolution_schedule", self.resolutions, self.trainer)
         if match_data := getattr(self.trainer.lightning_module, "match_data", None):
-            match_data(stage, self.class_names, self.seed, self.logit_adjustment)
+            # the adjustment is for training, and would read the data before a checkpoint has said what its own was
+            match_data(stage, self.class_names, self.seed, self.logit_adjustment if stage == "fit" else None)
 
     def _check_once(self) -> None:
         """Check the data for the stage; for a measurement when its checkpoint, if there is one, has been loaded."""

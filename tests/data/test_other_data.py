@@ -179,7 +179,7 @@ def test_what_a_checkpoint_remembers_of_its_own_data_is_not_asked_of_other_data(
         paths = [path.relative_to("own") for path in sorted(Path("own").rglob("*.png"))]
         csv.writer(stream).writerows([("filepath", "label", "split"), *((p, p.parts[1], p.parts[0]) for p in paths)])
     kept = ["--data.layout", "tree", "--data.splits_file", "splits.csv", "--data.group_regex", "/(0)[0-9]"]
-    merged = ["--data.merge_classes", "{up: [happy, surprised]}"]
+    merged = ["--data.merge_classes", "{up: [happy, surprised]}", "--data.balance", "loss"]
     main(["fit", "--data.root", "own", *TINY, "--trainer.max_epochs", "1", *kept, *merged, *QUIET])
     write_csv(Path("other"), "test.csv")
     measure("test", Path("other"))
