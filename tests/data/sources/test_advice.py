@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from emotion_lightning.data.sources.folder import find_images
-from emotion_lightning.data.sources.manifest import read_manifest
+from emotion_lightning.data.sources.manifest import read_manifest, write_splits
 from emotion_lightning.errors import DataError
 from tests.data.files import face, faces, table
 
@@ -220,6 +220,21 @@ def test_a_table_in_the_folder_of_a_split(tmp_path: Path, name: str) -> None:
     assert manifest.counts("val") == dict.fromkeys(EMOTIONS, 12)
     assert manifest.names[0] == "train/0.png"
     assert len(manifest.unread) == 36
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+def test_the_advice_on_numbers_in_a_table_works(tmp_path: Path, place: str) -> None:
+    flat(tmp_path / "train")
+    rows = [(f"{'' if place else 'train/'}{number}.png", number % 3) for number in range(36)]
+    table(tmp_path / place / "train.csv", "filepath,label", rows)
+    with pytest.raises(DataError, match=r"is a number, .*: write label_map\.json beside it, like") as caught:
+        read_manifest(tmp_path)
+    assert "layout" not in str(caught.value)  # there are no folders to go by
+    (tmp_path / place / "label_map.json").write_text('{"sad": 0, "happy": 1, "angry": 2}')
+    manifest = read_manifest(tmp_path)
+    assert manifest.class_names == ("sad", "happy", "angry")
+    write_splits(manifest, tmp_path / "splits.csv")
+    assert read_manifest(tmp_path, splits_file=tmp_path / "splits.csv").labels == manifest.labels
 
 
 def test_prediction_says_what_is_there_too(tmp_path: Path) -> None:

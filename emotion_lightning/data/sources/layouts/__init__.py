@@ -25,7 +25,13 @@ from emotion_lightning.data.sources.layouts.tables import (
     read_rows,
     split_tables,
 )
-from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree, refuse_levels, refuse_numbers
+from emotion_lightning.data.sources.layouts.trees import (
+    has_emotions,
+    has_splits,
+    read_tree,
+    refuse_levels,
+    refuse_numbers,
+)
 from emotion_lightning.data.sources.layouts.walk import (
     files_below,
     holds_images,
@@ -98,7 +104,7 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     if root.is_file() and format not in ("auto", "fer2013", "ferplus"):
         raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
     layout = _recognize(folder) if format == "auto" else format
-    if layout == "csv" and format == "auto" and has_class_folders(folder):
+    if layout == "csv" and format == "auto" and has_emotions(folder):
         try:
             return read_csvs(root, folder)
         except DataError as error:

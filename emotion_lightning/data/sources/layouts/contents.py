@@ -91,6 +91,8 @@ def _kind(name: str) -> str:
         return "link that leads nowhere new"
     if not suffix:
         return "file without a suffix"
+    if suffix == ".lst":
+        return "list"
     kinds = {"image": IMAGE_SUFFIXES, "picture": _PICTURES, "video": _VIDEOS, "archive": _ARCHIVES, "table": TABLES}
     found = next((kind for kind, suffixes in (kinds | {"packed": _PACKED}).items() if suffix in suffixes), "other")
     return "archive" if found == "other" and _PIECE.fullmatch(suffix) else found

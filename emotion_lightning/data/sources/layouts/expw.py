@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from emotion_lightning.data.images.region import Region, with_region
+from emotion_lightning.data.sources.layouts.contents import what_is_in
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -64,6 +65,8 @@ def read_expw(root: Path, folder: Path) -> SampleList:
             rows.append(Sample(with_region(name, region), emotion, None, name))
         else:
             empty += 1
+    if missing and len(missing) == len(faces):
+        raise DataError(f"{file}: none of the images that it names is there; {what_is_in(folder)}")
     refuse_missing(file, missing)
     if not rows:
         raise DataError(f"{file} has no faces: unpack it anew")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from emotion_lightning.data.sources.labels import is_emotion
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -16,7 +15,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     unique_class_names,
 )
 from emotion_lightning.data.sources.layouts.names import split_named
-from emotion_lightning.data.sources.layouts.trees import has_splits, read_tree
+from emotion_lightning.data.sources.layouts.trees import has_emotions, has_splits, read_tree
 from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_image, visible_folders
 from emotion_lightning.errors import DataError
 
@@ -106,7 +105,7 @@ def read_named(root: Path, folder: Path, naming: Naming) -> SampleList:
     Raises:
         DataError: No image is named so.
     """
-    if _has_classes(folder):
+    if has_emotions(folder):
         listing = read_tree(root, folder)
         rows = [row._replace(group=_subject(row.name, naming)) for row in listing.rows]
         if any(row.group for row in rows):
@@ -124,11 +123,6 @@ def read_named(root: Path, folder: Path, naming: Naming) -> SampleList:
         )
     names = unique_class_names((row.emotion for row in rows), root)
     return SampleList(naming.layout, root, names, rows, file_source(root, rows))
-
-
-def _has_classes(folder: Path) -> bool:
-    above = visible_folders(folder) if has_splits(folder) else [folder]
-    return any(is_emotion(child.name) for classes in above for child in visible_folders(classes))
 
 
 def _subject(name: str, naming: Naming) -> str | None:

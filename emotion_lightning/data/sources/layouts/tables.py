@@ -267,9 +267,13 @@ def _keys(class_names: Sequence[str], numbered: bool) -> dict[str, str]:
 
 
 def label_map(folder: Path) -> tuple[str, ...] | None:
-    """Read label_map.json (class name to index) as class names in the order of their indices; None without one."""
-    file = folder / "label_map.json"
-    if not file.is_file():
+    """Read label_map.json (class name to index) as class names in the order of their indices; None without one.
+
+    It lies in ``folder`` or beside the table of training images.
+    """
+    places = (folder, *(table.parent for split, table in split_tables(folder).items() if split == "train"))
+    file = next((file for place in places if (file := place / "label_map.json").is_file()), None)
+    if file is None:
         return None
     try:
         ids = json.loads(file.read_text(encoding="utf-8-sig"))

@@ -28,6 +28,12 @@ def has_splits(folder: Path) -> bool:
     return any(split_named(child.name) for child in visible_folders(folder))
 
 
+def has_emotions(folder: Path) -> bool:
+    """Say whether a folder where classes are expected, in ``folder`` or in its splits, is named as an emotion."""
+    above = visible_folders(folder) if has_splits(folder) else [folder]
+    return any(is_emotion(child.name) for classes in above for child in visible_folders(classes))
+
+
 def read_tree(root: Path, folder: Path) -> SampleList:
     """List ``folder/{train,val,test}/<class>/**`` or, without folders of splits, ``folder/<class>/**``."""
     if has_splits(folder):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emotion_lightning.data.images.region import Region, file_of, with_region
+from emotion_lightning.data.sources.layouts.contents import what_is_in
 from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
@@ -65,7 +66,9 @@ def read_yolo(root: Path, folder: Path) -> SampleList:
             counts["{} images with several faces"] += len(faces) > 1
         counts["{} labels without an image"] += len(unused)
     if not rows:
-        raise DataError(f"{root} has no image with a label: labels/x.txt must say what images/x.jpg shows")
+        raise DataError(
+            f"{root} has no image with a label: labels/x.txt must say what images/x.jpg shows; {what_is_in(folder)}"
+        )
     counts["{} faces cut out by their boxes"] = sum(file_of(Path(row.name)) != Path(row.name) for row in rows)
     notes = tuple(text.format(f"{count:,}") for text, count in counts.items() if count)
     classes = unique_class_names((row.emotion for row in rows if row.split in (None, "train")), folder)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,5 +59,16 @@ def test_names_with_blanks_commas_and_boxes_that_are_empty_or_outside(tmp_path: 
 def test_faults_of_the_list(tmp_path: Path, line: str, message: str) -> None:
     file = expw(tmp_path) / "label" / "label.lst"
     file.write_text(f"{file.read_text()}{line}\n")
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_a_list_without_its_images_says_what_is_there(tmp_path: Path) -> None:
+    shutil.rmtree(expw(tmp_path) / "image" / "origin")
+    for piece in range(2):
+        (tmp_path / "image" / f"origin.7z.00{piece + 1}").touch()
+    message = (
+        r"none of the images that it names is there; it holds 2 archives \(image/origin.*\), 1 list .*: unpack them"
+    )
     with pytest.raises(DataError, match=message):
         read_manifest(tmp_path)

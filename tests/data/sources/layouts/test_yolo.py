@@ -119,6 +119,10 @@ def rewrite(text: str) -> Callable[[Path], object]:
         (rewrite("\n0 48 48 96 96"), r"0\.txt line 2: '48 48 96 96' is no box: x, y, width and height are shares"),
         (rewrite("0 0.5 0.5 0.1"), r"'0\.5 0\.5 0\.1' is no box"),
         (rewrite("0 a b c d"), "'a b c d' is no box"),
+        (
+            lambda root: [path.rename(path.with_suffix(".heic")) for path in sorted(root.rglob("*.jpg"))],
+            r"no image with a label: .*; it holds .*18 HEIC images .*, 18 \.txt files .*: save them as JPEG or PNG",
+        ),
         (lambda root: (root / "data.yaml").unlink(), "has no data.yaml that names the classes of its labels: write on"),
         (lambda root: (root / "data.yaml").write_text("names: ["), r"data\.yaml cannot be read as YAML: "),
         (lambda root: (root / "data.yaml").write_text("names: ['0', '1', 2]"), r"by numbers \(0, 1, 2\): write what"),
