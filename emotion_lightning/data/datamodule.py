@@ -54,7 +54,7 @@ class EmotionDataModule(FaceLoaders):
             logits in training by the classes' frequencies (Menon et al., 2021).
         fer_plus: What training learns of FER+'s votes: majority, the emotion that most people saw, or probabilities,
             the share of people who saw each. Measured is the majority in any case.
-        cache_gb: Most that decoded images may take on disk in 10⁹ bytes; 0 switches that cache off.
+        cache_gb: Most that decoded images may take on disk in GB; 0 switches that cache off.
         splits_file: CSV file with filepath, label and split to use instead of the splits found, such as a run's
             splits.csv.
         test_split: Split that test measures.

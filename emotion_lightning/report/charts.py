@@ -14,6 +14,7 @@ from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.confusion import per_class
 from emotion_lightning.evaluation.curves import Curves, curves
 from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.report.fonts import without_boxes
 from emotion_lightning.schedule import STAGES
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ def _chart(title: str, xlabel: str, size: tuple[float, float] = SIZE, grid: bool
         axes.set_title(title, loc="left")
         axes.set_xlabel(xlabel)
         yield Chart(figure, axes, title)
-        figure.draw_without_rendering()  # lays it out, once for page and file
+        with without_boxes(figure):
+            figure.draw_without_rendering()  # lays it out, once for page and file
         figure.set_layout_engine("none")
 
 

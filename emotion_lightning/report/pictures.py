@@ -12,6 +12,7 @@ from emotion_lightning.evaluation.examples import confident_mistakes, most_confi
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.charts import confusion_matrix
+from emotion_lightning.report.fonts import fonts_for, without_boxes
 
 Picture = NDArray[np.uint8]
 """RGB picture ``(height, width, 3)``."""
@@ -42,12 +43,19 @@ def contact_sheet(images: Tensor, captions: Sequence[str], columns: int = 4) -> 
     columns = min(columns, len(images))
     width, height = SIDE + GAP, SIDE + GAP + LINE * max(caption.count("\n") + 1 for caption in captions)
     sheet = Image.new("RGB", (columns * width + GAP, -(-len(images) // columns) * height + GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 4)
+    pen, font = ImageDraw.Draw(sheet), _font("".join(captions))
     for number, (pixels, caption) in enumerate(zip(images.movedim(1, -1).cpu().numpy(), captions, strict=True)):
         x, y = GAP + number % columns * width, GAP + number // columns * height
         sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (x, y))
         pen.multiline_text((x, y + SIDE + 1), caption, fill="black", font=font, spacing=2)
     return np.asarray(sheet)
+
+
+def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font or, as it has Latin letters only, the last of those that ``text`` needs."""
+    if text.isascii():
+        return ImageFont.load_default(LINE - 4)
+    return ImageFont.truetype(list(fonts_for(frozenset(text) - {"\n"}).values())[-1], LINE - 4)
 
 
 def mistakes(outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> Picture | None:
@@ -92,5 +100,6 @@ def confusion(outputs: EvalOutputs, class_names: Sequence[str], normalized: bool
     figure.patch.set(facecolor="white", alpha=1)
     figure.set_dpi(CONFUSION_DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
+    with without_boxes(figure):
+        canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ import io
 from xml.etree import ElementTree
 
 from emotion_lightning.report.charts import INK, LINE, SOFT, Chart
+from emotion_lightning.report.fonts import without_boxes
 
 THEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
 """Colors that a page gives by its theme."""
@@ -17,7 +18,8 @@ ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")  # the p
 def png(chart: Chart) -> bytes:
     """Draw ``chart`` on white, for papers and slides."""
     buffer = io.BytesIO()
-    chart.figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white")
+    with without_boxes(chart.figure):
+        chart.figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white")
     return buffer.getvalue()
 
 
@@ -31,7 +33,7 @@ def svg(chart: Chart, name: str) -> str:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), without_boxes(chart.figure):
         chart.figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     root = ElementTree.fromstring(buffer.getvalue())
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": chart.description}

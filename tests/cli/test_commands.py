@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -28,3 +29,15 @@ def test_the_overview_needs_no_library() -> None:
         text, modules = shown.rsplit("\n", 2)[:2]
         assert all(f"  {command} " in text for command in COMMANDS)
         assert not {"torch", "lightning", "jsonargparse", "numpy"} & set(modules.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_of_few_letters_shows_every_help(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    for command in COMMANDS:
+        written = BytesIO()
+        monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding, write_through=True))
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert b"\\u" not in written.getvalue()  # of a letter that it does not have
+        sys.stdout.write("a folder \u2713")
+        assert written.getvalue().endswith(b"a folder \\u2713")
