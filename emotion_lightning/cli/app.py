@@ -38,6 +38,7 @@ from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS
+from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
@@ -177,8 +178,8 @@ class EmotionCLI(LightningCLI):
         allow_tf32(given.accelerator)
         if given.enable_progress_bar is not False and not _has_progress_bar(given.callbacks):
             self.trainer_defaults["callbacks"].append(ProgressBar())
-        single = given.devices in (1, "1") or (given.devices == "auto" and torch.cuda.device_count() < 2)
-        if given.strategy in ("auto", "ddp") and not single:
+        ddp = given.strategy == "auto" and ddp_processes(given.accelerator, given.devices, given.num_nodes) > 1
+        if ddp or given.strategy == "ddp":
             kwargs["strategy"] = "ddp_find_unused_parameters_true"  # or gradients of stages unfrozen later stay apart
         self.trainer_options = {**given, **kwargs}
         return super().instantiate_trainer(**kwargs)

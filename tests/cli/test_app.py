@@ -13,6 +13,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
+from emotion_lightning.cli.app import EmotionCLI
+from emotion_lightning.errors import DataError
 from emotion_lightning.schedule import STAGES
 from tests.helpers import QUIET, RUN, TINY, Batches, Lab, assert_equal, fails
 
@@ -336,3 +338,25 @@ def test_a_network_built_for_one_size_is_trained_tested_and_not_given_another(
     main(["test", "--ckpt_path", best, *QUIET])
     message = fails(capsys, 2, "test", "--ckpt_path", best, "--data.image_size", "96", *QUIET)
     assert message.startswith("error: --data.image_size 96: the network was built for images of 64 pixels")
+
+
+@pytest.mark.parametrize(
+    ("options", "strategy"),
+    [
+        (["--trainer.accelerator", "cpu"], None),
+        (["--trainer.accelerator", "cpu", "--trainer.devices", "2"], "ddp_find_unused_parameters_true"),
+        (["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"], "ddp_find_unused_parameters_true"),
+        (["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp_spawn"], None),
+    ],
+    ids=str,
+)
+def test_ddp_is_chosen_for_several_processes_only(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], strategy: str | None
+) -> None:
+    def build(cli: object, **kwargs: Any) -> None:
+        raise DataError(f"strategy {kwargs.get('strategy')}")
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("lightning.pytorch.cli.LightningCLI.instantiate_trainer", build)
+    with pytest.raises(DataError, match=f"strategy {strategy}$"):
+        EmotionCLI(["fit", "--data.root", str(faces), *TINY, *QUIET, *options])
