@@ -1,23 +1,20 @@
 """A timm model as the recipe's ordered, named stages."""
 
 from collections.abc import Iterable
-from itertools import chain, pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.body import build_body
 from emotion_lightning.model.frozen import FoldedBackbone
 from emotion_lightning.model.matching import fill
+from emotion_lightning.model.stages import BACKBONE_STAGES, stage_of_parameters
 from emotion_lightning.model.weights import load_weights
-from emotion_lightning.schedule import STAGES
 
-BACKBONE_STAGES = STAGES[:-1]
-
-BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm
 """Every BatchNorm of a backbone; timm's own inherit from these."""
 
 BatchNormMode = Literal["auto", "train", "frozen"]
@@ -61,9 +58,8 @@ class Backbone(nn.Module):
             fill(self.body, load_weights(weights), weights)
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
-        self.stage_of = _stage_of_parameters(self.body)
+        self.stage_of = stage_of_parameters(self.body)
         self.folded: FoldedBackbone | None = None  # until a stage is frozen
-        self.register_load_state_dict_post_hook(_fold_anew)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``.
@@ -112,28 +108,6 @@ def resolve_batch_norm(choice: BatchNormMode, pretrained: bool, lr_backbone: flo
     if choice == "auto":
         return "frozen" if pretrained and lr_backbone <= FROZEN_UP_TO else "train"
     return choice
-
-
-def _fold_anew(backbone: nn.Module, _: object) -> None:
-    """Forget the folded copy of weights that were replaced by loaded ones."""
-    assert isinstance(backbone, Backbone)
-    if backbone.folded is not None:
-        backbone.folded = FoldedBackbone.of(backbone.body, backbone.folded.frozen)
-
-
-def _stage_of_parameters(body: nn.Module) -> dict[str, str]:
-    matcher = body.group_matcher(coarse=True)  # type: ignore[operator]
-    groups = list(group_parameters(body, matcher).values())
-    stem, blocks = groups[0], groups[1:]
-    if len(blocks) > 4 and all("norm" in name for name in blocks[-1]):
-        blocks[-2:] = [blocks[-2] + blocks[-1]]  # the norm after the last block belongs to it
-    merged = [stem, *_four_parts(blocks)]
-    return {name: stage for stage, names in zip(BACKBONE_STAGES, merged, strict=True) for name in names}
-
-
-def _four_parts(blocks: list[list[str]]) -> list[list[str]]:
-    edges = [round(part * len(blocks) / 4) for part in range(5)]
-    return [list(chain(*blocks[start:end])) for start, end in pairwise(edges)]
 
 
 def _set_mode(module: nn.Module, trains: bool) -> None:

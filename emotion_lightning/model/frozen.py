@@ -10,6 +10,8 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from emotion_lightning.model.watch import Watch
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 PAIRS_OF_A_BLOCK = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
@@ -20,9 +22,8 @@ class FoldedBackbone:
     These run in inference mode, in the dtype that training computes in, on a copy whose convolutions do the work of the
     BatchNorm after them. Attention, anti-aliasing and blocks of other kinds are copied as they are.
 
-    The copy is made at the first batch, and again when the device or the dtype changes. It does not notice other
-    changes of the weights, nor hooks on the frozen stages: ``Backbone`` makes a new one when weights are loaded and
-    whenever stages are set, which ``Unfreeze`` does at the start of every epoch.
+    The copy is made at the first batch, and again when something of the frozen stages is not what it was; see
+    ``Watch``. Where one of their modules has a hook or a ``forward`` of its own, the plain network runs.
 
     Nothing here belongs to the network: its parameters, state dict, copies and pickles do not know of it.
 
@@ -33,14 +34,17 @@ class FoldedBackbone:
 
     def __init__(self, body: ResNet, frozen: Sequence[str]):
         self.body, self.frozen = body, frozen
-        names = ("conv1", "bn1", "act1", "maxpool", *(name for name in LAYERS if name in frozen))
-        self._parts = [body.get_submodule(name) for name in names]
-        self._rest = [body.get_submodule(name) for name in LAYERS if name not in frozen]
-        self._parameters = [parameter for part in self._parts for parameter in part.parameters()]
-        # a part without parameters, such as the first ReLU, is in the mode of the whole network
-        self._modules = [m for part in self._parts if any(True for _ in part.parameters()) for m in part.modules()]
         self._copy: nn.Module | None = None
         self._copied_for: object = None
+        self._look()
+
+    def _look(self) -> None:
+        layers = [self.body.get_submodule(name) for name in LAYERS]
+        stem = [self.body.get_submodule(name) for name in ("conv1", "bn1", "act1", "maxpool")]
+        count = sum(name in self.frozen for name in LAYERS)
+        self._parts, self._rest = stem + layers[:count], layers[count:]
+        self._watch = Watch(self.body, self._parts)
+        self._copy = None
 
     @classmethod
     def of(cls, body: nn.Module, frozen: Sequence[str]) -> Self | None:
@@ -48,9 +52,12 @@ class FoldedBackbone:
         return cls(body, frozen) if frozen and type(body) is ResNet else None
 
     def can_run(self, images: Tensor) -> bool:
-        """Return False if gradients, a module in training mode or torch.compile are needed: the plain network runs."""
-        trains = any(parameter.requires_grad for parameter in self._parameters) or images.requires_grad
-        return not (trains or any(module.training for module in self._modules) or torch.compiler.is_compiling())
+        """Return False if gradients, a module in training mode, hooks or torch.compile need the plain network."""
+        if torch.compiler.is_compiling() or images.requires_grad:
+            return False
+        if self._watch.sees_a_change():
+            self._look()
+        return not self._watch.needs_the_network()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Pool ``images`` ``(B, 3, H, W)`` to features ``(B, num_features)``."""
@@ -67,7 +74,7 @@ class FoldedBackbone:
         return type(self), (self.body, self.frozen)
 
     def _folded(self, device: str) -> nn.Module:
-        weight = self._parameters[0]
+        weight = next(self._parts[0].parameters())
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         key = weight.device, weight.dtype, dtype
         if self._copy is None or key != self._copied_for:

@@ -1,13 +1,17 @@
 import gc
 import pickle
 import weakref
+from collections.abc import Callable
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from emotion_lightning.model import frozen
 from emotion_lightning.model.backbone import BACKBONE_STAGES, Backbone
+from emotion_lightning.model.frozen import FoldedBackbone
 
 TRAINED = [BACKBONE_STAGES[start:] for start in range(1, 6)]
 """Stages that train behind each possible prefix."""
@@ -39,12 +43,18 @@ def error(found: Tensor, expected: Tensor) -> float:
 
 
 def plain_runs(backbone: Backbone, faces: Tensor) -> bool:
-    """Whether a BatchNorm of the first layer is called for a batch; the folded copy has none."""
-    calls: list[int] = []
-    hook = backbone.body.get_submodule("layer1.0.bn1").register_forward_hook(lambda *_: calls.append(1))
-    backbone(faces)
-    hook.remove()
-    return bool(calls)
+    """Whether the network runs as it is for a batch, and not the copy."""
+    calls = []
+    run = FoldedBackbone.__call__
+
+    def counted(folded: FoldedBackbone, faces: Tensor) -> Tensor:
+        calls.append(1)
+        return run(folded, faces)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FoldedBackbone, "__call__", counted)
+        backbone(faces)
+    return not calls
 
 
 @pytest.mark.parametrize("trained", TRAINED)
@@ -58,7 +68,7 @@ def test_features_and_gradients_are_those_of_the_plain_network(trained: tuple[st
             (features * weights).sum().backward()
         gradients.append({n: p.grad.clone() for n, p in backbone.body.named_parameters() if p.grad is not None})
         backbone.zero_grad()
-    assert plain_runs(backbone, images()) == ("layer1" in trained)
+    assert plain_runs(backbone, images()) == ("stem" in trained)
     torch.testing.assert_close(features, backbone.body(images()), rtol=1e-5, atol=1e-5)
     plain, found = gradients
     assert plain.keys() == found.keys() == {n for n, stage in backbone.stage_of.items() if stage in trained}
@@ -102,20 +112,119 @@ def test_other_families_run_as_they_are(name: str) -> None:
     assert torch.equal(backbone(faces), expected)
 
 
-@pytest.mark.parametrize("tensor", ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"])
-@pytest.mark.parametrize("how", ["loaded", "assigned", "by hand"])
-def test_what_changes_is_folded_anew(tensor: str, how: str) -> None:
-    backbone = network(trained=LAYER4)
+def changed(change: Callable[[nn.Module], object], trained: tuple[str, ...] = LAYER4) -> None:
+    """Assert that the next batch after a ``change`` of the network is right, and that the change mattered."""
+    backbone = network(trained=trained)
     before = backbone(images())
-    state = {name: value.clone() for name, value in backbone.state_dict().items()}
-    state[f"body.layer2.0.{tensor}"] *= 2
-    if how == "by hand":  # noticed when stages are set, at the latest in the next epoch
-        backbone.state_dict()[f"body.layer2.0.{tensor}"].mul_(2)
-        backbone.set_trainable(LAYER4)
-    else:
-        backbone.load_state_dict(state, assign=how == "assigned")
-    assert error(backbone(images()), before) > 1e-3
-    assert error(backbone(images()), backbone.body(images())) < 1e-5
+    change(backbone.body)
+    found = backbone(images())
+    assert error(found, before) > 1e-4
+    assert error(found, backbone.body(images())) < 1e-5
+
+
+TENSORS = ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"]
+
+
+@pytest.mark.parametrize("tensor", TENSORS)
+@pytest.mark.parametrize("assign", [False, True])
+def test_what_is_loaded_is_folded_anew(tensor: str, assign: bool) -> None:
+    def load(body: nn.Module) -> None:
+        state = {name: value.clone() for name, value in body.state_dict().items()}
+        state[f"layer2.0.{tensor}"] *= 2
+        body.load_state_dict(state, assign=assign)
+
+    changed(load)
+
+
+@pytest.mark.parametrize("tensor", TENSORS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.data.mul_(2),
+        lambda value: value.detach().add_(0.5),
+        lambda value: value.detach().view(-1)[7:8].add_(9),
+        lambda value: np.multiply(value.detach().numpy(), 2, out=value.detach().numpy()),
+        lambda value: setattr(value, "data", value.data * 2),
+    ],
+    ids=["data", "in place", "one element", "numpy", "other data"],
+)
+def test_what_is_changed_by_hand_is_folded_anew(tensor: str, change: Callable[[Tensor], object]) -> None:
+    changed(lambda body: change(body.state_dict(keep_vars=True)[f"layer2.0.{tensor}"]))
+
+
+def other_convolution(body: nn.Module) -> None:
+    body.layer2[0].conv1 = nn.Conv2d(*body.layer2[0].conv1.weight.shape[1::-1], 3, 2, 1, bias=False)
+
+
+def other_layer(body: nn.Module) -> None:
+    body.layer1 = nn.Sequential(body.layer1, nn.Tanh()).eval()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: setattr(body.layer2[0].bn1, "eps", 1.0),
+        lambda body: setattr(body.layer2[0].conv2, "padding_mode", "circular"),
+        lambda body: setattr(body.layer1[0], "act1", nn.Tanh()),
+        lambda body: setattr(body, "act1", nn.Tanh()),
+        lambda body: setattr(body.bn1, "weight", nn.Parameter(body.bn1.weight + 1, requires_grad=False)),
+        lambda body: body.bn1.register_buffer("running_mean", body.bn1.running_mean + 1),
+        other_convolution,
+        other_layer,
+    ],
+    ids=["eps", "padding", "activation", "first activation", "parameter", "buffer", "convolution", "layer"],
+)
+def test_settings_and_modules_that_are_replaced_are_noticed(change: Callable[[nn.Module], object]) -> None:
+    changed(change)
+
+
+def test_a_module_in_place_of_a_later_layer_runs() -> None:
+    changed(lambda body: setattr(body, "layer4", nn.Sequential(body.layer4, nn.Tanh())))
+
+
+@pytest.mark.parametrize("where", ["", "conv1", "layer1", "layer1.0", "layer2.0.bn1"])
+def test_hooks_on_frozen_modules_fire_in_training(where: str) -> None:
+    backbone = network(trained=LAYER4)
+    assert not plain_runs(backbone, images())
+    module, calls = backbone.body.get_submodule(where), []
+    for register in (module.register_forward_hook, module.register_forward_pre_hook):
+        handle = register(lambda *_: calls.append(1))
+        assert plain_runs(backbone, images())
+        handle.remove()
+    assert len(calls) == 2
+    assert not plain_runs(backbone, images())
+
+
+def test_another_forward_of_a_frozen_module_runs() -> None:
+    changed(lambda body: setattr(body.layer1[0], "forward", lambda x: x.tanh()))
+
+
+def test_without_a_change_nothing_is_folded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = []
+    monkeypatch.setattr(frozen, "_fold", folds.append)
+    backbone = network(trained=LAYER4)
+    optimizer = torch.optim.AdamW(backbone.parameters(), weight_decay=1.0, fused=True)
+    for _ in range(3):
+        backbone(images()).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        backbone.state_dict()
+    assert len(folds) == 1
+
+
+@pytest.mark.parametrize("buffer", ["running_mean", "running_var"])
+def test_buffers_that_several_processes_exchange_in_each_step_are_not_folded_in_each(
+    monkeypatch: pytest.MonkeyPatch, buffer: str
+) -> None:
+    folds = []
+    monkeypatch.setattr(frozen, "_fold", folds.append)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    backbone = network(trained=LAYER4)
+    for _ in range(3):
+        values = getattr(backbone.body.bn1, buffer)
+        values.copy_(values.clone())  # as DistributedDataParallel does
+        backbone(images())
+    assert len(folds) == 1
 
 
 def test_weights_loaded_into_a_whole_model_are_folded_anew() -> None:
