@@ -31,6 +31,9 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make sure that the file can be written, before anything is predicted."""
+        if data_of(trainer) is None:
+            rank_zero_info("The images are those of a plain loader and have no paths, so no predictions.csv is written")
+            return
         if self.output is not None and self.output.is_dir():
             raise UsageError(f"`output` {self.output} is a folder; name a .csv file")
         ensure_writable(self._path(trainer).parent, "`output`")
@@ -38,7 +41,10 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
-        """Write the predictions of all ranks, in the order of the images."""
+        """Write the predictions of all ranks, in the order of the images; those of a plain loader have no paths."""
+        data = data_of(trainer)
+        if data is None:
+            return
         columns = (torch.cat(values).to(pl_module.device) for values in zip(*predictions, strict=True))
         probabilities, indices = (pl_module.all_gather(values).cpu() for values in columns)  # type: ignore[union-attr]
         path = self._path(trainer)  # asks all ranks, too
@@ -46,8 +52,6 @@ class PredictionWriter(BasePredictionWriter):
             return
         by_index = dict(zip(indices.flatten().tolist(), probabilities.flatten(end_dim=-2).tolist(), strict=True))
         by_index.pop(IGNORE_INDEX, None)  # padding
-        data = data_of(trainer)
-        assert data is not None  # it has the images
         paths = data.predict_files.paths
         class_names = list(pl_module.hparams["class_names"])
         replaced = ", in place of an earlier one" if path.is_file() else ""

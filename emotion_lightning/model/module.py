@@ -17,6 +17,7 @@ from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
 from emotion_lightning.model.backbone import Backbone, BatchNormMode, resolve_batch_norm
 from emotion_lightning.model.head import EnhancedClassifier
+from emotion_lightning.model.inputs import as_batch, as_images
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
 from emotion_lightning.model.tta import TTA, tta_logits
@@ -93,6 +94,7 @@ class EmotionClassifier(LightningModule):
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate
         )
         self._compiled_for: set[str] = set()
+        self._position = 0
         self._rates: dict[str, float] = {}
         self.mix = MixUpCutMix(mixup_alpha, cutmix_alpha, mix_prob)
         self.train_scores = ConfusionMetric(len(class_names))
@@ -106,7 +108,7 @@ class EmotionClassifier(LightningModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Restore a trained classifier from a local file, without network and without running code from the file.
+        """Restore a trained classifier in evaluation mode, without network and without running code from the file.
 
         Args:
             checkpoint_path: A ``.ckpt`` file; addresses are not fetched.
@@ -118,19 +120,27 @@ class EmotionClassifier(LightningModule):
         if not Path(checkpoint_path).is_file():
             raise DataError(f"{checkpoint_path}: no such checkpoint file")
         model: Self = super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"pretrained": False} | kwargs)
-        return model
+        return model.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn normalized images ``(B, 3, H, W)`` into logits ``(B, classes)``."""
+        """Turn images ``(B, 3, H, W)``, normalized floats or uint8 pixels, into logits ``(B, classes)``.
+
+        In training mode a batch has at least two images, as the classifier's BatchNorm needs them.
+
+        Raises:
+            DataError: The images have another shape.
+        """
         weights = next(self.parameters())  # 16-true and bf16-true convert them, but not images made on the device
-        images = images.to(weights.dtype, memory_format=torch.channels_last)
+        images = as_images(images).to(weights.dtype, memory_format=torch.channels_last)
         logits: Tensor = self.classifier(self.backbone(images))
         return logits
 
     def setup(self, stage: str) -> None:
-        """Compile the backbone, if it is to be."""
+        """Compile the backbone, if it is to be, and let a model train that was restored or measured before."""
         if stage == "fit":
             self.check_fit(self.trainer)
+            if not self.training:
+                self.train()
         if stage == "fit" and self.hparams["compile"]:
             self.backbone.compile()  # in place: names in a checkpoint stay as they are
 
@@ -180,6 +190,7 @@ class EmotionClassifier(LightningModule):
         if self.hparams["compile"] and stages != self._compiled_for:
             torch.compiler.reset()  # also the count of variants, which torch bounds
             self._compiled_for = stages
+        self.training = True  # also where it was restored, in evaluation mode
         self.backbone.set_trainable(stages)
         self.classifier.requires_grad_("classifier" in stages).train("classifier" in stages)
 
@@ -239,12 +250,12 @@ class EmotionClassifier(LightningModule):
         seed = derive_seed(self.hparams["seed"], "mix", self.current_epoch, batch_idx, self.global_rank)
         return self.mix(images, labels, seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Mix, classify and return the mean loss.
 
         The loss is not logged for the progress bar, for which Lightning would read it from the device in each step.
         """
-        images, labels, _ = batch
+        images, labels, _ = as_batch(batch, 0)
         images, targets = self.mixed(images, labels, batch_idx)
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
@@ -263,9 +274,9 @@ class EmotionClassifier(LightningModule):
         """Forget the outputs of the last validation."""
         self.val_outputs.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Classify a validation batch."""
-        self._evaluate(batch, self.val_outputs)
+        self._evaluate(batch, batch_idx, self.val_outputs)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -275,17 +286,17 @@ class EmotionClassifier(LightningModule):
         """Forget the outputs of the last test."""
         self.test_outputs.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """Classify a test batch."""
-        self._evaluate(batch, self.test_outputs)
+        self._evaluate(batch, batch_idx, self.test_outputs)
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
         self._log_evaluation(self.test_outputs, "test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: Any, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the calibrated probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
-        images, _, indices = batch
+        images, _, indices = self._batch(batch, batch_idx, labeled=False)
         logits = tta_logits(self, images, self.hparams["tta"])
         return (logits / self.temperature).softmax(dim=1), indices
 
@@ -302,8 +313,34 @@ class EmotionClassifier(LightningModule):
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
 
-    def _evaluate(self, batch: Batch, collector: OutputCollector) -> None:
-        images, labels, indices = batch
+    def to_torchscript(
+        self,
+        file_path: str | Path | None = None,
+        method: str | None = "script",
+        example_inputs: Any | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trace the network in evaluation mode, as Lightning does; TorchScript cannot compile its code.
+
+        Raises:
+            UsageError: ``method`` is not ``trace``.
+        """
+        if method != "trace":
+            raise UsageError(
+                "TorchScript cannot compile a network that is frozen in stages: give method='trace' and "
+                "example_inputs=images, or use torch.export.export(model.eval(), (images,))"
+            )
+        return super().to_torchscript(file_path, method, example_inputs, **kwargs)
+
+    def _batch(self, batch: Any, batch_idx: int, labeled: bool = True) -> Batch:
+        """Take a batch of any loader; images that come without a position are counted."""
+        self._position = 0 if batch_idx == 0 else self._position
+        found = as_batch(batch, self._position, labeled)
+        self._position += len(found[0])
+        return found
+
+    def _evaluate(self, batch: Any, batch_idx: int, collector: OutputCollector) -> None:
+        images, labels, indices = self._batch(batch, batch_idx)
         collector.update(tta_logits(self, images, self.hparams["tta"]), labels, indices)
 
     def _log_evaluation(self, collector: OutputCollector, split: str) -> None:

@@ -176,6 +176,18 @@ def test_restored_model_is_the_same_and_needs_no_weights_file(lab: Lab, tmp_path
     assert all(torch.equal(value, restored.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+def test_the_model_can_be_exported_and_traced_and_says_that_it_cannot_be_compiled(lab: Lab) -> None:
+    model = lab.model().train()
+    model.set_trainable(["layer4"])
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with pytest.raises(UsageError, match="method='trace'"):
+        model.to_torchscript()
+    traced = model.to_torchscript(method="trace", example_inputs=images)
+    exported = torch.export.export(model.eval(), (images,)).module()
+    for found in (traced(images), exported(images)):
+        torch.testing.assert_close(found, model(images))
+
+
 def test_checkpoint_holds_plain_types_only(lab: Lab) -> None:
     json.dumps(dict(lab.model().hparams))
 
