@@ -21,7 +21,14 @@ FLOORS = (
 )
 """Rooms of the package; each imports from earlier entries of this list and from itself, not from its own entry."""
 
-DATA_FLOORS = (("images", "drawn", "augment"), ("sources", "dataset"), ("audit",), ("loaders",), ("datamodule",))
+DATA_FLOORS = (
+    ("images", "drawn", "augment"),
+    ("sources", "dataset"),
+    ("audit",),
+    ("loaders",),
+    ("measured",),
+    ("datamodule",),
+)
 """The same within ``data``."""
 
 

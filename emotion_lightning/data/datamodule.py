@@ -6,21 +6,18 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit.checks import check_usable
-from emotion_lightning.data.audit.coverage import absent_note, unknown_note
+from emotion_lightning.data.audit.coverage import votes_note
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
-from emotion_lightning.data.dataset import Sample
-from emotion_lightning.data.loaders import RECIPE_BATCH, FaceLoaders, FerPlus
+from emotion_lightning.data.loaders import RECIPE_BATCH, FerPlus
+from emotion_lightning.data.measured import MeasuredFaces, resolved
 from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
-from emotion_lightning.runs.loading import load_safely
-from emotion_lightning.runtime.ranks import on_first_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
     RECIPE_SCHEDULE,
@@ -30,7 +27,7 @@ from emotion_lightning.schedule import (
 )
 
 
-class EmotionDataModule(FaceLoaders):
+class EmotionDataModule(MeasuredFaces):
     """Face images by emotion, from any folder or file layout that docs/data.md names.
 
     Args:
@@ -134,9 +131,6 @@ class EmotionDataModule(FaceLoaders):
         )
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
         self.splits_file, self._summary_logged = splits, False
-        self.other = False
-        """Whether a checkpoint is measured on other data than that of its run."""
-        self._unchecked: str | None = None
 
     def setup(self, stage: str) -> None:
         """Check what the stage needs before it starts: its splits, the state of its images, the classes of the model.
@@ -165,23 +159,6 @@ class EmotionDataModule(FaceLoaders):
             # the adjustment is for training, and would read the data before a checkpoint has said what its own was
             match_data(stage, self.class_names, self.seed, self.logit_adjustment if stage == "fit" else None)
 
-    def _check_once(self) -> None:
-        """Check the data for the stage; for a measurement when its checkpoint, if there is one, has been loaded."""
-        stage, self._unchecked = self._unchecked, None
-        if stage is not None:
-            self._broadcast_audit()
-            self.check(stage)
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """The validation split in order, or in parts as :meth:`measured` says."""
-        self._check_once()
-        return super().val_dataloader()
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """The split that test measures in order, or in parts as :meth:`measured` says."""
-        self._check_once()
-        return super().test_dataloader()
-
     def check(self, stage: str) -> None:
         """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.
 
@@ -189,11 +166,14 @@ class EmotionDataModule(FaceLoaders):
             DataError: As ``setup``.
             UsageError: ``fer_plus`` needs votes, and the data has none.
         """
-        if stage == "fit" and self.fer_plus == "probabilities" and self.manifest.votes is None:
-            raise UsageError(
-                f"`fer_plus=probabilities` needs FER+'s votes, which this data ({self.manifest.layout}) does not have: "
-                "give the folder of fer2013.csv and fer2013new.csv, or leave it out"
-            )
+        votes = None
+        if stage == "fit" and self.fer_plus == "probabilities":
+            if self.manifest.votes is None:
+                raise UsageError(
+                    f"`fer_plus=probabilities` needs FER+'s votes, which this data ({self.manifest.layout}) does not "
+                    "have: give the folder of fer2013.csv and fer2013new.csv, or leave it out"
+                )
+            votes = votes_note([self.manifest.votes[index] for index in self.indices("train")])
         splits: dict[str, tuple[Split, ...]] = {
             "fit": ("train", "val"),
             "validate": ("val",),
@@ -203,7 +183,7 @@ class EmotionDataModule(FaceLoaders):
         if not self._summary_logged:
             messages = [] if self.audit is None else policy_messages(self.audit, self.policies)
             unread = unread_message(self.manifest.unread)
-            for line in filter(None, (self.manifest.describe(), unread, *self._votes_said(stage), *messages)):
+            for line in filter(None, (self.manifest.describe(), unread, votes, *messages)):
                 rank_zero_info(f"Data: {line}")
         check_usable(self.exposure, needed, training=stage == "fit", other=self.other)
         if not self._summary_logged:
@@ -211,17 +191,12 @@ class EmotionDataModule(FaceLoaders):
             for note in dict.fromkeys(note for split in needed for note in self.class_notes(split)):
                 rank_zero_info(f"Data: {note}")
 
-    def class_notes(self, split: Split) -> list[str]:
-        """Sentences on the classes that the model and the images of ``split`` do not share; none where all are."""
-        counts = self.exposure.class_counts(split)
-        return [*unknown_note(self.manifest.unknown), *absent_note(counts, split, self.other)]
-
     def state_dict(self) -> dict[str, Any]:
         """Save the epoch that comes next, which the shuffling needs, and what the data was."""
         return {
             "next_epoch": self._epoch() + 1,
-            "root": _resolved(self.root),
-            "splits": _resolved(self.splits_file),
+            "root": resolved(self.root),
+            "splits": resolved(self.splits_file),
             "cut": "by hash",  # version 0.1 cut otherwise; see ``runs.config.splits_of_old_run``
             "data": self._manifest_hash,
             **self.exposure.state_dict(),
@@ -246,70 +221,13 @@ class EmotionDataModule(FaceLoaders):
             changed = changed or not torch.equal(trained_on, state_dict.get("trained_on", trained_on))
         else:
             self.exposure = Exposure(self.manifest, self.audit, self.policies, state_dict)
-            changed = changed and state_dict["root"] == _resolved(self.root) and bool(self.manifest.cut)
+            changed = changed and state_dict["root"] == resolved(self.root) and bool(self.manifest.cut)
         if changed:
             raise DataError(
                 f"the images under {self.root}, their labels or splits are not those that the checkpoint was trained "
                 "with; give `splits_file` the splits.csv of its run, or start a new run"
             )
 
-    def _votes_said(self, stage: str) -> list[str]:
-        if stage != "fit" or self.fer_plus != "probabilities" or self.manifest.votes is None:
-            return []
-        used = self.indices("train")
-        divided = sum(max(self.manifest.votes[index]) < sum(self.manifest.votes[index]) for index in used)
-        return [
-            f"training learns the shares of the votes, which differ for {divided:,} of {len(used):,} training images; "
-            "measured is their majority"
-        ]
-
-    def _measure_only(self) -> None:
-        """Read the data as that of a model which is only measured on it, unless it was read already."""
-        module = None if self.trainer is None else self.trainer.lightning_module
-        names = self.faces.reading["class_names"] or getattr(module, "class_names", None)
-        if names is not None and not self.faces.was_read:
-            self.faces = self.faces.measured(class_names=list(names))
-
-    def _recognize(self, origin: dict[str, Any]) -> None:
-        """Find out whether the data is other than that of a checkpoint's run; other data is left uncut."""
-        trainer = self.trainer
-        if trainer is None or self.faces.was_read or origin["root"] == _resolved(self.root):
-            return
-        other = self._uncut(self.test_split if trainer.state.fn == "test" else "val", origin)
-        self.other = on_first_rank(trainer, lambda: not other.holds(origin.get("trained_on")))
-        if self.other:
-            self.faces = other
-
-    def _uncut(self, split: Split, origin: dict[str, Any]) -> FaceData:
-        """The data without a cut, and without the splits file and layout of the run's own data."""
-        options: dict[str, Any] = {"group_regex": None}
-        if origin["splits"] == _resolved(self.splits_file):
-            options["splits_file"] = None
-        other = self.faces.measured(split, **options)
-        if self.faces.reading["layout"] != "auto" and self.faces.reading["layout"] == self._layout_of_checkpoint():
-            try:
-                other.listing  # noqa: B018
-            except DataError:
-                return self.faces.measured(split, **options, layout="auto")
-        return other
-
-    def _layout_of_checkpoint(self) -> str | None:
-        assert self.trainer is not None  # it has loaded the checkpoint
-        checkpoint = load_safely(str(self.trainer.ckpt_path), "`ckpt_path`", mmap=True)
-        layout: str | None = checkpoint.get("datamodule_hyper_parameters", {}).get("layout")
-        return layout
-
     @cached_property
     def _manifest_hash(self) -> str:
         return self.manifest.fingerprint(self.fer_plus == "probabilities")
-
-    def _broadcast_audit(self) -> None:
-        """Look at the images in one process and tell all others, because all must exclude the same."""
-        trainer = self.trainer
-        if trainer is not None and trainer.world_size > 1 and self.root is not None:
-            self.faces.audit = found = on_first_rank(trainer, lambda: self.audit)
-            self.faces.manifest = self.manifest if found is None else found.manifest
-
-
-def _resolved(path: Path | None) -> str | None:
-    return None if path is None else str(path.resolve())

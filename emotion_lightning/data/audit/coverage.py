@@ -57,3 +57,12 @@ def part_of(measured: int, images: int, counts: Sequence[int], present: float | 
         zero = f"{absent} of {of} without images counted as 0"
         part.append(zero if present is None else f"{present:.4f} over the {len(counts) - absent} of {of} with images")
     return f" ({'; '.join(part)})" if part else ""
+
+
+def votes_note(votes: Sequence[Sequence[float]]) -> str:
+    """Say for how many training images the votes, which they learn, are not all for one class."""
+    divided = sum(max(shares) < sum(shares) for shares in votes)
+    return (
+        f"training learns the shares of the votes, which differ for {divided:,} of {len(votes):,} training images; "
+        "measured is their majority"
+    )

@@ -300,8 +300,8 @@ def _shared(listing: SampleList, class_names: Sequence[str]) -> SampleList:
     if not places:
         raise DataError(
             f"the model knows the classes {', '.join(class_names)}; {listing.root} has {', '.join(found.values())}, "
-            f"none of which is among them: rename its classes, or say which is which by `merge_classes='{{"
-            f"{class_names[0]}: [NAME]}}'`, in which NAME is the data's own"
+            f"none of which is among them: rename its classes, or say which is which by `merge_classes={{"
+            f"{class_names[0]}: [NAME]}}`, in which NAME is the data's own"
         )
     spelled = tuple(found.get(canonical_name(name), name) for name in class_names)
     unknown = Counter(found[key] for row in listing.rows if (key := canonical_name(row.emotion)) not in wanted)

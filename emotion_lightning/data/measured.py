@@ -1,0 +1,108 @@
+"""Faces that a model is measured on: those of its run, or other data, of which all is measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from emotion_lightning.data.audit.coverage import absent_note, unknown_note
+from emotion_lightning.data.audit.face_data import FaceData
+from emotion_lightning.data.dataset import Sample
+from emotion_lightning.data.loaders import FaceLoaders
+from emotion_lightning.data.sources.manifest import Split
+from emotion_lightning.errors import DataError
+from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.runtime.ranks import on_first_rank
+
+
+class MeasuredFaces(FaceLoaders):
+    """Loads a run's own data, or other data that its checkpoint is measured on; the checkpoint tells which it is."""
+
+    other = False
+    """Whether a checkpoint is measured on other data than that of its run."""
+
+    _unchecked: str | None = None
+
+    def _check_once(self) -> None:
+        """Check the data for the stage; for a measurement when its checkpoint, if there is one, has been loaded."""
+        stage, self._unchecked = self._unchecked, None
+        if stage is not None:
+            self._broadcast_audit()
+            self.check(stage)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The validation split in order, or in parts as :meth:`measured` says."""
+        self._check_once()
+        return super().val_dataloader()
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The split that test measures in order, or in parts as :meth:`measured` says."""
+        self._check_once()
+        return super().test_dataloader()
+
+    def check(self, stage: str) -> None:
+        """Stop where the data cannot be used for ``stage``."""
+        raise NotImplementedError
+
+    def class_notes(self, split: Split) -> list[str]:
+        """Sentences on the classes that the model and the images of ``split`` do not share; none where all are."""
+        counts = self.exposure.class_counts(split)
+        return [*unknown_note(self.manifest.unknown), *absent_note(counts, split, self.other)]
+
+    def _measure_only(self) -> None:
+        """Read the data as that of a model which is only measured on it, unless it was read already."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        names = self.faces.reading["class_names"] or getattr(module, "class_names", None)
+        if names is not None and not self.faces.was_read:
+            self.faces = self.faces.measured(class_names=list(names))
+
+    def _recognize(self, origin: dict[str, Any]) -> None:
+        """Find out whether the data is other than that of a checkpoint's run; other data is left uncut."""
+        trainer = self.trainer
+        if trainer is None or self.faces.was_read or origin["root"] == resolved(self.root):
+            return
+        split = self.test_split if trainer.state.fn == "test" else "val"
+        other = uncut(self.faces, split, origin, str(trainer.ckpt_path))
+        self.other = on_first_rank(trainer, lambda: not other.holds(origin.get("trained_on")))
+        if self.other:
+            self.faces = other
+
+    def _broadcast_audit(self) -> None:
+        """Look at the images in one process and tell all others, because all must exclude the same."""
+        trainer = self.trainer
+        if trainer is not None and trainer.world_size > 1 and self.root is not None:
+            self.faces.audit = found = on_first_rank(trainer, lambda: self.audit)
+            self.faces.manifest = self.manifest if found is None else found.manifest
+
+
+def uncut(faces: FaceData, split: Split, origin: Mapping[str, Any], ckpt_path: str) -> FaceData:
+    """Return ``faces`` without a cut, and without the splits file and layout of the run's own data.
+
+    Args:
+        faces: Data that a checkpoint is measured on, with the options of the checkpoint where none were given.
+        split: Split that data without splits becomes.
+        origin: What the datamodule saved in the checkpoint.
+        ckpt_path: The checkpoint.
+    """
+    options: dict[str, Any] = {"group_regex": None}
+    if origin["splits"] == resolved(faces.reading["splits_file"]):
+        options["splits_file"] = None
+    other, layout = faces.measured(split, **options), faces.reading["layout"]
+    if layout != "auto" and layout == _layout_of(ckpt_path):
+        try:
+            other.listing  # noqa: B018
+        except DataError:
+            return faces.measured(split, **options, layout="auto")
+    return other
+
+
+def resolved(path: Path | None) -> str | None:
+    """Return ``path`` as a checkpoint keeps it."""
+    return None if path is None else str(path.resolve())
+
+
+def _layout_of(ckpt_path: str) -> str | None:
+    checkpoint = load_safely(ckpt_path, "`ckpt_path`", mmap=True)
+    layout: str | None = checkpoint.get("datamodule_hyper_parameters", {}).get("layout")
+    return layout
