@@ -20,3 +20,15 @@ def test_every_figure_is_that_of_scikit_learn(confusion: list[list[int]]) -> Non
     assert ours_rows[:4] == theirs_rows[:4]
     assert ours_rows[4][1:] == accuracy[-2:]
     assert ours_rows[5:] == theirs_rows[5:]
+
+
+def test_of_a_part_classes_without_images_are_left_out() -> None:
+    confusion = torch.tensor([[5, 1, 0], [0, 0, 0], [2, 0, 9]])
+    rows = [line.split() for line in classification_report(confusion, NAMES, subset=True).splitlines() if line.strip()]
+    assert [row[0] for row in rows] == ["precision", "angry", "happy", "accuracy", "macro", "weighted"]
+    macro = f1_of(confusion)[[0, 2]].mean()
+    assert rows[4][-2] == f"{macro:.2f}"
+
+
+def f1_of(confusion: torch.Tensor) -> torch.Tensor:
+    return 2 * confusion.diagonal() / (confusion.sum(dim=0) + confusion.sum(dim=1))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from emotion_lightning.evaluation.metrics import compute_metrics
+from emotion_lightning.evaluation.metrics import compute_metrics, logged_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs
 
 NAMES = ("angry", "happy", "sad")
@@ -36,3 +36,6 @@ def test_a_whole_split_is_averaged_over_all_classes_as_scikit_learn_does() -> No
         f1_score(labels, labels, labels=[0, 1, 2], average="macro", zero_division=0)
     )
     assert lacking["classes"] == 3
+    assert (lacking["f1_macro"], lacking["f1_macro_present"]) == (pytest.approx(2 / 3), 1)
+    assert logged_metrics(outputs(labels, labels).confusion, 0.5, NAMES, "val")["val/f1_macro_present"] == 1
+    assert "val/f1_macro_present" not in logged_metrics(outputs(predicted, predicted).confusion, 0.5, NAMES, "val")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn
 
-from emotion_lightning.report.results import read_results
+from emotion_lightning.report.results import read_results, results_folder, write_metrics
 
 
 def test_every_figure_is_that_of_scikit_learn(reported: Path) -> None:
@@ -63,3 +63,19 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     test = json.loads((reported / "report/test/metrics.json").read_text())
     assert test["bias_warnings"] == []
     assert test["calibration"]["temperature"] == best["calibration"]["temperature"]  # never fitted to the test split
+
+
+def test_other_data_of_one_name_has_a_folder_each(tmp_path: Path) -> None:
+    assert results_folder(tmp_path, "test") == tmp_path / "report/test"
+    found = []
+    for place in ("a/faces", "b/faces", "a/faces", "faces.csv", "c/faces"):
+        other = tmp_path / place
+        other.parent.mkdir(exist_ok=True)
+        if other.suffix:
+            other.write_text("")
+        found.append(results_folder(tmp_path, "test", other))
+        write_metrics(found[-1], {"data": str(other)})
+    names = ["test-faces", "test-faces-2", "test-faces", "test-faces-3", "test-faces-4"]
+    assert [folder.name for folder in found] == names
+    (found[0] / "metrics.json").write_text("{")  # damaged: it may be anybody's
+    assert results_folder(tmp_path, "test", tmp_path / "a/faces").name == "test-faces-5"

@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ from PIL import Image
 
 from emotion_lightning.data.audit.scan import scan
 from emotion_lightning.data.images.decode import Files
-from emotion_lightning.data.sources.manifest import Manifest, read_manifest, write_splits
+from emotion_lightning.data.sources.manifest import Manifest, complete_splits, read, read_manifest, write_splits
 from emotion_lightning.errors import DataError
-from tests.data.files import face, faces, fer_rows, table
+from tests.data.files import affectnet, face, faces, fer_rows, pixels, rafdb, table
 
 # Cuts
 
@@ -193,3 +194,49 @@ def test_manifest_can_be_sent_to_workers(tree: Path) -> None:
     assert pickle.loads(pickle.dumps(manifest)) == manifest
     assert isinstance(manifest.read, Files)
     assert set(scan(manifest.read, None, progress=False).reasons) == {None}
+
+
+# Data that a model is only measured on
+
+
+def only_private_test(root: Path) -> None:
+    table(root / "fer2013.csv", "emotion,pixels,Usage", [(n, pixels(n), "PrivateTest") for n in (0, 3, 3)])
+
+
+def only_validation_of_affectnet(root: Path) -> None:
+    affectnet(root, images="Manually_Annotated_Images").unlink()
+
+
+def only_val_and_test_tables(root: Path) -> None:
+    faces(root / "images", 5)
+    table(root / "val.csv", "filepath,label", [("images/0.png", "joy"), ("images/1.png", "calm")])
+    table(root / "test.csv", "filepath,label", [("images/2.png", "anger"), ("images/3.png", "Happy")])
+
+
+def only_test_lines_of_rafdb(root: Path) -> None:
+    file = rafdb(root, "")
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if line.startswith("test")))
+
+
+@pytest.mark.parametrize(
+    ("make", "splits", "labels", "unknown"),
+    [
+        (only_private_test, {"val"}, [0, 1, 1], set()),
+        (only_validation_of_affectnet, {"val"}, [0, 1], {"neutral", "sad", "surprise", "fear", "disgust", "contempt"}),
+        (only_val_and_test_tables, {"val", "test"}, [0, 1, 1], {"calm"}),
+        (only_test_lines_of_rafdb, {"val"}, [0, 0, 1, 1], {"surprise", "fear", "disgust", "sadness", "neutral"}),
+    ],
+)
+def test_what_is_only_measured_needs_neither_a_training_split_nor_the_same_classes(
+    tmp_path: Path, make: Callable[[Path], None], splits: set[str], labels: list[int], unknown: set[str]
+) -> None:
+    make(tmp_path)
+    listing = read(tmp_path, class_names=("anger", "happiness", "bored"), training=False)
+    manifest = complete_splits(listing, 1, whole="val")
+    assert set(manifest.splits) == splits
+    assert manifest.cut == ()
+    assert sorted(manifest.labels) == labels
+    assert set(manifest.unknown) == unknown
+    assert manifest.class_names[2] == "bored"
+    with pytest.raises(DataError, match="no folder 'train', or table or rows of it: add one, or measure"):
+        read(tmp_path)
