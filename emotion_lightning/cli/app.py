@@ -100,7 +100,7 @@ class EmotionCLI(LightningCLI):
         whole_numbers_stay(parser)
         for target in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", target, compute_fn=seed_of)
-        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.image_size", "model.input_size")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
         parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
@@ -126,7 +126,7 @@ class EmotionCLI(LightningCLI):
             return
         self.checkpoint_path = str(path)
         checkpoint = load_checkpoint(self.checkpoint_path)
-        self.trained_size = checkpoint["hyper_parameters"].get("image_size")
+        self.trained_size = checkpoint["hyper_parameters"].get("input_size")
         saved = checkpoint_config(checkpoint, subcommand)
         base = yaml.safe_dump(saved)
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
@@ -149,7 +149,7 @@ class EmotionCLI(LightningCLI):
         check_sizes(model.backbone, data.image_size, (data.resolution_schedule or {}).values())  # before data is read
         pretrained = model.pretrained
         if self.checkpoint_path is not None:
-            model.pretrained, model.image_size = False, self.trained_size
+            model.pretrained, model.input_size = False, self.trained_size
         try:
             super().instantiate_classes()
         except (EmotionError, MisconfigurationException, torch.OutOfMemoryError):

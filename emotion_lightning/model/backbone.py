@@ -70,7 +70,7 @@ class Backbone(nn.Module):
         if self.only_size not in (None, side):
             raise UsageError(
                 f"`image_size` {side}: the network was built for images of {self.only_size} pixels and takes no "
-                "others. From Python, give the model the image_size of the data"
+                "others. From Python, give the model the data's image_size as input_size"
             )
         if self.training and self.folded is not None and self.folded.can_run(images):
             return self.folded(images)

@@ -51,7 +51,7 @@ class EmotionClassifier(LightningModule):
             image) or tencrop (four corners, the middle and their mirror images).
         compile: Let torch.compile write kernels for the backbone while training; it does so anew whenever stages are
             unfrozen, which takes from seconds to minutes. It needs a C++ compiler, on a GPU Triton.
-        image_size: Side of the images in pixels, for backbones that timm builds for one size, as it does many vision
+        input_size: Side of the images in pixels, for backbones that timm builds for one size, as it does many vision
             transformers; by default that size. On the command line it is that of the data.
         seed: Seed of mixing and dropout. On the command line it is that of the data.
 
@@ -79,7 +79,7 @@ class EmotionClassifier(LightningModule):
         mix_prob: float = 0.8,
         tta: TTA = "none",
         compile: bool = False,
-        image_size: int | None = None,
+        input_size: int | None = None,
         seed: int = 42,
     ):
         super().__init__()
@@ -89,7 +89,7 @@ class EmotionClassifier(LightningModule):
         self.class_names = class_names
         batch_norm = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
         self.hparams["batch_norm"] = batch_norm  # a checkpoint is restored without its pretrained weights
-        self.backbone = Backbone(backbone, find_weights(backbone, pretrained), batch_norm, image_size)
+        self.backbone = Backbone(backbone, find_weights(backbone, pretrained), batch_norm, input_size)
         self.classifier = EnhancedClassifier(
             self.backbone.num_features, len(class_names), hidden_features, dropout_rate
         )

@@ -81,7 +81,7 @@ def test_images_of_another_size_than_it_was_built_for_are_refused_in_one_line() 
 
 
 def test_a_checkpoint_remembers_the_size(lab: Lab) -> None:
-    model, trainer = lab.model(backbone="test_coatnet", image_size=64), lab.trainer()
+    model, trainer = lab.model(backbone="test_coatnet", input_size=64), lab.trainer()
     trainer.strategy.connect(model)
     trainer.save_checkpoint(lab.folder / "model.ckpt")
     restored = type(model).load_from_checkpoint(lab.folder / "model.ckpt")
