@@ -63,6 +63,6 @@ def votes_note(votes: Sequence[Sequence[float]]) -> str:
     """Say for how many training images the votes, which they learn, are not all for one class."""
     divided = sum(max(shares) < sum(shares) for shares in votes)
     return (
-        f"training learns the shares of the votes, of which {divided:,} of {len(votes):,} training images have some for "
-        "another class than their majority; measured is the majority"
+        f"training learns the shares of the votes, of which {divided:,} of {len(votes):,} training images have some "
+        "for another class than their majority; measured is the majority"
     )
