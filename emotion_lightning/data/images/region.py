@@ -27,9 +27,9 @@ class Region(NamedTuple):
         """
         across, down = (width / 100, height / 100) if self.percent else (1.0, 1.0)
         left, top = round(self.left * across), round(self.top * down)
-        right = min(round((self.left + self.width) * across), width)
-        bottom = min(round((self.top + self.height) * down), height)
-        if right <= left or bottom <= top:
+        right = min(max(round((self.left + self.width) * across), left + 1), width)
+        bottom = min(max(round((self.top + self.height) * down), top + 1), height)
+        if right <= left or bottom <= top or not self.width or not self.height:
             raise ValueError(f"its part {_values(self)} lies outside of {width} x {height} pixels, or is empty")
         return left, top, right, bottom
 

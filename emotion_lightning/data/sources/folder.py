@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
 from emotion_lightning.data.images.region import file_of
-from emotion_lightning.data.sources.layouts.contents import LEADS_TO, count_kinds, what_is_in
+from emotion_lightning.data.sources.layouts.contents import count_kinds, dead_link, what_is_in
 from emotion_lightning.data.sources.layouts.listing import relative_path
 from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_within, real_paths
 from emotion_lightning.errors import DataError
@@ -47,7 +47,7 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
         if not dead and path not in names and real not in files and not _describes(path):
             found.append(name)
         elif dead and path not in names and not any(is_within(folder, path) for folder in folders):
-            found.append(f"{name}{LEADS_TO}{real}")
+            found.append(dead_link(name, real))
     return tuple(sorted(found))
 
 
@@ -56,8 +56,9 @@ def linked_message(root: Path, read: Iterable[Path]) -> str:
     base = os.path.abspath(root if root.is_dir() else root.parent)
     named = [path for path in map(file_of, read) if is_within(os.path.abspath(path), base)]
     home = os.path.realpath(base)
-    outside = [path for path in real_paths(named) if not is_within(path, home)]
-    return f"{len(outside):,} files are reached by links, in {_where(outside)}" if outside else ""
+    outside = [path for path in real_paths(named) if not is_within(path, home) and os.path.exists(path)]
+    files = "file is" if len(outside) == 1 else "files are"
+    return f"{len(outside):,} {files} reached by links, in {_where(outside)}" if outside else ""
 
 
 def unread_message(names: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ def test_parts_are_cut_in_pixels_or_percent_as_far_as_they_lie_inside(image: Pat
     assert (np.asarray(open_image(part(image, 25, 50, 50, 50, percent=True))) == whole[15:30, 10:30]).all()
     decoded = decode(part(image, 36, 20, 99, 99))
     assert (decoded.width, decoded.height, decoded.box) == (4, 10, (0, 0, 4, 10))
+    assert open_image(part(image, 50, 50, 0.5, 0.5, percent=True)).size == (1, 1)  # never less than a pixel
     for empty in ((40, 0, 5, 5), (0, 0, 0, 5), (100, 100, 5, 5)):
         with pytest.raises(UnreadableImage, match=r"a\.png#xywh=.*: its part .* lies outside of 40 x 30 pixels"):
             open_image(part(image, *empty))

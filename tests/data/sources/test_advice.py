@@ -222,6 +222,16 @@ def test_a_table_in_the_folder_of_a_split(tmp_path: Path, name: str) -> None:
     assert len(manifest.unread) == 36
 
 
+@pytest.mark.parametrize("name", ["train.csv", "labels.csv"])
+def test_folders_of_any_names_beside_a_table_can_be_gone_by(tmp_path: Path, name: str) -> None:
+    for number, folder in enumerate(("joie", "ennui")):
+        faces(tmp_path / folder, 9, 10 * number)
+    table(tmp_path / name, "id,score" if name == "train.csv" else "path,class", [("a.png", "x")])
+    with pytest.raises(DataError, match=rf"{name}.*; .*`layout=tree`"):
+        read_manifest(tmp_path)
+    assert read_manifest(tmp_path, layout="tree").class_names == ("ennui", "joie")
+
+
 @pytest.mark.parametrize("place", ["", "train/"])
 def test_the_advice_on_numbers_in_a_table_works(tmp_path: Path, place: str) -> None:
     flat(tmp_path / "train")

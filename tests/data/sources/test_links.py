@@ -46,11 +46,11 @@ def test_a_link_out_of_the_root_is_followed_and_said(
     manifest = read_manifest(root)
     assert image in manifest.names
     where = elsewhere if elsewhere.is_dir() and link != "test" else root.parent / "elsewhere" / "happy"
-    assert manifest.describe().endswith(f"; 1 files are reached by links, in {where}")
+    assert manifest.describe().endswith(f"; 1 file is reached by links, in {where}")
     assert manifest.unread == ()
     with caplog.at_level("INFO"):
         EmotionDataModule(str(root), num_workers=0).setup("predict")
-    assert caplog.messages == [f"Data: 1 files are reached by links, in {where}"]
+    assert caplog.messages == [f"Data: 1 file is reached by links, in {where}"]
     write_splits(manifest, root.parent / "splits.csv")
     assert read_manifest(root, splits_file=root.parent / "splits.csv").names == manifest.names
 
@@ -105,6 +105,20 @@ def test_broken_links_are_said(root: Path) -> None:
     assert EmotionDataModule(str(root)).audit is not None
     (reason,) = EmotionDataModule(str(root)).audit.unreadable.values()  # type: ignore[union-attr]
     assert reason == "is a link to gone.png, where no file is"
+    (root / "train" / "happy" / "y.png").symlink_to("/gone/y.png")
+    assert read_manifest(root).notes == ()
+
+
+def test_nothing_but_broken_links_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "angry").symlink_to("/gone")
+    with pytest.raises(DataError, match=r"it holds 1 link that leads nowhere new \(angry -> /gone\): copy what"):
+        read_manifest(tmp_path)
+    with pytest.raises(DataError, match=r"angry does not exist, for it is a link to /gone: give the folder"):
+        read_manifest(tmp_path / "angry")
+    (tmp_path / "angry").unlink()
+    for number, emotion in enumerate(("happy", "angry")):
+        faces(tmp_path / emotion, 9, 10 * number)
+    assert len(read_manifest(tmp_path)) == 18
 
 
 def test_the_root_itself_may_be_a_link(root: Path) -> None:
@@ -120,7 +134,7 @@ def test_a_manifest_of_the_user_may_name_links_anywhere(root: Path) -> None:
     (root / "val.csv").write_text("filepath,label\nval/sad/d.png,sad\nval/happy/c.png,happy\n")
     manifest = read_manifest(root)
     assert len(manifest) == 4
-    assert manifest.notes == (f"1 files are reached by links, in {root.parent / 'elsewhere' / 'happy'}",)
+    assert manifest.notes == (f"1 file is reached by links, in {root.parent / 'elsewhere' / 'happy'}",)
 
 
 def hub(tmp_path: Path, table: bool) -> Path:

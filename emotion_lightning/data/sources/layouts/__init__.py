@@ -1,5 +1,6 @@
 """Readers of the ways in which people keep facial-emotion data, each found by looking at the folder."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     if root.is_file() and format not in ("auto", "fer2013", "ferplus"):
         raise DataError(f"{root} is a file, and `layout={format}` is kept in a folder: give the folder")
     layout = _recognize(folder) if format == "auto" else format
-    if layout == "csv" and format == "auto" and has_emotions(folder):
+    if layout == "csv" and format == "auto" and _may_be_tree(folder):
         try:
             return read_csvs(root, folder)
         except DataError as error:
@@ -125,16 +126,21 @@ def read_layout(root: Path, format: Format = "auto") -> SampleList:
     return listing if format == "tree" else refuse_levels(refuse_numbers(listing), folder)
 
 
+def _may_be_tree(folder: Path) -> bool:
+    """Say whether there are folders to go by, as classes."""
+    several = not has_splits(folder) and sum(map(holds_images, visible_folders(folder))) > 1
+    return has_emotions(folder) or several
+
+
 def _refuse_tables(root: Path, folder: Path) -> None:
     """Refuse folders that are no emotions beside a table that names images and their classes."""
     tables = (Path(path) for path, *_ in files_below(folder) if is_table(path))
     if table := next((path for path in tables if names_images(header_of(path))), None):
-        several = sum(map(holds_images, visible_folders(folder))) > 1
         raise DataError(
             f"{root}: no folder is named as an emotion, and {table} names images and their classes: to go by it, call "
             "it train.csv and put it into the folder that its paths start from"
             + "; to go by the folders, give `layout=tree`"
-            * several
+            * _may_be_tree(folder)
         )
 
 
@@ -192,7 +198,8 @@ def _unwrap(root: Path, format: Format) -> Path:
         _refuse_file(root)
         return root
     if not root.is_dir():
-        raise DataError(f"{root} does not exist: give the folder that holds the data")
+        leads = f", for it is a link to {os.readlink(root)}" if root.is_symlink() else ""
+        raise DataError(f"{root} does not exist{leads}: give the folder that holds the data")
     root = snapshot_of(root)
     while not has_splits(root) and not _fits(root, format) and (inner := _wrapped(root)):
         if any(is_image(entry.name) for entry in inner.iterdir()) and not _fits(inner, format):

@@ -11,8 +11,7 @@ from emotion_lightning.data.sources.layouts.listing import relative_path
 from emotion_lightning.data.sources.layouts.walk import files_below
 
 TABLES = frozenset({".csv", ".tsv", ".lst"})
-LEADS_TO = " -> "
-"""Stands between a link that leads nowhere new and what it leads to."""
+_LEADS_TO = " -> "
 
 _PICTURES = frozenset(
     {
@@ -37,6 +36,7 @@ _ADVICE = {
     "picture": "save them as JPEG or PNG",
     "video": "save frames of them as JPEG or PNG, and keep those of one video together by `group_regex`",
     "archive": "unpack them, and give the folder that comes out",
+    "link that leads nowhere new": "copy what they shall lead to, or let them lead to it",
     "file without a suffix": "if they are images, add a suffix to their names, such as .jpg",
     "table": "a table that names images and their classes is read as train.csv, with the columns filepath,label, in "
     "the folder that its paths start from",
@@ -47,12 +47,18 @@ _ADVICE = {
 
 def what_is_in(folder: Path) -> str:
     """Say which files are below a folder, and what to do: "it holds 60 HEIC images (happy/0.heic, …): save them …"."""
-    names = [relative_path(Path(path), folder) for path, *_ in files_below(folder)]
+    found = ((relative_path(Path(path), folder), real, dead) for path, real, dead in files_below(folder))
+    names = [dead_link(name, real) if dead else name for name, real, dead in found]
     if not names:
         return "it holds no files"
     kinds = sorted(_by_kind(names), key=lambda found: -len(found[1]))
     pieces = dict.fromkeys(advice(found[0]) for _, found in kinds)
     return ": ".join(filter(None, (f"it holds {count_kinds(names)}", "; ".join(filter(None, pieces)))))
+
+
+def dead_link(name: str, target: str) -> str:
+    """Name a link that leads nowhere new, and what it leads to."""
+    return f"{name}{_LEADS_TO}{target}"
 
 
 def count_kinds(names: Sequence[str]) -> str:
@@ -87,7 +93,7 @@ def _by_kind(names: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 def _kind(name: str) -> str:
     suffix = os.path.splitext(name)[1].lower()
-    if LEADS_TO in name:
+    if _LEADS_TO in name:
         return "link that leads nowhere new"
     if not suffix:
         return "file without a suffix"
