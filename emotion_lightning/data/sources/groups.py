@@ -1,7 +1,8 @@
 """Groups of images that must stay in one split: a subject's, and an original with its augmented copies."""
 
+import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +145,7 @@ def join_groups(*keys: Sequence[str | None]) -> list[str | None]:
 
 
 def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
-    """Give the images the groups that ``pattern`` finds in their names, and those of augmented copies.
+    """Give the images the groups that ``pattern`` finds in their names, of augmented copies, and of parts of one file.
 
     Args:
         listing: The images, some perhaps with a group already, which a pattern replaces.
@@ -163,8 +164,15 @@ def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
     families: Sequence[str | None] = [None] * len(names)
     if isinstance(listing.source, Files):
         families = augmented_copies(names, [row.emotion for row in listing.rows])
-    groups = zip(listing.rows, join_groups(given, families), strict=True)
+    groups = zip(listing.rows, join_groups(given, families, _parts_of_one_file(names)), strict=True)
     return replace(listing, rows=[row._replace(group=group) for row, group in groups], notes=notes)
+
+
+def _parts_of_one_file(names: Sequence[str]) -> list[str | None]:
+    files = [os.fspath(file_of(Path(name))) for name in names]
+    parted = {file for file, name in zip(files, names, strict=True) if file != name}
+    several = {file for file, count in Counter(files).items() if count > 1} & parted
+    return [f"parts of {file}" if file in several else None for file in files]
 
 
 def _search(pattern: str, names: Sequence[str]) -> list[str | None]:

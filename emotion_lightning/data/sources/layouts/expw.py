@@ -42,7 +42,7 @@ def is_expw(folder: Path) -> bool:
 
 
 def read_expw(root: Path, folder: Path) -> SampleList:
-    """List the faces of ``label.lst``, each cut out of its image; those of one image are one group.
+    """List the faces of ``label.lst``, each cut out of its image.
 
     Raises:
         DataError: There is no such list, a line of it is not as it should be, or names an image that is missing.
@@ -62,7 +62,7 @@ def read_expw(root: Path, folder: Path) -> SampleList:
             missing.append(f"line {number} {image!r}")
         faces[name] += 1
         if region.width > 0 and region.height > 0:
-            rows.append(Sample(with_region(name, region), emotion, None, name))
+            rows.append(Sample(with_region(name, region), emotion, None))
         else:
             empty += 1
     if missing and len(missing) == len(faces):
@@ -70,7 +70,6 @@ def read_expw(root: Path, folder: Path) -> SampleList:
     refuse_missing(file, missing)
     if not rows:
         raise DataError(f"{file} has no faces: unpack it anew")
-    rows = [row if faces[str(row.group)] > 1 else row._replace(group=None) for row in rows]
     notes = (f"{len(rows):,} faces cut out of {len(faces):,} images", f"left out {empty:,} empty boxes")
     names = unique_class_names((row.emotion for row in rows), file)
     return SampleList("ExpW", root, names, rows, file_source(root, rows), notes[: 1 + (empty > 0)], (file,))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.images.region import Region, file_of, with_region
 from emotion_lightning.data.sources.labels import (
     canonical_name,
     is_emotion,
@@ -43,6 +44,9 @@ LABEL_COLUMNS = ("label", "emotion", "expression", "class", "class_name", "label
 
 GROUP_COLUMNS = ("subject", "group")
 """Columns, of which a file may have one, that name what must stay in one split; empty for an image without."""
+
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+"""Columns of a table that names the box of a face, in pixels, as exports of annotation tools have them."""
 
 SUFFIXES = (".csv", ".tsv")
 
@@ -208,13 +212,17 @@ def read_rows(
 ) -> list[Sample]:
     """Read the columns of the image and its class, split unless it is given, and subject or group if there is one.
 
+    Where there are the columns of a box, the image is that part of it.
+
     A class may be given as its position in ``class_names`` if these are ``numbered``.
     """
     rows, missing, header = [], [], header_of(file)
     known = _keys(class_names, numbered) if class_names else None
     grouping = _group_column(file)
     names = (_column(header, FILE_COLUMNS), _column(header, LABEL_COLUMNS), *([] if split else ["split"]), *grouping)
-    for line, (name, label, *given) in csv_rows(file, *names, strip=False):
+    boxes = BOX_COLUMNS if set(BOX_COLUMNS) <= set(header) else ()
+    for line, (name, label, *rest) in csv_rows(file, *names, *boxes, strip=False):
+        given, box = rest[: len(rest) - len(boxes)], rest[len(rest) - len(boxes) :]
         where = f"{file} line {line}"
         _refuse_other_encodings([label], where)
         emotion = label.strip() if known is None else known.get(canonical_name(plain_number(label)))
@@ -227,6 +235,8 @@ def read_rows(
         if place is None:
             raise DataError(f"{where}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
         path = next(filter(exists, (name, name.strip(), name.strip().replace("\\", "/"))), None)
+        if path is not None and box:
+            path = with_region(path, _region(box, where))
         rows.append(Sample(name if path is None else path, emotion, place, given[-1] or None if grouping else None))
         if path is None:
             _refuse_other_encodings([name], where)
@@ -235,6 +245,16 @@ def read_rows(
     if not rows:
         raise DataError(f"{file} has no rows: add some or remove the file")
     return rows
+
+
+def _region(box: Sequence[str], where: str) -> Region:
+    try:
+        left, top, right, bottom = (max(float(value), 0.0) for value in box)
+    except ValueError:
+        left = top = right = bottom = 0.0
+    if not (left < right < math.inf and top < bottom < math.inf):
+        raise DataError(f"{where}: {', '.join(BOX_COLUMNS)} are {', '.join(box)}, which is no box: correct it")
+    return Region(False, left, top, right - left, bottom - top)
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def is_yolo(folder: Path) -> bool:
 def read_yolo(root: Path, folder: Path) -> SampleList:
     """List every face that the labels name, cut out of its image unless its box is all of it.
 
-    Faces of one image are one group. What has no label, no box or several classes is left out and counted.
+    What has no label, no box or several classes is left out and counted.
 
     Raises:
         DataError: There are no such folders, nothing names the classes, or a line of a label is not as it should be.
@@ -58,8 +58,7 @@ def read_yolo(root: Path, folder: Path) -> SampleList:
             faces = read_faces(label, names, counts) if label in unused else []
             unused.discard(label)
             name = relative_path(path, root)
-            group = name if len(faces) > 1 else None
-            rows += [Sample(_cut(name, box), emotion, split, group) for box, emotion in faces]
+            rows += [Sample(_cut(name, box), emotion, split) for box, emotion in faces]
             if not faces:
                 counts["left out {} images without a face that has one label"] += 1
                 known.append(path)

@@ -180,3 +180,21 @@ def test_a_table_may_name_parts_of_images(manifests: Path) -> None:
     assert manifest.names[:3] == tuple(name for name, _ in rows)
     assert [manifest.read(place).size for place in range(3)] == [(1, 2), (1, 2), (2, 2)]
     assert "faces/0.png" not in manifest.unread
+
+
+def test_columns_of_boxes_name_parts_of_images(manifests: Path) -> None:
+    rows = [("faces/0.png", 2, 2, "sad", 0, 0, 1, 2), ("faces/0.png", 2, 2, "happy", 1.0, 0, 2, 2)]
+    rows += [(f"faces/{n}.png", 2, 2, ("sad", "happy")[n % 2], -1, 0, 2, 2) for n in range(1, 6)]
+    header, names = "filename,width,height,class,xmin,ymin,xmax,ymax", ("0.png#xywh=1,0,1", "1.png#xywh=0,0,2")
+    table(manifests / "train.csv", header, rows)
+    (manifests / "val.csv").unlink()
+    manifest = read_manifest(manifests)
+    assert manifest.names[:3] == tuple(f"faces/{part},2" for part in ("0.png#xywh=0,0,1", *names))
+    assert manifest.read(1).size == (1, 2)
+    assert manifest.groups is not None
+    assert manifest.groups[:3] == ("parts of faces/0.png",) * 2 + (None,)
+    assert manifest.splits[0] == manifest.splits[1]
+    for box in ((1, 0, 1, 2), ("a", 0, 1, 2), ("nan", 0, 1, 2), (0, 0, "inf", 2)):
+        table(manifests / "train.csv", header, [("faces/0.png", 2, 2, "sad", *box)])
+        with pytest.raises(DataError, match=r"train\.csv line 2: xmin, ymin, xmax, ymax are .*, which is no box"):
+            read_manifest(manifests)

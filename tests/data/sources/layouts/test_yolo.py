@@ -84,7 +84,7 @@ def test_faces_are_cut_out_by_their_boxes(tmp_path: Path) -> None:
     assert manifest.read(manifest.names.index(names[1])).getpixel((0, 0)) == (200, 0, 0)
     assert manifest.notes == ("1 images with several faces", "3 faces cut out by their boxes")
     assert manifest.groups is not None
-    assert {manifest.groups[manifest.names.index(name)] for name in names} == {"train/images/two.png"}
+    assert {manifest.groups[manifest.names.index(name)] for name in names} == {"parts of train/images/two.png"}
 
 
 def test_what_has_no_label_or_several_is_counted(tmp_path: Path) -> None:
