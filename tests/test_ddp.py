@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,12 @@ def test_the_command_line_chooses_the_strategy_that_follows_unfreezing(faces: Pa
     assert results[0]["n"] == results[1]["n"] == 18
     assert results[0]["per_class"] == results[1]["per_class"]
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)
+
+    shutil.copytree(faces / "val", tmp_path / "other")  # without splits, so that only other data is measured whole
+    limited = ["--data.eval_batch_size", "4", "--trainer.limit_test_batches", "2"]  # of each process
+    for more, images in (([], 18), (limited, 16)):
+        other = [*test, "--data.root", "other", "--trainer.devices", "2", *more]
+        subprocess.run([*run, *other], cwd=tmp_path, capture_output=True, timeout=300, check=True)
+        found = json.loads((folder / "report/test-other/metrics.json").read_text())
+        assert (found["n"], found["of"], found["other_data"]) == (images, 18, True)
+        assert {row["support"] for row in found["per_class"].values()} <= {5, 6}
