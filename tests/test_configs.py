@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, default_callbacks
+from emotion_lightning.callbacks.ema import ema_decay
 from emotion_lightning.cli import main
 from emotion_lightning.model.head import EnhancedClassifier
 from emotion_lightning.model.mix import MixUpCutMix
@@ -84,3 +85,10 @@ def test_nothing_in_a_config_comes_after_the_run_has_ended(config: Path, capsys:
     patience = options["early_stopping"]["patience"]
     assert isinstance(patience, int)
     assert max(int(epoch) for epoch in schedule) + patience < epochs
+
+
+@pytest.mark.parametrize(("config", "steps"), [("demo.yaml", 9 * 94), ("fer2013.yaml", 6 * 449)])
+def test_a_decay_is_given_only_where_a_run_is_long_enough_for_it_to_act(config: str, steps: int) -> None:
+    [path] = [path for path in CONFIGS if path.name == config]
+    given = yaml.safe_load(path.read_text()).get("ema", {}).get("decay")
+    assert given is None or ema_decay(steps - 1, given) != ema_decay(steps - 1, 0.9999)

@@ -17,6 +17,8 @@ from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from tests.helpers import Lab
 
+TRAINING = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+
 State = dict[str, torch.Tensor]
 
 
@@ -300,3 +302,13 @@ class Keep(Callback):
         self.weights = copy(pl_module)
 
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+
+
+@pytest.mark.parametrize(("decay", "first"), [(0.97, 290), (0.99, 890), (0.999, 8990), (0.9999, 89990)])
+def test_a_decay_acts_from_the_step_that_the_docs_name(decay: float, first: int) -> None:
+    def largest(step: int) -> float:
+        return ema_decay(step, 0.999999)
+
+    assert ema_decay(first - 1, decay) == largest(first - 1) < decay
+    assert ema_decay(first + 1, decay) == decay < largest(first + 1)
+    assert f"{decay} from {'step ' if decay == 0.97 else ''}{first:,}" in TRAINING
