@@ -64,6 +64,7 @@ def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, m
             return super().instantiate_trainer(**kwargs)
 
     monkeypatch.setattr(run, "EmotionCLI", Watched)
+    monkeypatch.setattr("emotion_lightning.model.watch.COMPARED", "none")  # as on a GPU
     every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.reads) == 18

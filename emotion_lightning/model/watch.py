@@ -8,6 +8,9 @@ from torch import Tensor, nn
 SETTINGS = ("eps", "stride", "padding", "dilation", "groups", "padding_mode")
 """Numbers of a module that its output depends on."""
 
+COMPARED = "cpu"
+"""Type of the device whose values are compared: reading them elsewhere would wait for the device in each step."""
+
 WHOLE = 4096
 """Elements up to which a tensor's values are compared one by one; of a larger one, 64 to 128 are."""
 
@@ -39,15 +42,15 @@ class Watch:
         # DistributedDataParallel writes buffers anew in each step
         counted = self._parameters if torch.distributed.is_initialized() else [*self._parameters, *buffers]
         self._counted = [tensor for tensor in counted if not tensor.is_inference()]
-        on_cpu = [t for t in (*self._parameters, *buffers) if t.device.type == "cpu" and t.is_floating_point()]
-        self._samples = [_sample(tensor) for tensor in on_cpu]
+        compared = [t for t in (*self._parameters, *buffers) if t.device.type == COMPARED and t.is_floating_point()]
+        self._samples = [_sample(tensor) for tensor in compared]
         self._state, self._values = self._current(), self._sampled()
 
     def sees_a_change(self) -> bool:
         """Say whether anything is different from when this was made."""
         if self._current() != self._state:
             return True
-        return not torch.equal(self._sampled(), self._values)
+        return bool(self._samples) and not torch.equal(self._sampled(), self._values)
 
     def needs_the_network(self) -> bool:
         """Say whether the modules themselves must run: for gradients, statistics, hooks or another ``forward``."""

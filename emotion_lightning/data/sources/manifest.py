@@ -260,7 +260,7 @@ def _check_classes(listing: SampleList) -> None:
         there = ", ".join(sorted(filter(None, given)))
         raise DataError(
             f"{listing.root} has {there} but no folder 'train', or table or rows of it: add one, or measure a trained "
-            "model on it by `test`"
+            "model on it: test --ckpt_path best.ckpt"
         )
     if len(listing.class_names) < 2:
         raise DataError(f"{listing.root} has one class only ({listing.class_names[0]}): add images of another")
