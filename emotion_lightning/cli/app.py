@@ -30,11 +30,12 @@ from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.parser import EmotionParser, seed_of, whole_numbers_stay
+from emotion_lightning.cli.refusal import nothing_left_of_a_refusal, refuse_own, remembered_options_named
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.options import PROGRAM
+from emotion_lightning.options import PROGRAM, flatten
 from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS
@@ -45,16 +46,6 @@ from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
 
 RUNS = "lightning_logs"
-OWN = {
-    Unfreeze: "`unfreeze.schedule`",
-    EMA: "`ema.decay`",
-    EarlyStopping: "`early_stopping.patience`",
-    RunCheckpoint: "`checkpoint.every_n_epochs`",
-    TensorBoardImages: "`tensorboard.every_n_epochs`",
-    PredictionWriter: "`predictions.output`",
-    Report: "`report.write`",
-}
-"""The recipe's callbacks, and the option by which each is set."""
 RECIPE_TRAINER = {
     "max_epochs": 80,
     "precision": "16-mixed",
@@ -69,19 +60,21 @@ class EmotionCLI(LightningCLI):
     """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
 
     def __init__(self, args: Sequence[str]):
-        self._command = args[0]
-        super().__init__(
-            EmotionClassifier,
-            EmotionDataModule,
-            save_config_callback=SaveRunConfig,
-            trainer_defaults=RECIPE_TRAINER | {"callbacks": fixed_callbacks()},
-            seed_everything_default=42,
-            parser_class=EmotionParser,
-            parser_kwargs={"prog": PROGRAM} | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
-            args=list(args),
-        )
+        self._command, self._remembered = args[0], dict[str, Any]()
+        with remembered_options_named(args, self._remembered):
+            super().__init__(
+                EmotionClassifier,
+                EmotionDataModule,
+                save_config_callback=SaveRunConfig,
+                trainer_defaults=RECIPE_TRAINER | {"callbacks": fixed_callbacks()},
+                seed_everything_default=42,
+                parser_class=EmotionParser,
+                parser_kwargs={"prog": PROGRAM}
+                | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,  # the hyper-parameters themselves suffice
+                args=list(args),
+            )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the given command alone, since building the options of each command takes a second."""
@@ -128,10 +121,12 @@ class EmotionCLI(LightningCLI):
         checkpoint = load_checkpoint(self.checkpoint_path)
         self.trained_size = checkpoint["hyper_parameters"].get("input_size")
         saved = checkpoint_config(checkpoint, subcommand)
+        self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
-        refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
         data = self.config[subcommand].data
+        data.class_names = data.class_names or saved["data"]["class_names"]  # a run's config.yaml leaves them open
+        refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
         if subcommand != "predict" and data.root == saved["data"]["root"] and data.splits_file is None:
             data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
         self.config[subcommand].weights_only = True
@@ -161,7 +156,7 @@ class EmotionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the precision, logger and strategy that suit this machine and command."""
         given = self.config_init[self.subcommand].trainer
-        _refuse_own(given.callbacks)
+        refuse_own(given.callbacks)
         if given.barebones:
             raise UsageError(
                 "`barebones` leaves out validation and checkpoints, which a run is for; `dry_run` measures its speed"
@@ -199,7 +194,8 @@ class EmotionCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Train; with a flag, only try the run out."""
         if self.flag is None:
-            self.trainer.fit(**kwargs)
+            with nothing_left_of_a_refusal(self.trainer):
+                self.trainer.fit(**kwargs)
             return
         given, options = self.config[self.subcommand], self.trainer_options
         if self.flag == "lr_find":
@@ -223,6 +219,7 @@ class EmotionCLI(LightningCLI):
                 run = folder.parent
                 if root is not None and Path(root).resolve() != run.parent.parent:
                     raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
+                ensure_writable(run, advice="copy the run's folder to where you can write, and resume it there")
                 return TensorBoardLogger(
                     run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False
                 )
@@ -233,10 +230,3 @@ class EmotionCLI(LightningCLI):
 def _has_progress_bar(callbacks: Any) -> bool:
     given = callbacks if isinstance(callbacks, list) else [callbacks]
     return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
-
-
-def _refuse_own(callbacks: Any) -> None:
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        if type(callback) in OWN:
-            name, option = type(callback).__name__, OWN[type(callback)]
-            raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -72,6 +73,10 @@ def run(args: Sequence[str]) -> None:
             raise
         # torch has no public class for what its compiler raises
         _stop(f"`compile=true` needs a C++ compiler, on a GPU Triton as well; torch failed with: {reason(error)}", 2)
+    except (ValueError, TypeError) as error:
+        if not _is_raised_by_lightning(error):
+            raise
+        _stop(reason(error), 2)
     except SIGTERMException:
         sys.exit(128 + 15)
     except KeyboardInterrupt:
@@ -103,6 +108,12 @@ def _check_command(name: str) -> None:
         near = get_close_matches(name, COMMANDS, n=1)
         meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
         raise UsageError(f"there is no command '{name}'{meant}")
+
+
+def _is_raised_by_lightning(error: Exception) -> bool:
+    """Say whether Lightning itself refuses an option, which it does by errors of Python's own as well."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).startswith("lightning.")
 
 
 def _stop(message: str, status: int) -> None:

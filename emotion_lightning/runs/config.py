@@ -24,7 +24,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
         DataError: The file is missing or damaged, or would run code.
     """
     checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", mmap=True)
-    if not isinstance(checkpoint, dict) or "class_names" not in checkpoint.get("hyper_parameters", {}):
+    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(hparams, dict) or not {"class_names", "seed"} <= hparams.keys():
         raise DataError(f"`ckpt_path` {path}: not a checkpoint of an emotion_lightning run")
     return checkpoint
 

@@ -14,11 +14,11 @@ PATH_ERRORS = "surrogateescape"
 """Error handler by which Python keeps the bytes of file names that are not valid UTF-8."""
 
 
-def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
+def ensure_writable(folder: Path, option: str = "`default_root_dir`", advice: str = "") -> None:
     """Write a file to ``folder``, or where it would be made, to see that it takes one; nothing stays.
 
     Raises:
-        DataError: It does not; the message names ``option``.
+        DataError: It does not; the message names ``option``, or gives other ``advice``.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     probe = there / f".probe.{os.getpid()}.tmp"
@@ -26,7 +26,8 @@ def ensure_writable(folder: Path, option: str = "`default_root_dir`") -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}; choose another folder by {option}") from error
+        advice = advice or f"choose another folder by {option}"
+        raise DataError(f"cannot write to {folder}: {error.strerror}; {advice}") from error
 
 
 @contextmanager

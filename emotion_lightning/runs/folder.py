@@ -17,10 +17,15 @@ def log_dir(trainer: "Trainer") -> Path:
 
 
 def run_dir(trainer: "Trainer") -> Path:
-    """Folder of the run whose checkpoint was loaded; without one, that of ``log_dir``."""
+    """Folder of the run whose checkpoint was loaded; without one, that of ``log_dir``.
+
+    Another run's checkpoint may lie where nothing can be written: a ``default_root_dir`` that was chosen goes before.
+    """
     if trainer.ckpt_path is None:
         return log_dir(trainer)
-    folder = Path(trainer.ckpt_path).resolve().parent
+    root, folder = Path(trainer.default_root_dir).resolve(), Path(trainer.ckpt_path).resolve().parent
+    if root != Path.cwd() and trainer.global_step == 0 and not folder.is_relative_to(root):
+        return root
     return folder.parent if folder.name == CHECKPOINTS else folder
 
 

@@ -34,6 +34,8 @@ def load_safely(path: str | Path, option: str, mmap: bool = False) -> Any:
     """
     if not Path(path).is_file():
         raise DataError(f"{option} {path}: no such file")
+    if reason := _no_torch_file(Path(path)):
+        raise DataError(f"{option} {path}: {reason}")
     try:
         with safe_globals(list(PLAIN)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
@@ -46,3 +48,16 @@ def load_safely(path: str | Path, option: str, mmap: bool = False) -> Any:
         raise DataError(f"{option} {path}: damaged, or no file of torch.save") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{option} {path}: damaged, or no file of torch.save") from error
+
+
+def _no_torch_file(path: Path) -> str | None:
+    """Say what else than a file of ``torch.save`` it is, as far as its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    if not start:
+        return "the file is empty: copy or download it anew"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a page for a browser, as a download that was refused leaves: download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS: fetch the file by git lfs pull"
+    return None if start.startswith((b"pk", b"\x80")) else "no file of torch.save"

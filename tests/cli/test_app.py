@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import shutil
 import subprocess
@@ -230,8 +231,10 @@ def test_checkpoints_that_are_no_files_are_refused(capsys: pytest.CaptureFixture
 def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     Path("broken.ckpt").write_bytes(b"PK no checkpoint")
     assert "broken.ckpt" in fails(capsys, 1, "test", "--ckpt_path", "broken.ckpt")
-    torch.save({"state_dict": {}}, "foreign.ckpt")
-    assert "not a checkpoint of an emotion_lightning run" in fails(capsys, 1, "test", "--ckpt_path", "foreign.ckpt")
+    for foreign in ({"state_dict": {}}, [1], {"hyper_parameters": 3}, {"hyper_parameters": {"class_names": ["a"]}}):
+        torch.save(foreign, "foreign.ckpt")
+        error = fails(capsys, 1, "test", "--ckpt_path", "foreign.ckpt")
+        assert "not a checkpoint of an emotion_lightning run" in error
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[Path]]:
@@ -360,3 +363,99 @@ def test_ddp_is_chosen_for_several_processes_only(
     monkeypatch.setattr("lightning.pytorch.cli.LightningCLI.instantiate_trainer", build)
     with pytest.raises(DataError, match=f"strategy {strategy}$"):
         EmotionCLI(["fit", "--data.root", str(faces), *TINY, *QUIET, *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--data.batch_size", "1000"], 2, "--data.batch_size 1000 is more than"),
+        (["--trainer.val_check_interval", "1000"], 2, "--trainer.val_check_interval (1000) must be less"),
+        (["--trainer.callbacks", "[DeviceStatsMonitor]"], 1, "psutil"),
+        (["--trainer.callbacks", "[EMAWeightAveraging]"], 2, "use --ema.decay"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_refused_run_leaves_nothing(
+    faces: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    status: int,
+    said: str,
+    earlier: bool,
+) -> None:
+    monkeypatch.setattr("lightning.pytorch.callbacks.device_stats_monitor._PSUTIL_AVAILABLE", Missing("psutil"))
+    if earlier:
+        (RUN / "kept").mkdir(parents=True)
+    before = sorted(Path().rglob("*"))
+    error = fails(capsys, status, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
+    assert said in error
+    assert error.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+class Missing(str):
+    """What Lightning has in place of a package that is not there."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def read_only(in_an_empty_folder: None, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the folder of the run take no file; root may write everywhere else."""
+    real, run = Path.touch, RUN.resolve()
+
+    def touch(path: Path, *args: Any, **options: Any) -> None:
+        if path.resolve().is_relative_to(run):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "touch", touch)
+
+
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_a_checkpoint_on_a_read_only_share_is_measured_into_a_folder_of_choice(
+    faces: Path, trained: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*")}
+    images = ["--data.root", str(faces / "test")] if command == "predict" else []
+    args = [command, "--ckpt_path", str(trained / "best.ckpt"), *images, *QUIET]
+    assert "choose another folder by --" in fails(capsys, 1, *args)
+    main([*args, "--trainer.default_root_dir", "mine"])
+    files = {"test": "report/test/metrics.json", "validate": "report/val/metrics.json", "predict": "predictions.csv"}
+    assert (Path("mine") / files[command]).is_file()
+    assert {path: path.stat().st_mtime_ns for path in RUN.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_run_on_a_read_only_share_is_resumed_in_a_copy(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = fails(capsys, 1, "fit", "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET)
+    assert "copy the run's folder to where you can write, and resume it there" in said
+    shutil.copytree(RUN, "mine/version_0")
+    main(["fit", "--ckpt_path", "mine/version_0/checkpoints/epoch_000.ckpt", *QUIET])
+
+
+def test_a_runs_own_configuration_goes_with_its_checkpoint(trained: Path, faces: Path) -> None:
+    config = ["--config", str(RUN / "config.yaml")]
+    main(["fit", *config, "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
+    main(["test", *config, "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    main(["predict", *config, "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
+
+
+def test_an_option_that_a_checkpoint_remembers_is_not_reported_as_if_typed(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = torch.load(trained / "best.ckpt", weights_only=True)
+    config = yaml.safe_load(checkpoint["config"])
+    config["report"]["baseline_predictions"] = "gone.csv"
+    torch.save(checkpoint | {"config": yaml.safe_dump(config)}, trained / "best.ckpt")
+    args = ["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET]
+    said = "(the checkpoint remembers --report.baseline_predictions of its run)"
+    assert said in fails(capsys, 2, *args)
+    assert said not in fails(capsys, 2, *args, "--report.baseline_predictions", "none.csv")
+    main([*args, "--report.baseline_predictions", "null"])

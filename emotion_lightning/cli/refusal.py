@@ -1,0 +1,77 @@
+"""How a command line is refused: in its own words, and so that nothing is left."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from emotion_lightning.callbacks import (
+    EMA,
+    EarlyStopping,
+    PredictionWriter,
+    Report,
+    RunCheckpoint,
+    TensorBoardImages,
+    Unfreeze,
+)
+from emotion_lightning.cli.messages import PARAMETER
+from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.options import option_named
+from emotion_lightning.runs.folder import log_dir
+
+OWN = {
+    Unfreeze: "`unfreeze.schedule`",
+    EMA: "`ema.decay`",
+    EarlyStopping: "`early_stopping.patience`",
+    RunCheckpoint: "`checkpoint.every_n_epochs`",
+    TensorBoardImages: "`tensorboard.every_n_epochs`",
+    PredictionWriter: "`predictions.output`",
+    Report: "`report.write`",
+}
+"""The recipe's callbacks, and the option by which each is set."""
+
+
+@contextmanager
+def remembered_options_named(args: Sequence[str], remembered: Mapping[str, Any]) -> Iterator[None]:
+    """Add to an error which of the options that it names were not typed but are ``remembered`` by the checkpoint."""
+    try:
+        yield
+    except EmotionError as error:
+        named = [option_named(name) for name, value in PARAMETER.findall(str(error)) if not value]
+        typed = {arg.partition("=")[0] for arg in args}
+        found = [name for name in named if name and remembered.get(name) is not None and f"--{name}" not in typed]
+        if found and "--config" not in typed:
+            listed = ", ".join(f"`{name}`" for name in dict.fromkeys(found))
+            error.args = (f"{error} (the checkpoint remembers {listed} of its run)",)
+        raise
+
+
+@contextmanager
+def nothing_left_of_a_refusal(trainer: Trainer) -> Iterator[None]:
+    """Remove the folder that a run has begun if it ends by an error before its first step, as libraries check late."""
+    folder = log_dir(trainer) if rank_zero_only.rank == 0 else Path()  # type: ignore[attr-defined]
+    is_new = not folder.exists()
+    try:
+        yield
+    except Exception:
+        if is_new and trainer.global_step == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                folder.parent.rmdir()  # if nothing else is in it
+        raise
+
+
+def refuse_own(callbacks: Any) -> None:
+    """Refuse a callback among those given that every run has.
+
+    Raises:
+        UsageError: There is one; the message names its option.
+    """
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        if type(callback) in OWN:
+            name, option = type(callback).__name__, OWN[type(callback)]
+            raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")
