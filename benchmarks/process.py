@@ -55,7 +55,7 @@ def _reset_peak(setting: Setting) -> None:
     if setting.on_gpu:
         torch.cuda.reset_peak_memory_stats()
     elif (marks := PROCESS / "clear_refs").exists():
-        marks.write_text("5")
+        marks.write_text("5", encoding="utf-8")
 
 
 def _peak(setting: Setting) -> int | None:

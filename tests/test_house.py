@@ -86,6 +86,44 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(edges).prepare()  # raises CycleError
 
 
+def calls(folders: tuple[str, ...], *names: str) -> Iterator[tuple[str, ast.Call]]:
+    """Calls of methods of these ``names``, each with its place."""
+    for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}", node
+
+
+def is_bytes(node: ast.Call) -> bool:
+    return any(isinstance(arg, ast.Constant) and "b" in str(arg.value) for arg in node.args)
+
+
+def test_text_is_utf_8_whatever_the_machine_uses() -> None:
+    found = list(calls((PACKAGE, "benchmarks", "docs"), "open", "read_text", "write_text"))
+    assert len(found) > 20
+    without = [place for place, node in found if "encoding" not in {word.arg for word in node.keywords}]
+    bytes_only = {place for place, node in found if is_bytes(node)}
+    others = ("Image.open(", "os.open(")
+    assert [p for p in without if p not in bytes_only and p.partition(" ")[2].startswith(others) is False] == []
+
+
+def test_what_the_package_writes_is_written_whole_or_not_at_all() -> None:
+    """Each file is first the temporary one of ``atomic_write``, which Windows, too, puts in place of another."""
+    writing = [
+        (place, node)
+        for place, node in calls((PACKAGE,), "write_text", "write_bytes", "open", "savefig", "rename", "move")
+        if any(sign in ast.unparse(node) for sign in ("write_", "savefig", "rename", "move", "'w'", "'wb'", "'a'"))
+    ]
+    assert len(writing) > 6
+    buffers = ("buffer", "temporary")
+    unsafe = [
+        place
+        for place, node in writing
+        if not any(name.id in buffers for name in ast.walk(node) if isinstance(name, ast.Name))
+    ]
+    assert unsafe == []
+
+
 def test_no_test_imports_another() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

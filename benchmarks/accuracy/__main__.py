@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _train(cases: Sequence[Case], results: Results, root: Path, output: Path, jobs: int) -> None:
     """Train ``cases`` in turn, ``jobs`` at a time; the first failure ends them all."""
     output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
+    with (output / ".lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the trainings inherit it, so it tells of them as well
         except OSError:

@@ -13,12 +13,15 @@ from emotion_lightning.runs.loading import load_safely
 
 Config = dict[str, Any]
 KEY = "config"
+READ = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", KEY)
+"""What a checkpoint says of its run."""
+
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard")
 """Option groups that a resume takes up."""
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
-    """Load a local checkpoint without running code from it.
+    """Load what a local checkpoint says of its run, without running code from it.
 
     Raises:
         DataError: The file is missing or damaged, or would run code.
@@ -27,7 +30,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or not {"class_names", "seed"} <= hparams.keys():
         raise DataError(f"`ckpt_path` {path}: not a checkpoint of an emotion_lightning run")
-    return checkpoint
+    return {name: checkpoint[name] for name in READ if name in checkpoint}  # no tensor, or the file would stay mapped
 
 
 def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:

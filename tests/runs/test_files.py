@@ -1,9 +1,14 @@
+import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from emotion_lightning.cli import main
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import atomic_write, ensure_writable
+from tests.helpers import QUIET
 
 
 def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path: Path) -> None:
@@ -37,3 +42,28 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_option(tmp_path: Path
         ensure_writable(tmp_path / "taken" / "below", "--here")
     ensure_writable(tmp_path / "made" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not list what is mapped")
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_nothing_is_mapped_that_is_replaced(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, replaced = os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        replaced.append(Path(target).name)
+        assert str(target) not in Path("/proc/self/maps").read_text(encoding="utf-8")  # Windows would refuse
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for name in ("last.ckpt", "best.ckpt"):
+        shutil.copy(trained / "epoch_000.ckpt", trained / name)
+        main(["fit", "--ckpt_path", str(trained / name), *QUIET])
+    main(["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    assert {"last.ckpt", "best.ckpt", "metrics.json"} <= set(replaced)
+
+
+def test_every_name_in_a_run_is_one_on_windows(reported: Path) -> None:
+    names = {part for path in reported.rglob("*") for part in path.relative_to(reported).parts}
+    assert len(names) > 20
+    assert [name for name in names if re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', name)] == []
+    assert not {name.partition(".")[0].upper() for name in names} & {"CON", "PRN", "AUX", "NUL", "COM1", "LPT1"}
