@@ -104,9 +104,9 @@ def advice(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
         (lambda best: None, ""),
         (Path.unlink, "best.ckpt: no such file"),
         (lambda best: best.rename("mine.ckpt"), "best.ckpt: no such file"),
-        (lambda best: best.write_bytes(b""), "best.ckpt: damaged"),
+        (lambda best: best.write_bytes(b""), "best.ckpt: the file is empty"),
         (lambda best: best.write_bytes(best.read_bytes()[:5000]), "best.ckpt: damaged"),
-        (lambda best: best.write_text("<html>"), "best.ckpt: damaged"),
+        (lambda best: best.write_text("<html>"), "best.ckpt: is a page for a browser"),
         (lambda best: torch.save({}, best), "best.ckpt: not a checkpoint of an emotion_lightning run"),
     ],
 )
