@@ -1,7 +1,10 @@
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, one a core; torch reads it when imported
 
 import pytest
 from PIL import Image

@@ -214,7 +214,7 @@ def _test(copy: Path, log: Path, tests: list[str]) -> None:
     os.environ["PYTHONPATH"] = sys.path[0] = str(copy)
     written = io.StringIO()
     with redirect_stdout(written), redirect_stderr(written):
-        status = pytest.main(["-p", "no:cacheprovider", "-x", "-W", "ignore", *tests])
+        status = pytest.main(["-p", "no:cacheprovider", "-n", "0", "-x", "-W", "ignore", *tests])
     log.write_text(written.getvalue(), encoding="utf-8")
     os._exit(0 if status == 0 else 1)
 
