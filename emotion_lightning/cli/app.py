@@ -121,6 +121,7 @@ class EmotionCLI(LightningCLI):
         checkpoint = load_checkpoint(self.checkpoint_path)
         self.trained_size = checkpoint["hyper_parameters"].get("input_size")
         saved = checkpoint_config(checkpoint, subcommand)
+        self.layout_remembered = self.config[subcommand].data.layout == "auto"  # no other was given
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
@@ -152,6 +153,7 @@ class EmotionCLI(LightningCLI):
         except (ValueError, TypeError, RuntimeError, ImportError) as error:  # of a library
             raise UsageError(reason(error)) from error
         model.pretrained = self.model.hparams["pretrained"] = pretrained
+        self.datamodule.layout_remembered = self.checkpoint_path is not None and self.layout_remembered
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the precision, logger and strategy that suit this machine and command."""

@@ -1,9 +1,9 @@
 """Faces that a model is measured on: those of its run, or other data, of which all is measured."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emotion_lightning.data.audit.coverage import absent_note, unknown_note
@@ -12,7 +12,6 @@ from emotion_lightning.data.dataset import Sample
 from emotion_lightning.data.loaders import FaceLoaders
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.loading import load_safely
 from emotion_lightning.runtime.ranks import on_first_rank
 
 
@@ -21,6 +20,9 @@ class MeasuredFaces(FaceLoaders):
 
     other = False
     """Whether a checkpoint is measured on other data than that of its run."""
+
+    layout_remembered = False
+    """Whether ``layout`` is what a checkpoint remembers of its own data, and not given for this data."""
 
     _unchecked: str | None = None
 
@@ -63,10 +65,14 @@ class MeasuredFaces(FaceLoaders):
         if trainer is None or self.faces.was_read or origin["root"] == resolved(self.root):
             return
         split = self.test_split if trainer.state.fn == "test" else "val"
-        other = uncut(self.faces, split, origin, str(trainer.ckpt_path))
-        self.other = on_first_rank(trainer, lambda: not other.holds(origin.get("trained_on")))
+        options: dict[str, Any] = {"group_regex": None}
+        if origin["splits"] == resolved(self.faces.reading["splits_file"]):
+            options["splits_file"] = None
+        moved = self.faces.measured(split, **options)
+        self.other = on_first_rank(trainer, lambda: not _holds(moved, origin.get("trained_on")))
         if self.other:
-            self.faces = other
+            layout = {"layout": "auto"} if self.layout_remembered else {}
+            self.faces = self.faces.measured(split, **options, **layout)
 
     def _broadcast_audit(self) -> None:
         """Look at the images in one process and tell all others, because all must exclude the same."""
@@ -76,33 +82,13 @@ class MeasuredFaces(FaceLoaders):
             self.faces.manifest = self.manifest if found is None else found.manifest
 
 
-def uncut(faces: FaceData, split: Split, origin: Mapping[str, Any], ckpt_path: str) -> FaceData:
-    """Return ``faces`` without a cut, and without the splits file and layout of the run's own data.
-
-    Args:
-        faces: Data that a checkpoint is measured on, with the options of the checkpoint where none were given.
-        split: Split that data without splits becomes.
-        origin: What the datamodule saved in the checkpoint.
-        ckpt_path: The checkpoint.
-    """
-    options: dict[str, Any] = {"group_regex": None}
-    if origin["splits"] == resolved(faces.reading["splits_file"]):
-        options["splits_file"] = None
-    other, layout = faces.measured(split, **options), faces.reading["layout"]
-    if layout != "auto" and layout == _layout_of(ckpt_path):
-        try:
-            other.listing  # noqa: B018
-        except DataError:
-            return faces.measured(split, **options, layout="auto")
-    return other
+def _holds(faces: FaceData, trained_on: Tensor | None) -> bool:
+    try:
+        return faces.holds(trained_on)
+    except DataError:  # not in the layout of the run's own data, so it is other data
+        return False
 
 
 def resolved(path: Path | None) -> str | None:
     """Return ``path`` as a checkpoint keeps it."""
     return None if path is None else str(path.resolve())
-
-
-def _layout_of(ckpt_path: str) -> str | None:
-    checkpoint = load_safely(ckpt_path, "`ckpt_path`", mmap=True)
-    layout: str | None = checkpoint.get("datamodule_hyper_parameters", {}).get("layout")
-    return layout

@@ -15,7 +15,7 @@ class ClassMap:
 
     Args:
         merge: New name of a class, and the classes that become it.
-        drop: ClassMap whose images are left out.
+        drop: Classes whose images are left out.
 
     Raises:
         UsageError: A class is named twice.
@@ -46,6 +46,9 @@ class ClassMap:
             UsageError: A name is no class of the data, or too few classes remain.
         """
         known = {canonical_name(name): name for name in listing.class_names}
+        if not strict:  # without a training split, classes may be in the rows alone
+            rest = {canonical_name(row.emotion): row.emotion for row in listing.rows}
+            known |= {key: name for key, name in rest.items() if key not in known}
         if strict and (unknown := self._absent(known)):
             raise UsageError(
                 f"`merge_classes` or `drop_classes` names {unknown[0]!r}, which is no class of {listing.root} "

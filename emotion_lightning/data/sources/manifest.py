@@ -2,9 +2,10 @@
 
 import csv
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def read(
     if splits_file is not None and (lacking := {"train", "val"} - {row.split for row in listing.rows}):
         raise DataError(f"{splits_file} has no rows of split {min(lacking)!r}: add some")
     _check_classes(listing)
-    listing = replace(listing, notes=(*listing.notes, *_strange_classes(listing.class_names), *linked))
+    listing = replace(listing, notes=(*listing.notes, *_strange_classes(listing.class_names, classes.merge), *linked))
     return listing if class_names is None else replace(listing, class_names=_reorder(listing, class_names))
 
 
@@ -203,8 +204,8 @@ def complete_splits(
         verify_split(pieces, *together)
         for index, split in zip(chosen, pieces, strict=True):
             given[index] = split
-        if groups:
-            notes = (*notes, f"{len(set(groups) - {None}):,} groups kept whole")
+        if whole_groups := {listing.rows[index].group for index in chosen} - {None}:
+            notes = (*notes, f"{len(whole_groups):,} groups kept whole")
     return Manifest(
         layout=listing.layout,
         root=listing.root,
@@ -242,15 +243,19 @@ def _unread(root: Path, read_files: Sequence[Path], splits_file: Path | None) ->
     return found if splits_file is None else tuple(name for name in found if not is_table(name))
 
 
-def _strange_classes(class_names: Sequence[str]) -> list[str]:
+def _strange_classes(class_names: Sequence[str], merged: Collection[str]) -> list[str]:
     """Say which classes are no emotions, so that a folder of something else does not become one in silence."""
-    strange = [name for name in class_names if not is_emotion(name)]
+    strange = [name for name in class_names if name not in merged and not is_emotion(name)]
     if not strange:
         return []
     if len(strange) == len(class_names):
         return ["none of the classes is an emotion that is known by name (WARNING): see that these are the classes"]
-    named, verb = ", ".join(strange), "is" if len(strange) == 1 else "are"
-    return [f"{named} {verb} no emotion that is known by name (WARNING); `drop_classes=[{named}]` leaves it out"]
+    verb, them = ("is", "it") if len(strange) == 1 else ("are", "them")
+    names = json.dumps(strange, ensure_ascii=False)  # quoted, or "0" would be a number and "no" false
+    return [
+        f"{', '.join(strange)} {verb} no emotion that is known by name (WARNING); `drop_classes={names}` leaves "
+        f"{them} out"
+    ]
 
 
 def _check_classes(listing: SampleList) -> None:

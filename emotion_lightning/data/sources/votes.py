@@ -39,7 +39,8 @@ def count_votes(listing: SampleList, new_names: Mapping[str, str]) -> SampleList
         votes = Counter[str]()
         for answer, number in (row.votes or {}).items():
             votes[canonical_name(new_names.get(answer, answer))] += number
-        first, emotion = majority(votes), canonical_name(row.emotion)
+        known = canonical_name(row.emotion)
+        first, emotion = majority(votes), canonical_name(new_names.get(known, known))
         if not emotion and first not in classes:
             excluded[first or "without a majority"] += 1
             continue
@@ -47,7 +48,7 @@ def count_votes(listing: SampleList, new_names: Mapping[str, str]) -> SampleList
         contradicted += not agreed
         rows.append(row._replace(emotion=row.emotion or first or "", votes=votes if agreed else None))
         places.append(place)
-    found = {canonical_name(row.emotion) for row in rows}
+    found = {canonical_name(new_names.get(canonical_name(row.emotion), row.emotion)) for row in rows}
     named = [(name, canonical_name(new_names.get(canonical_name(name), name))) for name in listing.class_names]
     notes = [f"left out {', '.join(f'{n:,} {reason}' for reason, n in excluded.most_common())}"] * bool(excluded)
     notes += [f"{contradicted:,} images with a label other than their votes' majority"] * bool(contradicted)

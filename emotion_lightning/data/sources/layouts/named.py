@@ -121,6 +121,12 @@ def read_named(root: Path, folder: Path, naming: Naming) -> SampleList:
             f"{root} is no {naming.layout}: no image is named like {naming.example}; "
             "`layout=auto` finds the layout by looking"
         )
+    inside, outside = ([row.name for row in rows if (row.split is None) is alone] for alone in (False, True))
+    if inside and outside:
+        raise DataError(
+            f"{root} has images in folders of splits, such as {inside[0]}, and others that are in none, such as "
+            f"{outside[0]}: move these into a split, or all into one folder"
+        )
     names = unique_class_names((row.emotion for row in rows), root)
     return SampleList(naming.layout, root, names, rows, file_source(root, rows))
 

@@ -89,7 +89,7 @@ def test_what_tools_and_runs_leave_is_no_class(
         (("AF01", "AF02", "BM03"), "none of the classes is an emotion that is known by name (WARNING)"),
         (
             ("angry", "happy", "unsorted"),
-            "unsorted is no emotion that is known by name (WARNING); `drop_classes=[unsorted]`",
+            'unsorted is no emotion that is known by name (WARNING); `drop_classes=["unsorted"]`',
         ),
         (("0_angry", "happy faces", "Fearful", "calm"), ""),
     ],
