@@ -189,6 +189,26 @@ def test_what_a_checkpoint_remembers_of_its_own_data_is_not_asked_of_other_data(
     assert results("test")["n"] == 18
 
 
+def test_numbers_of_other_data_are_not_those_of_the_runs_layout(
+    faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        for number, name in enumerate(("angry", "happy", "surprised")):  # 0 is neutral in AffectNet
+            shutil.copytree(faces / split / name, Path("own") / split / str(number))
+    kept = ["--data.layout", "affectnet", "--trainer.max_epochs", "1"]
+    main(["fit", "--data.root", "own", *TINY, *kept, *QUIET])
+    for number, name in enumerate(("angry", "happy")):
+        draw(Path("drawn"), {name: 3}, seed=number)
+        shutil.move(Path("drawn") / name, Path("other") / str(number))
+    args = ["test", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", "other", *QUIET]
+    assert "the class folders are numbers" in fails(capsys, 1, *args)
+    main([*args, "--data.layout", "affectnet"])  # as the refusal says
+    assert {row["label"] for row in predictions("test-other")} == {"neutral", "happy"}
+    Path("own").rename("moved")
+    main(["validate", "--ckpt_path", args[2], "--data.root", "moved", *QUIET])
+    assert results("val")["n"] == 18
+
+
 def test_data_cut_by_its_run_is_cut_so_again_wherever_it_lies(faces: Path) -> None:
     shutil.copytree(faces / "train", "flat")
     main(["fit", "--data.root", "flat", *TINY, "--trainer.max_epochs", "1", *QUIET])

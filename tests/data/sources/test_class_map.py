@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.data.sources.manifest import read_manifest, write_splits
+from emotion_lightning.data.sources.manifest import read, read_manifest, write_splits
 from emotion_lightning.errors import UsageError
 from tests.data.files import faces, fer_rows, table
 
@@ -44,6 +44,24 @@ def test_dropped_classes_leave_with_their_images(four: Path) -> None:
     assert manifest.describe().endswith("; contempt, angry dropped (40 images)")
     assert manifest.paths is not None
     assert all(str(path).endswith(name) for path, name in zip(manifest.paths, manifest.names, strict=True))
+
+
+def test_a_class_that_was_given_a_new_name_is_not_strange(four: Path) -> None:
+    faces(four / "metadata", 20, 2000)
+    faces(four / "0", 20, 3000)
+    notes = read_manifest(four, merge_classes={"negative": ["angry", "sad"]}).notes
+    assert [note for note in notes if "WARNING" in note] == [
+        '0, metadata are no emotion that is known by name (WARNING); `drop_classes=["0", "metadata"]` leaves them out'
+    ]
+
+
+def test_what_a_model_merged_is_merged_where_only_a_test_split_has_it(tmp_path: Path) -> None:
+    for place, emotion in enumerate(EMOTIONS):
+        faces(tmp_path / "test" / emotion, 3, 100 * place)
+    listing = read(tmp_path, merge_classes={"happy": ["happiness", "contempt"]}, class_names=["happy"], training=False)
+    assert len(listing.rows) == 6
+    assert listing.unknown == {"angry": 3, "sad": 3}
+    assert not any("to merge or drop" in note for note in listing.notes)
 
 
 def test_a_class_too_small_to_cut_may_be_dropped(four: Path) -> None:

@@ -75,6 +75,17 @@ def test_a_splits_file_keeps_the_votes_and_its_own_labels(tmp_path: Path) -> Non
     assert "1 images with a label other than their votes' majority" in corrected.notes
 
 
+@pytest.mark.parametrize("merge", [{"negative": ["anger", "disgust"]}, {"happy": ["happy", "disgust"]}], ids=str)
+def test_merged_votes_are_those_of_the_labels_in_a_splits_file(tmp_path: Path, merge: dict[str, list[str]]) -> None:
+    root, file = ferplus(tmp_path / "data", ferplus_votes()), tmp_path / "splits.csv"
+    write_splits(read_manifest(root), file)  # whose labels are not merged
+    expected = read_manifest(root, merge_classes=merge)
+    found = read_manifest(root, merge_classes=merge, splits_file=file)
+    assert dict(zip(found.names, found.labels, strict=True)) == dict(zip(expected.names, expected.labels, strict=True))
+    assert found.class_names == expected.class_names
+    assert found.votes == expected.votes is not None
+
+
 def test_the_fingerprint_notices_votes_where_they_are_trained_on(tmp_path: Path) -> None:
     rows = ferplus_votes()
     before = read_manifest(ferplus(tmp_path / "a", rows))

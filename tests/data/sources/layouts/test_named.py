@@ -50,6 +50,14 @@ def test_names_that_are_not_kdefs_are_said(tmp_path: Path, name: str) -> None:
     assert unread_message(manifest.unread) == f"not read: 1 image (AF01/{name})"
 
 
+def test_images_in_splits_and_outside_are_not_mixed(tmp_path: Path) -> None:
+    kdef(tmp_path)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "AF01").rename(tmp_path / "test" / "AF01")
+    with pytest.raises(DataError, match=r"such as test/AF01/\S+, and others that are in none, such as A"):
+        read_manifest(tmp_path)
+
+
 def test_the_averaged_faces_of_kdef_are_said(tmp_path: Path) -> None:
     faces(kdef(tmp_path / "KDEF").parent / "AKDEF", 30, 3000)
     manifest = read_manifest(tmp_path)
