@@ -2,7 +2,7 @@
 
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from emotion_lightning.data.sources.folder import find_images
 from emotion_lightning.data.sources.manifest import read_manifest, write_splits
+from emotion_lightning.data.sources.splits import SPLITS
 from emotion_lightning.errors import DataError
 from tests.data.files import face, faces, table
 
@@ -63,13 +64,13 @@ def frames(data: Path) -> dict[str, str]:
     return {"group_regex": r"(\w+/v\d+)_"}
 
 
-def flat(data: Path, table_name: str = "", folder: str = "") -> None:
+def flat(data: Path, table_name: str = "", folder: str = "", splits: Sequence[str] = ()) -> None:
     rows = []
     for number in range(36):
         face(data / folder / f"{number}.png", number)
-        rows.append((f"{number}.png", EMOTIONS[number % 3]))
+        rows.append((f"{number}.png", EMOTIONS[number % 3], *splits[number : number + 1]))
     if table_name:
-        table(data / table_name, "image,emotion", rows)
+        table(data / table_name, "image,emotion" + ",split" * bool(splits), rows)
 
 
 def into_folders(data: Path) -> None:
@@ -91,6 +92,8 @@ class Case(NamedTuple):
     message: str
     follow: Do
 
+
+TWELVES = [split for split in ("train", "val", "test") for _ in range(12)]
 
 CASES = {
     "HEIC": Case(
@@ -166,8 +169,28 @@ CASES = {
         r"faces\.csv names images in other files: call it train\.csv and give its folder",
         lambda data: (data / "faces.csv").rename(data / "train.csv") and None,
     ),
+    "a table of splits as root": Case(
+        lambda data: flat(data, "faces.csv", splits=TWELVES),
+        r"faces\.csv names images in other files: give it as `splits_file` and its folder, .*data$",
+        lambda data: {"splits_file": data / "faces.csv"},
+    ),
+    "a table of splits": Case(
+        lambda data: flat(data, "labels/list.csv", "images", TWELVES),
+        r"list\.csv names images .*: to go by it, give it as `splits_file` and the folder that its paths start from as",
+        lambda data: {"splits_file": data / "labels" / "list.csv", "root": data / "images"},
+    ),
+    "a table of splits that is called train.csv": Case(
+        lambda data: flat(data, "train.csv", splits=TWELVES),
+        r"train\.csv names a split in each row: give it as `splits_file`",
+        lambda data: {"splits_file": data / "train.csv"},
+    ),
 }
-ROOTS = {"one class": "data/happy", "one class of several people": "data/happy", "a table as root": "data/faces.csv"}
+ROOTS = {
+    "one class": "data/happy",
+    "one class of several people": "data/happy",
+    "a table as root": "data/faces.csv",
+    "a table of splits as root": "data/faces.csv",
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -180,7 +203,10 @@ def test_who_follows_the_advice_is_led_out(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(caught.value)
     given = follow(data)
     options = {"root": data} | (given if isinstance(given, dict) else {})
-    assert sorted(read_manifest(**options).class_names) == list(EMOTIONS)
+    manifest = read_manifest(**options)
+    assert sorted(manifest.class_names) == list(EMOTIONS)
+    if "splits_file" in options:
+        assert [len(manifest.indices(split)) for split in SPLITS] == [12, 12, 12]
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".TIFF"])

@@ -22,6 +22,7 @@ from emotion_lightning.data.sources.layouts.tables import (
     is_image_file,
     label_map,
     names_images,
+    names_splits,
     read_csvs,
     read_rows,
     split_tables,
@@ -136,11 +137,12 @@ def _refuse_tables(root: Path, folder: Path) -> None:
     """Refuse folders that are no emotions beside a table that names images and their classes."""
     tables = (Path(path) for path, *_ in files_below(folder) if is_table(path))
     if table := next((path for path in tables if names_images(header_of(path))), None):
+        as_splits = "give it as `splits_file` and the folder that its paths start from as `root`"
+        as_train = "call it train.csv and put it into the folder that its paths start from"
         raise DataError(
-            f"{root}: no folder is named as an emotion, and {table} names images and their classes: to go by it, call "
-            "it train.csv and put it into the folder that its paths start from"
-            + "; to go by the folders, give `layout=tree`"
-            * _may_be_tree(folder)
+            f"{root}: no folder is named as an emotion, and {table} names images and their classes: to go by it, "
+            + (as_splits if names_splits(table) else as_train)
+            + "; to go by the folders, give `layout=tree`" * _may_be_tree(folder)
         )
 
 
@@ -216,7 +218,8 @@ def _refuse_file(root: Path) -> None:
     header = header_of(root)
     if names_images(header) and "pixels" not in header:
         named = "" if root.name == "train.csv" else "call it train.csv and "
-        raise DataError(f"{root} names images in other files: {named}give its folder, {root.parent}")
+        what = "give it as `splits_file` and" if names_splits(root) else f"{named}give"
+        raise DataError(f"{root} names images in other files: {what} its folder, {root.parent}")
 
 
 def _wrapped(folder: Path) -> Path | None:

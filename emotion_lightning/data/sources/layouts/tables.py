@@ -43,7 +43,10 @@ LABEL_COLUMNS = ("label", "emotion", "expression", "class", "class_name", "label
 """Columns, of which the first that a file has names the class."""
 
 GROUP_COLUMNS = ("subject", "group")
-"""Columns, of which a file may have one, that name what must stay in one split; empty for an image without."""
+"""Columns, of which a file may have one, that name what must stay in one split; empty or nan for an image without."""
+
+_NO_GROUP = ("", "nan", "NaN", "None", "<NA>")
+"""What programs write for an image without a group; exactly so, because a person may be called NA."""
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 """Columns of a table that names the box of a face, in pixels, as exports of annotation tools have them."""
@@ -109,6 +112,13 @@ def names_images(header: Collection[str]) -> bool:
     return not set(FILE_COLUMNS).isdisjoint(header) and not set(LABEL_COLUMNS).isdisjoint(header)
 
 
+def names_splits(file: Path, split: Split = "train") -> bool:
+    """Say whether a table has a column ``split`` that names another than ``split`` in a row."""
+    if "split" not in header_of(file):
+        return False
+    return any(split_named(given) not in (split, None) for _, (given,) in csv_rows(file, "split"))
+
+
 def read_csvs(root: Path, folder: Path) -> SampleList:
     """List the tables of ``folder``, one for each split, of which not all need be there."""
     tables = split_tables(folder)
@@ -119,8 +129,10 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
     for split in SPLITS:
         if (file := tables.get(split)) is None:
             continue
+        if names_splits(file, split):
+            raise DataError(f"{file} names a split in each row: give it as `splits_file`")
         base = file.parent
-        listed = read_rows(file, partial(is_image_file, base), class_names, split, mapped is not None)
+        listed = read_rows(file, partial(is_image_file, base), mapped, split)
         if split == "train":
             spelled, notes = _spellings(listed, file)
             if absent := [name for name in class_names or () if name not in spelled]:
@@ -208,16 +220,15 @@ def read_rows(
     exists: Callable[[str], bool],
     class_names: Sequence[str] | None,
     split: Split | None = None,
-    numbered: bool = True,
 ) -> list[Sample]:
     """Read the columns of the image and its class, split unless it is given, and subject or group if there is one.
 
     Where there are the columns of a box, the image is that part of it.
 
-    A class may be given as its position in ``class_names`` if these are ``numbered``.
+    A class may be given as its position in ``class_names``.
     """
     rows, missing, header = [], [], header_of(file)
-    known = _keys(class_names, numbered) if class_names else None
+    known = _keys(class_names) if class_names else None
     grouping = _group_column(file)
     names = (_column(header, FILE_COLUMNS), _column(header, LABEL_COLUMNS), *([] if split else ["split"]), *grouping)
     boxes = BOX_COLUMNS if set(BOX_COLUMNS) <= set(header) else ()
@@ -237,7 +248,8 @@ def read_rows(
         path = next(filter(exists, (name, name.strip(), name.strip().replace("\\", "/"))), None)
         if path is not None and box:
             path = with_region(path, _region(box, where))
-        rows.append(Sample(name if path is None else path, emotion, place, given[-1] or None if grouping else None))
+        group = given[-1] if grouping and given[-1].strip() not in _NO_GROUP else None
+        rows.append(Sample(name if path is None else path, emotion, place, group))
         if path is None:
             _refuse_other_encodings([name], where)
             missing.append(f"line {line} {name!r}")
@@ -254,6 +266,11 @@ def _region(box: Sequence[str], where: str) -> Region:
         left = top = right = bottom = 0.0
     if not (left < right < math.inf and top < bottom < math.inf):
         raise DataError(f"{where}: {', '.join(BOX_COLUMNS)} are {', '.join(box)}, which is no box: correct it")
+    if max(right, bottom) <= 1:
+        raise DataError(
+            f"{where}: {', '.join(BOX_COLUMNS)} are {', '.join(box)}, which are shares of the image: multiply them by "
+            "its width and height"
+        )
     return Region(False, left, top, right - left, bottom - top)
 
 
@@ -280,9 +297,9 @@ def _group_column(file: Path) -> list[str]:
     return found
 
 
-def _keys(class_names: Sequence[str], numbered: bool) -> dict[str, str]:
+def _keys(class_names: Sequence[str]) -> dict[str, str]:
     """Map what a label may say, an index or any spelling of a name, to the class name; a name wins over an index."""
-    indices = {str(index): name for index, name in enumerate(class_names) if numbered}
+    indices = {str(index): name for index, name in enumerate(class_names)}
     return indices | {canonical_name(name): name for name in class_names}
 
 
