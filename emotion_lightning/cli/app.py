@@ -11,7 +11,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from emotion_lightning.callbacks import (
     EMA,
@@ -41,6 +40,7 @@ from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS
 from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
+from emotion_lightning.runtime.ranks import is_first_rank
 from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
@@ -183,7 +183,7 @@ class EmotionCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check everything before other processes start, which would wait for it, and before a folder is made."""
-        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        if not is_first_rank():
             return
         self.datamodule.check("fit")
         if self.flag is not None or self.checkpoint_path is not None:
@@ -205,7 +205,7 @@ class EmotionCLI(LightningCLI):
         else:
             run = dry_run(self.model, self.datamodule, options, given.unfreeze.schedule, given.ema.decay)
             text = table(run, options["precision"])
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        if is_first_rank():
             print(with_dashes(text))
 
     def after_fit(self) -> None:

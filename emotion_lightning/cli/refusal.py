@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 from emotion_lightning.callbacks import (
     EMA,
@@ -22,6 +21,7 @@ from emotion_lightning.cli.messages import PARAMETER
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.options import option_named
 from emotion_lightning.runs.folder import log_dir
+from emotion_lightning.runtime.ranks import is_first_rank
 
 OWN = {
     Unfreeze: "`unfreeze.schedule`",
@@ -52,17 +52,27 @@ def remembered_options_named(args: Sequence[str], remembered: Mapping[str, Any])
 
 @contextmanager
 def nothing_left_of_a_refusal(trainer: Trainer) -> Iterator[None]:
-    """Remove the folder that a run has begun if it ends by an error before its first step, as libraries check late."""
-    folder = log_dir(trainer) if rank_zero_only.rank == 0 else Path()  # type: ignore[attr-defined]
-    is_new = not folder.exists()
+    """Make the folder of a run, and remove it if the run ends by an error before its first step: libraries check late.
+
+    A folder that was there stays, as does one with a checkpoint in it, and of those above it one that is not empty.
+    """
+    folder = log_dir(trainer) if is_first_rank() else Path()
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    if new:
+        try:
+            folder.mkdir(parents=True)  # so that of two runs that choose it at once one alone may remove it
+        except FileExistsError:
+            new = []
     try:
         yield
     except Exception:
-        if is_new and trainer.global_step == 0:
+        if new and trainer.global_step == 0 and not any(folder.rglob("*.ckpt")):
             shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):
-                folder.parent.rmdir()  # if nothing else is in it
         raise
+    finally:
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()  # if nothing is in it
 
 
 def refuse_own(callbacks: Any) -> None:
