@@ -13,7 +13,7 @@ def as_images(images: Tensor) -> Tensor:
     """Return images as a network takes them: float ``(B, 3, H, W)``, normalized with ImageNet's mean and deviation.
 
     Args:
-        images: Normalized floats, which are returned as they are, or pixels as uint8, which are normalized.
+        images: Normalized floats, which are returned as they are; or pixels, whole numbers from 0 to 255 of any type.
 
     Raises:
         DataError: They have another shape.
@@ -23,7 +23,7 @@ def as_images(images: Tensor) -> Tensor:
             f"images of shape {tuple(images.shape)}: the model takes (B, 3, H, W); give a single image as image[None], "
             "gray images as images.expand(-1, 3, -1, -1)"
         )
-    return normalize(images.float() / 255) if images.dtype == torch.uint8 else images
+    return images if images.is_floating_point() else normalize(images.float() / 255)
 
 
 def as_batch(batch: Any, first: int, labeled: bool = True) -> Batch:

@@ -12,7 +12,7 @@ COMPARED = "cpu"
 """Type of the device whose values are compared: reading them elsewhere would wait for the device in each step."""
 
 WHOLE = 4096
-"""Elements up to which a tensor's values are compared one by one; of a larger one, 64 to 128 are."""
+"""Elements up to which a tensor's values are compared one by one; of a larger one, about 64 are."""
 
 
 class Watch:

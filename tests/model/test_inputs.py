@@ -19,7 +19,8 @@ def loader(*tensors: Tensor) -> DataLoader:
 
 def test_pixels_are_normalized_and_floats_are_taken_as_they_are() -> None:
     floats = normalize(PIXELS / 255)
-    torch.testing.assert_close(as_images(PIXELS), floats)
+    for dtype in (torch.uint8, torch.int64):
+        torch.testing.assert_close(as_images(PIXELS.to(dtype)), floats)
     assert as_images(floats) is floats
 
 
