@@ -1,5 +1,6 @@
 """Which tensors of a weights file are those of a network, whatever the file calls them."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,9 @@ State = dict[str, Tensor]
 COUNTER = "num_batches_tracked"
 """Tensor of a BatchNorm that old files lack, and that nothing depends on."""
 
-AVERAGED = ("state_dict_ema", "model_ema", "ema")
-"""Keys under which training scripts keep the average of the weights, which is preferred to the weights beside it."""
+AVERAGED = "ema"
+"""Word of the keys and prefixes under which training scripts keep the average of the weights, which is preferred to the
+weights beside it, as in ``state_dict_ema`` and ``ema_model.``."""
 
 DEPTH = 3
 """Dictionaries within dictionaries in which tensors are looked for."""
@@ -50,7 +52,7 @@ def fill(body: nn.Module, content: Any, path: Path) -> None:
     Raises:
         DataError: They are not the network's.
     """
-    states = sorted(_states(content), key=lambda named: named[0] not in AVERAGED)
+    states = sorted(_states(content), key=lambda named: not _is_averaged(named[0]))
     if not states:
         raise DataError(f"`pretrained` {path}: holds no tensors by name")
     expected = {name: value for name, value in body.state_dict().items() if not name.endswith(COUNTER)}
@@ -65,20 +67,20 @@ def fill(body: nn.Module, content: Any, path: Path) -> None:
 
 
 def _states(content: Any, key: str = "", depth: int = DEPTH) -> Iterator[tuple[str, State]]:
-    """Yield the tensors of a dictionary and of those in it, with the key of each."""
+    """Yield the tensors of a dictionary and of those in it, with the keys that lead to each."""
     if not isinstance(content, Mapping):
         return
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if state:
         yield key, state
     for name, value in content.items() if depth else ():
-        yield from _states(value, str(name), depth - 1)
+        yield from _states(value, f"{key}.{name}", depth - 1)
 
 
 def _by_name(body: nn.Module, expected: State, state: State) -> Match:
-    """Match under whichever prefix most names have; if need be, after timm has translated what it knows."""
+    """Match under whichever prefix most names have, of two the average's; if need be, after timm has translated."""
     prefixes = Counter(name.removesuffix(ours) for name in state for ours in _endings(name) if ours in expected)
-    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    prefix = max(prefixes, key=lambda each: (prefixes[each], _is_averaged(each)), default="")
     own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     others = [name for name in state if not name.startswith(prefix)]
     match = _match(body, expected, own, others)
@@ -96,6 +98,10 @@ def _match(body: nn.Module, expected: State, state: State, others: list[str]) ->
 def _endings(name: str) -> Iterator[str]:
     parts = name.split(".")
     return (".".join(parts[start:]) for start in range(len(parts)))
+
+
+def _is_averaged(name: str) -> bool:
+    return AVERAGED in re.split(r"[._]", name)
 
 
 def _translated(body: nn.Module, state: State) -> State:

@@ -45,9 +45,23 @@ def test_what_is_left_out_is_said(state: dict[str, Tensor], caplog: pytest.LogCa
     assert "weights.pth also holds fc.weight, fc.bias, head.weight, which" in caplog.text
 
 
-def test_the_average_is_preferred(state: dict[str, Tensor]) -> None:
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        lambda raw, average: {"state_dict": raw, "state_dict_ema": average},
+        lambda raw, average: {"model": raw, "ema": {"module": average}},
+        lambda raw, average: {"state_dict": raw, "model_ema": {"state_dict": average}},
+        lambda raw, average: prefixed(raw, "model.") | prefixed(average, "model_ema.module."),
+        lambda raw, average: prefixed(raw, "online_model.") | prefixed(average, "ema_model."),
+    ],
+)
+def test_the_average_is_preferred(state: dict[str, Tensor], file: Callable[..., object]) -> None:
     raw = {name: torch.zeros_like(value) for name, value in state.items()}
-    assert_taken({"state_dict": raw, "state_dict_ema": state}, state)
+    assert_taken(file(raw, state), state)
 
 
 def test_counters_may_be_missing(state: dict[str, Tensor]) -> None:
