@@ -10,6 +10,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
+    read_text,
     refuse_missing,
     relative_path,
     safe_join,
@@ -51,7 +52,7 @@ def read_expw(root: Path, folder: Path) -> SampleList:
         raise DataError(f"{root} is no ExpW: expected {LIST} and its images; `layout=auto` finds the layout by looking")
     images = _find_images(folder, file)
     rows, missing, faces, empty = list[Sample](), list[str](), Counter[str](), 0
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{file} line {number}"
@@ -92,15 +93,8 @@ def _find_list(folder: Path) -> Path | None:
 
 def _find_images(folder: Path, file: Path) -> Path:
     """Find the folder with the image of the list's first line, or else one with images."""
-    first = next((line.split()[0] for line in _lines(file) if line.strip()), "")
+    first = next((line.split()[0] for line in read_text(file).splitlines() if line.strip()), "")
     places = [folder / place for place in _IMAGES if (folder / place).is_dir()]
     named = [place for place in places if (place / first).is_file()]
     filled = [place for place in places if any(is_image(path.name) for path in place.iterdir())]
     return (*named, *filled, folder)[0]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error

@@ -104,6 +104,18 @@ def safe_join(folder: Path, name: str, where: str) -> Path:
     return folder / plain
 
 
+def read_text(file: Path) -> str:
+    """Return what a text file in UTF-8 holds.
+
+    Raises:
+        DataError: It cannot be read, or is no such text.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+
+
 def refuse_missing(file: Path, missing: Sequence[str]) -> None:
     """Refuse a ``file`` that names images which are not there; ``missing`` says each in words."""
     if missing:

@@ -14,6 +14,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     unique_class_names,
 )
 from emotion_lightning.data.sources.layouts.names import split_named
+from emotion_lightning.data.sources.layouts.tables import has_class_folders
 from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_image, visible_folders
 from emotion_lightning.data.sources.layouts.yolo_labels import NAME_LISTS, Box, class_names, read_faces
 from emotion_lightning.data.sources.splits import Split
@@ -52,18 +53,18 @@ def read_yolo(root: Path, folder: Path) -> SampleList:
     names = class_names(root, folder, [part.labels for part in parts])
     rows, known, counts = list[Sample](), list[Path](), Counter[str]()
     for images, labels, split in parts:
-        unused = _texts(labels)
+        texts, used = _texts(labels), set[Path]()
         for path in images_below(images):
             label = (labels / path.relative_to(images)).with_suffix(".txt")
-            faces = read_faces(label, names, counts) if label in unused else []
-            unused.discard(label)
+            faces = read_faces(label, names, counts) if label in texts else []
+            used.add(label)
             name = relative_path(path, root)
             rows += [Sample(_cut(name, box), emotion, split) for box, emotion in faces]
             if not faces:
                 counts["left out {} images without a face that has one label"] += 1
                 known.append(path)
             counts["{} images with several faces"] += len(faces) > 1
-        counts["{} labels without an image"] += len(unused)
+        counts["{} labels without an image"] += len(texts - used)
     if not rows:
         raise DataError(
             f"{root} has no image with a label: labels/x.txt must say what images/x.jpg shows; {what_is_in(folder)}"
@@ -95,6 +96,8 @@ def _parts(folder: Path) -> list[_Part]:
 
 def _is_mixed(folder: Path) -> bool:
     """Say whether images lie beside their labels."""
+    if has_class_folders(folder):  # beside them an image and a text may be about anything
+        return False
     return any(is_image(path.name) and path.with_suffix(".txt").is_file() for path in folder.iterdir())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from emotion_lightning.data.sources.labels import is_number, plain_number
+from emotion_lightning.data.sources.layouts.listing import read_text
 from emotion_lightning.errors import DataError
 
 NAME_LISTS = ("classes.txt", "obj.names")
@@ -20,30 +21,54 @@ Box = tuple[float, float, float, float]
 def class_names(root: Path, folder: Path, labels: Sequence[Path]) -> dict[str, str]:
     """Find what each id means, in a YAML file with ``names`` or a list of names, near the images or above them.
 
+    ``data.yaml`` is asked before YAML files of other names.
+
     Raises:
-        DataError: There is none, or it cannot be read.
+        DataError: There is none, it cannot be read, or two name other classes.
     """
     above = [place for place in (folder, *folder.parents) if place.is_relative_to(root)]
+    faults = list[DataError]()
     for place in above:
-        for file in sorted((*place.glob("*.yaml"), *place.glob("*.yml"))):
-            if names := _yaml_names(file):
-                return _refuse_numbers(names, file)
+        if names := _names_in(place, faults):
+            return names
     for place in (*above, *labels):
         for file in (place / name for name in NAME_LISTS):
             if file.is_file():
-                lines = filter(None, map(str.strip, _read(file).splitlines()))
+                lines = filter(None, map(str.strip, read_text(file).splitlines()))
                 return _refuse_numbers({str(index): name for index, name in enumerate(lines)}, file)
+    if faults:
+        raise faults[0]
     raise DataError(
         f"{folder} has no data.yaml that names the classes of its labels: write one with a line like "
         "names: [angry, happy], in the order of their numbers"
     )
 
 
+def _names_in(folder: Path, faults: list[DataError]) -> dict[str, str]:
+    """Read what the YAML files of a folder name; nothing where none does.
+
+    Files that cannot be read may be about something else: they are added to ``faults``, unless it is ``data.yaml``.
+    """
+    for file in (folder / "data.yaml", folder / "data.yml"):
+        if file.is_file() and (names := _yaml_names(file)):
+            return _refuse_numbers(names, file)
+    found = dict[Path, dict[str, str]]()
+    for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+        try:
+            found[file] = _yaml_names(file)
+        except DataError as error:
+            faults.append(error)
+    named = [file for file in found if found[file]]
+    if others := [file for file in named if found[file] != found[named[0]]]:
+        raise DataError(f"{named[0]} and {others[0]} name other classes: call the file of these labels data.yaml")
+    return _refuse_numbers(found[named[0]], named[0]) if named else {}
+
+
 def _yaml_names(file: Path) -> dict[str, str]:
     """Read ``names``, a list or a map from ids; nothing where there is none."""
     try:
-        content = yaml.safe_load(_read(file))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError) as error:  # a date that cannot be is a ValueError
         raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
@@ -64,7 +89,7 @@ def read_faces(label: Path, names: Mapping[str, str], counts: Counter[str]) -> l
         DataError: A line is not as it should be.
     """
     found = defaultdict[Box, set[str]](set)
-    for number, line in enumerate(_read(label).splitlines(), 1):
+    for number, line in enumerate(read_text(label).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{label} line {number}"
@@ -98,10 +123,3 @@ def _box(values: Sequence[str], where: str) -> Box:
         edges = min(across), min(down), max(across), max(down)
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in edges)
     return left, top, right, bottom
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error

@@ -7,7 +7,7 @@ from PIL import Image
 
 from emotion_lightning.data.sources.manifest import Manifest, read_manifest
 from emotion_lightning.errors import DataError
-from tests.data.files import face, yolo
+from tests.data.files import face, faces, yolo
 
 
 def label(manifest: Manifest, name: str) -> str:
@@ -138,3 +138,42 @@ def test_faults_of_labels(tmp_path: Path, spoil: Callable[[Path], object], messa
 def test_the_advice_on_names_works(tmp_path: Path) -> None:
     (yolo(tmp_path) / "data.yaml").write_text("names: [angry, happy, sad]")
     assert read_manifest(tmp_path).class_names == ("angry", "happy", "sad")
+
+
+def test_data_yaml_names_the_classes_whatever_lies_beside_it(tmp_path: Path) -> None:
+    yolo(tmp_path)
+    (tmp_path / "alphabetical.yaml").write_text("names: [sad, Happy, Anger]")
+    (tmp_path / "a.yaml").write_text("names: [")
+    assert label(read_manifest(tmp_path), "train/images/5_jpg.rf.5.jpg") == "sad"
+    (tmp_path / "data.yaml").rename(tmp_path / "faces.yaml")
+    with pytest.raises(DataError, match=r"/alphabetical\.yaml and .*/faces\.yaml name other classes: call the file"):
+        read_manifest(tmp_path)
+    (tmp_path / "alphabetical.yaml").unlink()
+    assert label(read_manifest(tmp_path), "train/images/5_jpg.rf.5.jpg") == "sad"
+    (tmp_path / "faces.yaml").unlink()
+    with pytest.raises(DataError, match=r"a\.yaml cannot be read as YAML"):
+        read_manifest(tmp_path)
+
+
+def test_a_date_that_cannot_be(tmp_path: Path) -> None:
+    with (yolo(tmp_path) / "data.yaml").open("a") as stream:
+        stream.write("exported: 2024-13-45\n")
+    with pytest.raises(DataError, match=r"data\.yaml cannot be read as YAML: month must be in 1\.\.12"):
+        read_manifest(tmp_path)
+
+
+def test_one_text_beside_an_image_makes_class_folders_no_labels(tmp_path: Path) -> None:
+    for number, emotion in enumerate(("angry", "happy")):
+        faces(tmp_path / emotion, 9, 10 * number)
+    face(tmp_path / "example.png")
+    (tmp_path / "example.txt").write_text("an example")
+    manifest = read_manifest(tmp_path)
+    assert (manifest.layout, len(manifest), manifest.unread) == ("folder tree without splits", 18, ("example.png",))
+
+
+def test_images_of_one_name_share_its_label(tmp_path: Path) -> None:
+    yolo(tmp_path)
+    face(tmp_path / "train" / "images" / "4_jpg.rf.4.png", 999)
+    manifest = read_manifest(tmp_path)
+    assert label(manifest, "train/images/4_jpg.rf.4.png") == label(manifest, "train/images/4_jpg.rf.4.jpg") == "Happy"
+    assert manifest.notes == ()
