@@ -8,7 +8,7 @@ from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
 from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.layouts.contents import count_kinds, dead_link, what_is_in
 from emotion_lightning.data.sources.layouts.listing import relative_path
-from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_within, real_paths
+from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_image, is_within, real_paths
 from emotion_lightning.errors import DataError
 
 DESCRIPTIONS = frozenset({".json", ".jsonl", ".txt", ".npy", ".md", ".yaml", ".yml", ".xml", ".html"})
@@ -33,7 +33,8 @@ def find_images(root: Path) -> Files:
 def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     """Return the files below ``root`` that are not among those ``read``, as paths below it.
 
-    What describes data (JSON, text, numpy) and what tools leave is none of them. A file that is read by another name,
+    What describes data (JSON, text, numpy) and what tools leave is none of them, and of what runs and audits wrote only
+    the images are, lest a folder of the data be taken for it in silence. A file that is read by another name,
     of a link, is read. A link that leads nowhere is among them, with what it leads to.
     """
     if not root.is_dir():
@@ -42,8 +43,10 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     names, files = set(map(os.fspath, paths)), set(real_paths(paths))
     folders = {os.path.dirname(name) for name in names}
     found = []
-    for path, real, dead in files_below(root):
+    for path, real, dead, output in files_below(root, outputs=True):
         name = relative_path(Path(path), root)
+        if output and not is_image(os.path.basename(path)):
+            continue
         if not dead and path not in names and real not in files and not _describes(path):
             found.append(name)
         elif dead and path not in names and not any(is_within(folder, path) for folder in folders):

@@ -175,3 +175,15 @@ def test_snapshots_of_a_hub(tmp_path: Path, table: bool) -> None:
     with pytest.raises(DataError, match=r"snapshots holds several versions \(1aaa, 2bbb\): give the folder of one"):
         read_manifest(base)
     assert len(find_images(base / "snapshots" / "1aaa").paths) == 20
+
+
+@pytest.mark.parametrize(("first", "second"), [("elsewhere/sub", "elsewhere"), ("elsewhere", "elsewhere/sub")])
+def test_a_folder_that_links_reach_twice_is_listed_once(root: Path, first: str, second: str) -> None:
+    save(root.parent / "elsewhere" / "sub" / "f.png", 20)
+    for name, target in (("x", first), ("y", second)):
+        (root / "train" / "happy" / name).symlink_to(root.parent / target)
+    manifest = read_manifest(root)
+    assert sorted(Path(name).name for name in manifest.names if "/happy/" in name and name.startswith("train")) == [
+        *("a.png", "e.png", "e.png", "f.png")  # two files are called e.png
+    ]
+    assert len(manifest.unread) == 1

@@ -224,7 +224,7 @@ def _refuse_file(root: Path) -> None:
 
 def _wrapped(folder: Path) -> Path | None:
     """Return the only folder in ``folder`` or, of several, the only one with images, unless it seems to be a class."""
-    folders = visible_folders(folder)
+    folders = visible_folders(folder) or visible_folders(folder, outputs=True)  # a report may lie in a wrapper, too
     if len(folders) > 1:
         if any(is_emotion(child.name) for child in folders):
             return None

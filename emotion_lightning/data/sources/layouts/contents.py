@@ -47,8 +47,8 @@ _ADVICE = {
 
 def what_is_in(folder: Path) -> str:
     """Say which files are below a folder, and what to do: "it holds 60 HEIC images (happy/0.heic, …): save them …"."""
-    found = ((relative_path(Path(path), folder), real, dead) for path, real, dead in files_below(folder))
-    names = [dead_link(name, real) if dead else name for name, real, dead in found]
+    found = ((relative_path(Path(file.path), folder), file) for file in files_below(folder, outputs=True))
+    names = [dead_link(name, file.real) if file.dead else name for name, file in found]
     if not names:
         return "it holds no files"
     kinds = sorted(_by_kind(names), key=lambda found: -len(found[1]))

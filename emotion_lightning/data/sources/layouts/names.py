@@ -3,6 +3,7 @@
 import os
 import re
 
+from emotion_lightning.data.sources.labels import is_emotion
 from emotion_lightning.data.sources.splits import Split
 
 _SPLITS: dict[Split, str] = {
@@ -24,6 +25,7 @@ _TOOLS = frozenset(
         *("lightning_logs", "tb_logs", "wandb", "mlruns", "checkpoints"),
         *("lost+found", "system volume information", "recycler", "recycled", "thumbs.db", "desktop.ini"),
         *("network trash folder", "temporary items"),
+        "lr_find.png",  # the one picture among the outputs, which is no face of the class in whose folder it lies
     }
 )
 
@@ -39,13 +41,18 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name.casefold() in _TOOLS
 
 
-def is_foreign(folder: str) -> bool:
-    """Say whether the folder at this path is none of the data: what a tool leaves, or what a run or an audit wrote.
+def is_foreign(name: str) -> bool:
+    """Say whether a folder is none of the data by its name, as what tools leave is.
 
     Names that begin so are those of archives of macOS (``__MACOSX``), network drives (``@eaDir``, ``#recycle``) and
     Windows (``$RECYCLE.BIN``).
     """
+    return is_hidden(name) or name.startswith(("__", "@", "#", "$", "~"))
+
+
+def is_output(folder: str) -> bool:
+    """Say whether the folder at this path is what a run or an audit wrote, unless its name says that it is data."""
     name = os.path.basename(folder)
-    if is_hidden(name) or name.startswith(("__", "@", "#", "$", "~")):
-        return True
+    if split_named(name) or is_emotion(name):
+        return False
     return any(os.path.exists(os.path.join(folder, output)) for output in _OUTPUTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES
-from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden
+from emotion_lightning.data.sources.layouts.names import is_foreign, is_hidden, is_output
 from emotion_lightning.errors import DataError
 
 
@@ -14,16 +14,19 @@ class Found(NamedTuple):
     """A file below a folder, the file that it is once links are followed, and whether it is a link that leads nowhere.
 
     A link that leads nowhere names a file that is not there, or a folder that the walk has been in already.
+    ``output`` says whether the file lies in a folder that a run or an audit wrote.
     """
 
     path: str
     real: str
     dead: bool = False
+    output: bool = False
 
 
-def visible_folders(folder: Path) -> list[Path]:
-    """Return the folders in ``folder`` by name, without those that are none of the data."""
-    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(os.fspath(path))]
+def visible_folders(folder: Path, outputs: bool = False) -> list[Path]:
+    """Return the folders in ``folder`` by name, without those that are none of the data; ``outputs``: with a run's."""
+    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name)]
+    folders = [path for path in folders if outputs or not is_output(os.fspath(path))]
     folders = [path for path in folders if not (path.is_symlink() and _leads_back(path))]
     return sorted(folders, key=lambda path: (path.name.casefold(), path.name))
 
@@ -48,32 +51,36 @@ def holds_images(folder: Path) -> bool:
     return any(is_image(os.path.basename(path)) for path, *_ in files_below(folder))
 
 
-def files_below(folder: Path) -> Iterator[Found]:
+def files_below(folder: Path, outputs: bool = False) -> Iterator[Found]:
     """Yield every file below ``folder``, however deep, links followed, without what is none of the data.
 
     Linked folders come last and each folder is entered once, so that links which lead round in circles come to an end.
+
+    Args:
+        folder: Where to begin.
+        outputs: Enter folders that runs and audits wrote, too.
 
     Raises:
         DataError: A folder cannot be listed.
     """
     home = os.path.realpath(folder)
-    waiting, linked, entered = [(os.fspath(folder), home)], list[tuple[str, str]](), set[str]()
+    waiting, linked, entered = [(os.fspath(folder), home, False)], list[tuple[str, str, bool]](), set[str]()
     while waiting or linked:
-        if waiting:
-            path, real = waiting.pop()
-        else:
-            path, real = linked.pop(0)
-            if real in entered or is_within(home, real):
-                yield Found(path, real, dead=True)
-                continue
+        path, real, output = waiting.pop() if waiting else linked.pop(0)
+        if real in entered or (entered and is_within(home, real)):
+            yield Found(path, real, dead=True)
+            continue
         entered.add(real)
         for entry in _entries(path):
-            target = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+            link = entry.is_symlink()
+            target = os.path.realpath(entry.path) if link else os.path.join(real, entry.name)
             if not _is(entry.is_dir):
                 if not is_hidden(entry.name):
-                    yield Found(entry.path, target, dead=entry.is_symlink() and not os.path.exists(entry.path))
-            elif not is_foreign(entry.path):
-                (linked if entry.is_symlink() else waiting).append((entry.path, target))
+                    yield Found(entry.path, target, link and not os.path.exists(entry.path), output)
+            elif not is_foreign(entry.name):
+                inside = output or is_output(entry.path)
+                if outputs or not inside:
+                    (linked if link else waiting).append((entry.path, target, inside))
 
 
 def snapshot_of(folder: Path) -> Path:

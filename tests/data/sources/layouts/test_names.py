@@ -8,6 +8,7 @@ import pytest
 
 from emotion_lightning.data.sources.layouts.names import split_named
 from emotion_lightning.data.sources.manifest import read_manifest
+from emotion_lightning.data.sources.splits import SPLITS
 from emotion_lightning.errors import DataError
 from tests.data.files import face, faces
 
@@ -126,3 +127,39 @@ def test_subjects_below_known_emotions_are_fine(tmp_path: Path) -> None:
     for place, name in enumerate(("angry/S01", "angry/S02", "happy/S01", "happy/S02")):
         faces(tmp_path / name, 9, 10 * place)
     assert read_manifest(tmp_path).class_names == ("angry", "happy")
+
+
+OUTPUTS = ("audit.json", "report.json", "comparison.json", "metrics.json", "hparams.yaml", "lr_find.png")
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("place", ["test", "val", "train/angry", "test/happy"])
+def test_folders_of_splits_and_emotions_are_data_whatever_lies_in_them(tmp_path: Path, name: str, place: str) -> None:
+    split_tree(tmp_path, "train", "val", "test")
+    (tmp_path / place / name).write_text("{}")
+    assert [len(read_manifest(tmp_path).indices(split)) for split in SPLITS] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("levels", [("fer",), ("download", "fer")])
+def test_a_report_in_a_wrapper_does_not_hide_the_data(tmp_path: Path, name: str, levels: tuple[str, ...]) -> None:
+    inside = tmp_path.joinpath(*levels)
+    split_tree(inside, "train", "val", "test")
+    (inside / name).write_text("{}")
+    assert (len(read_manifest(tmp_path)), len(read_manifest(inside))) == (18, 18)
+
+
+def test_images_of_a_folder_taken_for_an_output_are_counted(tmp_path: Path) -> None:
+    for number, emotion in enumerate(("angry", "happy", "joie")):
+        faces(tmp_path / emotion, 9, 10 * number)
+    (tmp_path / "joie" / "metrics.json").write_text("{}")
+    (tmp_path / "joie" / "metrics.csv").write_text("step,loss")
+    face(tmp_path / "joie" / "report" / "x.png")
+    face(tmp_path / "joie" / "lightning_logs" / "x.png")
+    manifest = read_manifest(tmp_path)
+    assert manifest.class_names == ("angry", "happy")
+    assert manifest.unread == (*(f"joie/{number}.png" for number in range(20, 29)), "joie/report/x.png")
+    for emotion in ("angry", "happy"):
+        (tmp_path / emotion).rename(tmp_path / f".{emotion}")
+    with pytest.raises(DataError, match=r"it holds 10 images \(.*20\.png, …\)"):
+        read_manifest(tmp_path)
