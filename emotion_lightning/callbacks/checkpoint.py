@@ -19,6 +19,9 @@ from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
 from emotion_lightning.runs.loading import load_safely
 
+LAST = "last.ckpt"
+"""Name of the checkpoint of the last epoch that has ended, from which a resume is exact."""
+
 SCORES = ("val/accuracy", MONITOR, "val/loss")
 """Metrics of the best epoch that are kept with it."""
 
@@ -80,7 +83,7 @@ class RunCheckpoint(callbacks.Checkpoint):
             DataError: It is one.
         """
         self.folder = log_dir(trainer).resolve() / CHECKPOINTS  # asks all ranks
-        found = sorted(self.folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+        found = sorted(self.folder.glob("*.ckpt"), key=lambda path: (path.name == LAST, path.stat().st_mtime))
         if trainer.ckpt_path is None and (last := trainer.strategy.broadcast(found[-1:])):
             raise DataError(
                 f"{self.folder} holds the checkpoints of another run: resume it by `ckpt_path={from_here(last[0])}`, "
@@ -121,11 +124,11 @@ class RunCheckpoint(callbacks.Checkpoint):
         self._save_best(trainer)
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save(trainer, f"epoch_{trainer.current_epoch:03d}.ckpt")
-        self._save(trainer, "last.ckpt")
+        self._save(trainer, LAST)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say how to go on after an interruption."""
-        last = self.folder / "last.ckpt"
+        last = self.folder / LAST
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero and last.is_file():
             by_command = any(isinstance(callback, SaveConfigCallback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
             advice = f"{PROGRAM} fit --ckpt_path {pasted(last)}" if by_command else f"fit with ckpt_path={str(last)!r}"
@@ -159,9 +162,13 @@ class RunCheckpoint(callbacks.Checkpoint):
             UsageError: The checkpoint was saved there.
         """
         if trainer.state.fn == "fit" and checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
+            last = Path(str(trainer.ckpt_path)).with_name(LAST)
+            advice = "begin a new run, in another folder by `default_root_dir`"  # where no epoch of this one has ended
+            if last.is_file():
+                advice = f"resume by `ckpt_path={from_here(last)}`"
             raise UsageError(
                 f"{trainer.ckpt_path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be "
-                f"exact: resume by `ckpt_path={from_here(Path(str(trainer.ckpt_path)).with_name('last.ckpt'))}`"
+                f"exact: {advice}"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,13 @@ def test_another_runs_checkpoints_are_not_written_over(lab: Lab, tmp_path: Path)
     with pytest.raises(DataError, match=r"run/checkpoints holds the checkpoints of another run"):
         lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_of_another_runs_checkpoints_the_last_is_resumed(lab: Lab, tmp_path: Path) -> None:
+    lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
+    os.utime(tmp_path / "run" / "checkpoints" / "best.ckpt", (2**32, 2**32))  # written within the epoch that followed
+    with pytest.raises(DataError, match=r"resume it by `ckpt_path=.*/last\.ckpt`"):
+        lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
 
 
 def test_a_best_of_a_later_epoch_is_kept_when_an_earlier_one_is_resumed(lab: Lab, tmp_path: Path) -> None:

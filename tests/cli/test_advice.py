@@ -73,6 +73,11 @@ def within_an_epoch(faces: Path) -> None:
     torch.save(saved, BEST)
 
 
+def within_the_first_epoch(faces: Path) -> None:
+    within_an_epoch(faces)
+    Path(LAST).unlink()
+
+
 def damaged_report(faces: Path) -> None:
     main(words(TEST))
     (Path(RUN) / "report/test/metrics.json").write_text(json.dumps({"split": "test"}))
@@ -115,6 +120,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, str]] = [
     (nothing, f"{TRY} {callback('EMAWeightAveraging')}", "use --ema.decay", f"{TRY} --ema.decay 0.5"),
     (nothing, f"fit --ckpt_path {LAST} --model.eps 1e-3", "leave the option out", f"fit --ckpt_path {LAST}"),
     (within_an_epoch, f"fit --ckpt_path {BEST}", f"by --ckpt_path {LAST}", f"fit --ckpt_path {LAST}"),
+    (within_the_first_epoch, f"fit --ckpt_path {BEST}", f"another folder by {PLACE}", f"{FIT} {PLACE} free"),
     (damaged_report, f"report {RUN}", "measure the checkpoint again", f"{TEST} && report {RUN}"),
     (not_measured, f"report {RUN}", f"python -m emotion_lightning {TEST} does", f"{TEST} && report {RUN}"),
     (without_best, f"report {RUN}", f"test --ckpt_path {LAST} does", f"test --ckpt_path {LAST} && report {RUN}"),
