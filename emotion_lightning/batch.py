@@ -5,6 +5,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from emotion_lightning.errors import DataError
+
 Batch = tuple[Tensor, Tensor, Tensor]
 """Images ``(B, 3, H, W)`` float, labels and the images' positions in the manifest ``(B,)``.
 
@@ -19,6 +21,20 @@ IGNORE_INDEX = -1
 def class_of(labels: Tensor) -> Tensor:
     """Return the class ``(B,)`` that each label of a batch is, or has the most votes for."""
     return labels if labels.ndim == 1 else labels.argmax(dim=1)
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Refuse labels ``(B,)`` that are no positions of so many classes.
+
+    Raises:
+        DataError: There is one.
+    """
+    low, high = (int(edge) for edge in labels.aminmax()) if len(labels) else (0, 0)
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"labels from {low} to {high}: with {classes} classes the model takes those from 0 to {classes - 1}, "
+            "positions in its class_names"
+        )
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -17,6 +17,7 @@ from emotion_lightning.callbacks.tensorboard_layout import layout
 from emotion_lightning.data.audit.summary import summary
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
+from emotion_lightning.model.inputs import as_batch
 from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
 from emotion_lightning.report.pictures import SHOWN, Picture
@@ -76,7 +77,8 @@ class TensorBoardImages(Callback):
         if batch_idx or not self._begins_phase(trainer.current_epoch) or not _writers(trainer):
             return
         names, step = _names(pl_module), trainer.global_step
-        images, labels = batch[0][:SHOWN], class_of(batch[1][:SHOWN])
+        images, labels, _ = as_batch(batch, 0, classes=len(names))  # of any loader, as the model takes it
+        images, labels = images[:SHOWN], class_of(labels[:SHOWN])
         sheet = pictures.contact_sheet(denormalize(images), [names[label] for label in labels.tolist()])
         _show(trainer, "batch/as_seen", sheet, step)
         mix: Any = pl_module.mix

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from emotion_lightning.batch import IGNORE_INDEX
+from emotion_lightning.batch import IGNORE_INDEX, check_labels
 from emotion_lightning.evaluation.confusion import confusion_matrix
 
 NO_CLASS = -1
@@ -68,10 +68,15 @@ class OutputCollector(Metric):
             getattr(self, name).append(values)
 
     def compute(self) -> EvalOutputs:
-        """Put the rows of all ranks into the data's order, on the CPU; padding is left out."""
+        """Put the rows of all ranks into the data's order, on the CPU; padding is left out.
+
+        Raises:
+            DataError: A label is no class.
+        """
         logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in EvalOutputs._fields)
         order = torch.argsort(indices)
         order = order[labels[order] != IGNORE_INDEX]
+        check_labels(labels[order], logits.shape[1])  # here, so that no step waits for a GPU
         return EvalOutputs(logits[order].double(), labels[order], indices[order])
 
     def outputs(self) -> EvalOutputs:

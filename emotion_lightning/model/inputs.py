@@ -1,11 +1,12 @@
 """What the model takes: the batches of ``EmotionDataModule``, and those of any other loader."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from emotion_lightning.batch import Batch, normalize
+from emotion_lightning.batch import Batch, check_labels, normalize
 from emotion_lightning.errors import DataError
 
 
@@ -26,21 +27,24 @@ def as_images(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else normalize(images.float() / 255)
 
 
-def as_batch(batch: Any, first: int, labeled: bool = True) -> Batch:
+def as_batch(batch: Any, first: int, labeled: bool = True, classes: int | None = None) -> Batch:
     """Return images, labels and positions of a batch of any loader.
 
     Args:
         batch: Those three, or images and labels, or images alone where none need be ``labeled``.
         first: Position of the first image, from which those without one are counted.
         labeled: Whether labels are needed; where they are not, what is returned in their place means nothing.
+        classes: Number of classes, by which labels on a CPU are checked; on a GPU each step would wait for it.
 
     Raises:
         DataError: It is something else.
     """
-    parts = (batch,) if isinstance(batch, Tensor) else batch
-    if not isinstance(parts, tuple | list) or not (1 + labeled) <= len(parts) <= 3:
+    parts: Any = (batch,) if isinstance(batch, Tensor) else batch
+    if not isinstance(parts, tuple | list) or not _are_known(parts, labeled):
+        kinds = f" of {', '.join(type(part).__name__ for part in batch)}" if isinstance(batch, tuple | list) else ""
         raise DataError(
-            f"a batch is a {type(batch).__name__}: the model takes (images, labels), tensors (B, 3, H, W) and (B,)"
+            f"a batch is a {type(batch).__name__}{kinds}: the model takes (images, labels), tensors (B, 3, H, W) and "
+            "(B,)"
         )
     images = as_images(parts[0])
     if len(parts) == 3:
@@ -54,4 +58,12 @@ def as_batch(batch: Any, first: int, labeled: bool = True) -> Batch:
             f"labels {labels.dtype} of shape {tuple(labels.shape)} beside {len(images)} images: the model takes whole "
             "numbers (B,), positions in its class_names"
         )
+    if classes is not None and labels.device.type == "cpu":
+        check_labels(labels, classes)
     return images, labels.long(), positions
+
+
+def _are_known(parts: Sequence[Any], labeled: bool) -> bool:
+    """Say whether they are as many tensors as a batch has; labels that are not needed may be anything."""
+    needed = parts if labeled or len(parts) == 3 else parts[:1]
+    return 1 + labeled <= len(parts) <= 3 and all(isinstance(part, Tensor) for part in needed)

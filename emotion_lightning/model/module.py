@@ -255,7 +255,7 @@ class EmotionClassifier(LightningModule):
 
         The loss is not logged for the progress bar, for which Lightning would read it from the device in each step.
         """
-        images, labels, _ = as_batch(batch, 0)
+        images, labels, _ = as_batch(batch, 0, classes=len(self.class_names))
         images, targets = self.mixed(images, labels, batch_idx)
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
@@ -335,7 +335,7 @@ class EmotionClassifier(LightningModule):
     def _batch(self, batch: Any, batch_idx: int, labeled: bool = True) -> Batch:
         """Take a batch of any loader; images that come without a position are counted."""
         self._position = 0 if batch_idx == 0 else self._position
-        found = as_batch(batch, self._position, labeled)
+        found = as_batch(batch, self._position, labeled, len(self.class_names))
         self._position += len(found[0])
         return found
 

@@ -16,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.data import DataLoader, TensorDataset
 
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, Throughput, Unfreeze
 from emotion_lightning.errors import UsageError
@@ -128,6 +129,15 @@ def test_batches_of_votes_are_captioned_by_their_majority(lab: Lab, monkeypatch:
     assert set(said[0]) <= set(data.class_names)
     assert len(set(said[0])) > 1
     assert [caption.split()[1] for caption in said[1]] == said[0]  # "0.70 happy", and below it the partner
+
+
+def test_pixels_of_a_plain_loader_are_shown(lab: Lab) -> None:
+    pixels = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    logger = TensorBoardLogger(lab.folder / "run", name="", version="")
+    trainer = lab.trainer(logger=logger, max_epochs=1, callbacks=[TensorBoardImages(9, {0: "all"})])
+    trainer.fit(lab.model(mix_prob=1.0), DataLoader(TensorDataset(pixels, torch.arange(8) % 3), batch_size=8))
+    events = read(lab.folder / "run")
+    assert all(steps(events, f"batch/{kind}") == [0] for kind in ("as_seen", "mixup", "cutmix"))
 
 
 def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> None:

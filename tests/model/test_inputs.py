@@ -46,11 +46,30 @@ def test_images_without_positions_are_counted() -> None:
 @pytest.mark.parametrize(
     "batch",
     [PIXELS, (PIXELS,), {"image": PIXELS}, (PIXELS, LABELS, LABELS, LABELS)]
-    + [(PIXELS, LABELS.float()), (PIXELS, LABELS[:4]), (PIXELS, torch.eye(20)[:, :3])],
+    + [(PIXELS, LABELS.float()), (PIXELS, LABELS[:4]), (PIXELS, torch.eye(20)[:, :3])]
+    + [(PIXELS, LABELS.tolist()), (PIXELS, LABELS, ["a.png"] * 20)],
 )
 def test_batches_that_cannot_be_learned_from_are_refused(batch: object) -> None:
     with pytest.raises(DataError, match=r"the model takes (\(images, labels\)|whole numbers)"):
         as_batch(batch, 0)
+
+
+def test_what_is_no_tensor_is_named_and_beside_images_to_predict_ignored() -> None:
+    with pytest.raises(DataError, match="a list of Tensor, Tensor, tuple: the model takes"):
+        as_batch([PIXELS, LABELS, ("a.png",) * 20], 0)
+    assert as_batch((PIXELS, ["a.png"] * 20), 3, labeled=False)[2].tolist() == list(range(3, 23))
+
+
+@pytest.mark.parametrize(("labels", "said"), [(LABELS + 1, "from 1 to 3"), (LABELS - 1, "from -1 to 1")])
+def test_labels_that_are_no_positions_of_classes_are_refused(lab: Lab, labels: Tensor, said: str) -> None:
+    trainer = lab.trainer(max_epochs=1, callbacks=[])
+    for run in (trainer.fit, trainer.validate, trainer.test):
+        with pytest.raises(DataError, match=f"labels {said}: with 3 classes the model takes those from 0 to 2"):
+            run(lab.model(), loader(PIXELS, labels))
+    images, positions = normalize(PIXELS / 255), torch.arange(20)
+    if labels.max() == 3:  # as of a loader on a GPU, whose labels are looked at when the epoch ends
+        with pytest.raises(DataError, match="labels from 1 to 3: with 3 classes"):
+            trainer.validate(lab.model(), loader(images, labels, positions))
 
 
 @pytest.mark.parametrize("recipe", [False, True])
