@@ -10,10 +10,10 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
-    read_text,
     refuse_missing,
     relative_path,
     safe_join,
+    text_of,
     unique_class_names,
 )
 from emotion_lightning.data.sources.layouts.walk import is_image
@@ -52,7 +52,7 @@ def read_expw(root: Path, folder: Path) -> SampleList:
         raise DataError(f"{root} is no ExpW: expected {LIST} and its images; `layout=auto` finds the layout by looking")
     images = _find_images(folder, file)
     rows, missing, faces, empty = list[Sample](), list[str](), Counter[str](), 0
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    for number, line in enumerate(text_of(file).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{file} line {number}"
@@ -93,7 +93,7 @@ def _find_list(folder: Path) -> Path | None:
 
 def _find_images(folder: Path, file: Path) -> Path:
     """Find the folder with the image of the list's first line, or else one with images."""
-    first = next((line.split()[0] for line in read_text(file).splitlines() if line.strip()), "")
+    first = next((line.split()[0] for line in text_of(file).splitlines() if line.strip()), "")
     places = [folder / place for place in _IMAGES if (folder / place).is_dir()]
     named = [place for place in places if (place / first).is_file()]
     filled = [place for place in places if any(is_image(path.name) for path in place.iterdir())]

@@ -104,7 +104,7 @@ def safe_join(folder: Path, name: str, where: str) -> Path:
     return folder / plain
 
 
-def read_text(file: Path) -> str:
+def text_of(file: Path) -> str:
     """Return what a text file in UTF-8 holds.
 
     Raises:

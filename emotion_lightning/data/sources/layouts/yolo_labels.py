@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from emotion_lightning.data.sources.labels import is_number, plain_number
-from emotion_lightning.data.sources.layouts.listing import read_text
+from emotion_lightning.data.sources.layouts.listing import text_of
 from emotion_lightning.errors import DataError
 
 NAME_LISTS = ("classes.txt", "obj.names")
@@ -34,7 +34,7 @@ def class_names(root: Path, folder: Path, labels: Sequence[Path]) -> dict[str, s
     for place in (*above, *labels):
         for file in (place / name for name in NAME_LISTS):
             if file.is_file():
-                lines = filter(None, map(str.strip, read_text(file).splitlines()))
+                lines = filter(None, map(str.strip, text_of(file).splitlines()))
                 return _refuse_numbers({str(index): name for index, name in enumerate(lines)}, file)
     if faults:
         raise faults[0]
@@ -67,7 +67,7 @@ def _names_in(folder: Path, faults: list[DataError]) -> dict[str, str]:
 def _yaml_names(file: Path) -> dict[str, str]:
     """Read ``names``, a list or a map from ids; nothing where there is none."""
     try:
-        content = yaml.safe_load(read_text(file))
+        content = yaml.safe_load(text_of(file))
     except (yaml.YAMLError, ValueError) as error:  # a date that cannot be is a ValueError
         raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     names = content.get("names") if isinstance(content, dict) else None
@@ -89,7 +89,7 @@ def read_faces(label: Path, names: Mapping[str, str], counts: Counter[str]) -> l
         DataError: A line is not as it should be.
     """
     found = defaultdict[Box, set[str]](set)
-    for number, line in enumerate(read_text(label).splitlines(), 1):
+    for number, line in enumerate(text_of(label).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{label} line {number}"
