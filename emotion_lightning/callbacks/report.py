@@ -17,7 +17,7 @@ from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.gallery import render_examples, select_examples
 from emotion_lightning.report.results import results_folder, write_faces
-from emotion_lightning.report.run import Run
+from emotion_lightning.runs.config import load_checkpoint, run_options
 from emotion_lightning.runs.folder import run_dir
 
 
@@ -47,6 +47,8 @@ class Report(Callback):
         path = None if baseline_predictions is None else Path(baseline_predictions).expanduser()
         self.write = write
         self.baseline = Baseline(baseline_accuracy, baseline_f1, path)
+        given = {"accuracy": baseline_accuracy, "f1": baseline_f1, "predictions": baseline_predictions}
+        self._given = {f"baseline_{name}": str(value) for name, value in given.items() if value is not None}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report on a checkpoint's validation; the validations within a fit are left to TensorBoard."""
@@ -73,8 +75,8 @@ class Report(Callback):
         if other is None:
             rank_zero_info(f"Report: {write_report(folder, self.baseline)}")
             return
-        saved = Run(folder).config.get("report", {})
-        own = all(saved.get(f"baseline_{name}") == value for name, value in vars(self.baseline).items() if value)
+        saved = run_options(load_checkpoint(str(trainer.ckpt_path))).get("report", {})
+        own = all(str(saved.get(name)) == value for name, value in self._given.items())
         baseline = Baseline() if own else self.baseline  # that of the run is of its own data
         rank_zero_info(f"Report: {write_report(folder, baseline, on=target)}")
 

@@ -33,10 +33,15 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     return {name: checkpoint[name] for name in READ if name in checkpoint}  # no tensor, or the file would stay mapped
 
 
+def run_options(checkpoint: Mapping[str, Any]) -> Config:
+    """All options of the run that wrote ``checkpoint``, as they were given; none of a run made from Python."""
+    return renamed(yaml.safe_load(checkpoint.get(KEY, "")) or {})
+
+
 def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them."""
     hparams = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters", {})}
-    saved = renamed(yaml.safe_load(checkpoint.get(KEY, "")) or {})
+    saved = run_options(checkpoint)
     config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
               for group, found in renamed(hparams).items()}  # fmt: skip
     config["model"].setdefault("batch_norm", "train")  # in a run of before there was a choice

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 from sklearn.metrics import f1_score
 
 from emotion_lightning.cli import main
@@ -171,6 +173,22 @@ def test_the_report_of_the_run_stays_and_links_that_of_other_data(reported: Path
     shutil.copytree(RUN, RUN.with_name("version_1"))
     main(["report", str(RUN), str(RUN.with_name("version_1"))])
     assert set(json.loads(Path("comparison/comparison.json").read_text())["groups"]) == {"test", "val"}
+
+
+@pytest.mark.usefixtures("a_run")
+@pytest.mark.parametrize(
+    ("folder", "saved"), [(str(RUN), {"baseline_predictions": "base.csv"}), ("mine", {"baseline_accuracy": 0.9})]
+)
+def test_a_baseline_of_the_run_is_not_compared_with_other_data(folder: str, saved: dict[str, Any]) -> None:
+    Path("base.csv").write_text("filepath,predicted\n")
+    checkpoint = torch.load(RUN / "checkpoints/best.ckpt", weights_only=True)
+    config = yaml.safe_load(checkpoint["config"])
+    config["report"] |= saved
+    torch.save(checkpoint | {"config": yaml.safe_dump(config)}, RUN / "checkpoints/best.ckpt")
+    options = ["--report.write", "true", "--trainer.default_root_dir", folder]
+    measure("test", draw(Path("other/test"), {"angry": 3, "happy": 2}).parent, *options)
+    baseline = json.loads((Path(folder) / "report/test-other/report.json").read_text())["baseline"]
+    assert baseline == {"accuracy": None, "f1": None, "predictions": None}
 
 
 def test_what_a_checkpoint_remembers_of_its_own_data_is_not_asked_of_other_data(faces: Path) -> None:
