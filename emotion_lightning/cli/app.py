@@ -35,7 +35,13 @@ from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM, flatten
-from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions, splits_of_old_run
+from emotion_lightning.runs.config import (
+    checkpoint_config,
+    load_checkpoint,
+    refuse_contradictions,
+    run_options,
+    splits_of_old_run,
+)
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS
 from emotion_lightning.runtime.devices import ddp_processes
@@ -125,7 +131,10 @@ class EmotionCLI(LightningCLI):
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
-        data = self.config[subcommand].data
+        data, trainer = self.config[subcommand].data, self.config[subcommand].trainer
+        root = run_options(checkpoint).get("trainer", {}).get("default_root_dir")
+        if subcommand != "fit" and trainer.default_root_dir == root:
+            trainer.default_root_dir = None  # a run's config.yaml says where it was made, and it may have been moved
         data.class_names = data.class_names or saved["data"]["class_names"]  # a run's config.yaml leaves them open
         refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
         if subcommand != "predict" and data.root == saved["data"]["root"] and data.splits_file is None:

@@ -447,6 +447,18 @@ def test_a_runs_own_configuration_goes_with_its_checkpoint(trained: Path, faces:
     main(["predict", *config, "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
 
 
+def test_a_run_that_was_moved_is_measured_where_it_is(trained: Path) -> None:
+    checkpoint = torch.load(trained / "best.ckpt", weights_only=True)
+    config = yaml.safe_load(checkpoint["config"])
+    config["trainer"]["default_root_dir"] = "before"
+    text = yaml.safe_dump(config)
+    torch.save(checkpoint | {"config": text}, trained / "best.ckpt")
+    (RUN / "config.yaml").write_text(text)
+    main(["test", "--config", str(RUN / "config.yaml"), "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
+    assert (RUN / "report/test/metrics.json").is_file()
+    assert not Path("before").exists()
+
+
 def test_an_option_that_a_checkpoint_remembers_is_not_reported_as_if_typed(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
