@@ -29,9 +29,14 @@ from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.parser import EmotionParser, seed_of, whole_numbers_stay
-from emotion_lightning.cli.refusal import nothing_left_of_a_refusal, refuse_own, remembered_options_named
+from emotion_lightning.cli.refusal import (
+    nothing_left_of_a_refusal,
+    refuse_own,
+    refuse_strategy,
+    remembered_options_named,
+)
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM, flatten
@@ -175,6 +180,7 @@ class EmotionCLI(LightningCLI):
         callback_keys = self._parser(self.subcommand).callback_keys
         if given.enable_checkpointing is False and "checkpoint" in callback_keys:
             callback_keys.remove("checkpoint")
+        refuse_strategy(given.strategy)
         kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
         if given.logger is None or given.logger is True:
             logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
@@ -221,6 +227,16 @@ class EmotionCLI(LightningCLI):
         """Measure the best checkpoint, and print the run's result and the next commands."""
         if self.flag is None and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             conclude(self.trainer, self.model, self.datamodule)
+
+    def after_validate(self) -> None:
+        """See that anything was measured."""
+        if not sum(self.trainer.num_val_batches):
+            raise DataError("nothing was measured: see `limit_val_batches`")
+
+    def after_test(self) -> None:
+        """See that anything was measured."""
+        if not sum(self.trainer.num_test_batches):
+            raise DataError("nothing was measured: see `limit_test_batches`")
 
     def _logger(self, root: str | None) -> TensorBoardLogger:
         """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""

@@ -6,6 +6,8 @@ import shlex
 from emotion_lightning.options import option_named
 
 PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
+QUOTED = re.compile(r"""\A(['"])([^'"]*)\1\Z""")
+"""A value as Python writes it, which Lightning does in its messages."""
 
 
 def with_dashes(message: str) -> str:
@@ -15,7 +17,10 @@ def with_dashes(message: str) -> str:
         name, value = option_named(found[1]), found[2]
         if name is None:
             return found[0]
-        return f"--{name}" if value is None else f"--{name} {shlex.quote(value)}"
+        if value is None:
+            return f"--{name}"
+        unquoted = QUOTED.sub(r"\2", value)
+        return f"--{name} {shlex.quote(unquoted)}"
 
     return PARAMETER.sub(option, message)
 

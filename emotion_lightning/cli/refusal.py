@@ -85,3 +85,13 @@ def refuse_own(callbacks: Any) -> None:
         if type(callback) in OWN:
             name, option = type(callback).__name__, OWN[type(callback)]
             raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")
+
+
+def refuse_strategy(strategy: Any) -> None:
+    """Refuse a strategy under which the processes that train are not this one, nor tell it their steps.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if isinstance(strategy, str) and strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+        raise UsageError(f"`strategy` {strategy}: its processes hand nothing back; give `strategy=ddp`")

@@ -318,6 +318,9 @@ def test_overfitting_takes_the_same_training_images_in_every_epoch(
     [
         (["--trainer.barebones", "true"], "--dry_run"),
         (["--trainer.callbacks", "[lightning.pytorch.callbacks.RichProgressBar]"], "rich"),
+        (["--trainer.strategy", "ddp_spawn"], "strategy ddp_spawn: its processes hand nothing back"),
+        (["--trainer.strategy", "ddp_fork_find_unused_parameters_true"], "give --trainer.strategy ddp"),
+        (["--trainer.strategy", "ddp_notebook", "--dry_run"], "give --trainer.strategy ddp"),
         (["--trainer.logger", "WandbLogger"], "wandb"),
         (["--trainer.logger", "MLFlowLogger"], "mlflow"),
         (["--trainer.logger", "CometLogger"], "comet"),
@@ -330,6 +333,17 @@ def test_what_cannot_be_built_is_said_in_one_line(
     error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
     assert said in error
     assert error.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("test", "--trainer.limit_test_batches"), ("validate", "--trainer.limit_val_batches")]
+)
+def test_a_command_that_measured_nothing_ends_with_status_1(
+    trained: Path, capsys: pytest.CaptureFixture[str], command: str, option: str
+) -> None:
+    error = fails(capsys, 1, command, "--ckpt_path", str(trained / "best.ckpt"), *QUIET, option, "0")
+    assert error == f"error: nothing was measured: see {option}\n"
 
 
 def test_a_network_built_for_one_size_is_trained_tested_and_not_given_another(
@@ -349,7 +363,6 @@ def test_a_network_built_for_one_size_is_trained_tested_and_not_given_another(
         (["--trainer.accelerator", "cpu"], None),
         (["--trainer.accelerator", "cpu", "--trainer.devices", "2"], "ddp_find_unused_parameters_true"),
         (["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"], "ddp_find_unused_parameters_true"),
-        (["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp_spawn"], None),
     ],
     ids=str,
 )

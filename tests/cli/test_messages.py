@@ -97,6 +97,14 @@ def _show(*args: Any, **kwargs: Any) -> None:
     sys.stderr.write(warnings.formatwarning(*args[:4]))
 
 
+def test_a_value_is_quoted_once() -> None:
+    said = "`strategy='nope'`, `strategy=\"nope\"`, `strategy=''`, `ckpt_path=it's`, `ckpt_path='a b'`"
+    assert with_dashes(said) == (
+        "--trainer.strategy nope, --trainer.strategy nope, --trainer.strategy '', --ckpt_path 'it'\"'\"'s', "
+        "--ckpt_path 'a b'"
+    )
+
+
 def test_parameters_become_options_that_a_shell_takes() -> None:
     said = "leave out `batch_size`, or give `ckpt_path=my runs/it's.ckpt` or `schedule={0: all}`, not `unknown=1`"
     assert with_dashes(said) == (
