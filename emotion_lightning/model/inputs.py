@@ -65,5 +65,5 @@ def as_batch(batch: Any, first: int, labeled: bool = True, classes: int | None =
 
 def _are_known(parts: Sequence[Any], labeled: bool) -> bool:
     """Say whether they are as many tensors as a batch has; labels that are not needed may be anything."""
-    needed = parts if labeled or len(parts) == 3 else parts[:1]
+    needed = parts if labeled else [part for place, part in enumerate(parts) if place != 1]
     return 1 + labeled <= len(parts) <= 3 and all(isinstance(part, Tensor) for part in needed)
