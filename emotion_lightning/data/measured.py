@@ -71,8 +71,8 @@ class MeasuredFaces(FaceLoaders):
         moved = self.faces.measured(split, **options)
         self.other = on_first_rank(trainer, lambda: not _holds(moved, origin.get("trained_on")))
         if self.other:
-            layout = {"layout": "auto"} if self.layout_remembered else {}
-            self.faces = self.faces.measured(split, **options, **layout)
+            again = self.layout_remembered and self.faces.reading["layout"] != "auto"
+            self.faces = self.faces.measured(split, **options, layout="auto") if again else moved
 
     def _broadcast_audit(self) -> None:
         """Look at the images in one process and tell all others, because all must exclude the same."""
