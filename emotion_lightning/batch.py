@@ -1,6 +1,7 @@
-"""What the data hands to the model: a batch, the label of padding, and ImageNet's normalization."""
+"""What the data hands to the model: a batch, the label of padding, and how images are normalized."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,19 +38,25 @@ def check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+class Normalization(NamedTuple):
+    """Mean and standard deviation of red, green and blue in [0, 1], by which a network's input is normalized."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
-def normalize(images: Tensor) -> Tensor:
-    """Turn images ``(B, 3, H, W)`` in [0, 1] into ImageNet's mean 0 and standard deviation 1."""
-    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def normalize(images: Tensor, by: Normalization = IMAGENET) -> Tensor:
+    """Turn images ``(B, 3, H, W)`` in [0, 1] into those that a network takes."""
+    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in by)
     return (images - mean) / std
 
 
-def denormalize(images: Tensor) -> Tensor:
+def denormalize(images: Tensor, by: Normalization = IMAGENET) -> Tensor:
     """Turn normalized images ``(B, 3, H, W)`` into pictures to look at, uint8 of the same shape."""
-    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (constant(values, images.device).view(1, 3, 1, 1) for values in by)
     return ((images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -17,8 +17,9 @@ class Effect(Enum):
 
 _MODEL = {
     Effect.LEARNING: (
-        *("backbone", "pretrained", "batch_norm", "dropout_rate", "hidden_features", "lr_backbone", "lr_classifier"),
-        *("weight_decay", "eps", "pct_start", "label_smoothing", "mixup_alpha", "cutmix_alpha", "mix_prob"),
+        *("backbone", "pretrained", "batch_norm", "mean", "std", "head", "dropout_rate", "hidden_features"),
+        *("lr_backbone", "lr_classifier", "weight_decay", "eps", "pct_start", "label_smoothing"),
+        *("mixup_alpha", "cutmix_alpha", "mix_prob"),
     ),
     Effect.MEASURING: ("tta",),
     Effect.MACHINE: ("compile",),

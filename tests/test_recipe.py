@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD
+from emotion_lightning.batch import IMAGENET
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, Unfreeze, default_callbacks
 from emotion_lightning.cli.app import RECIPE_TRAINER
 from emotion_lightning.data.augment import POLICIES, AugmentPolicy
@@ -51,7 +51,7 @@ def test_what_has_no_option_is_the_recipes() -> None:
     assert RECIPE_TRAINER.items() >= trainer.items()
     assert RECIPE_TRAINER.get("gradient_clip_algorithm", "norm") == "norm"
     assert RECIPE_SCHEDULE == UNFREEZING
-    assert (IMAGENET_MEAN, IMAGENET_STD) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert IMAGENET == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     stopping = EarlyStopping()
     assert (stopping.monitor, stopping.mode, stopping.patience) == (MONITOR, "max", 15) == ("val/f1_macro", "max", 15)
 

@@ -18,14 +18,14 @@ from torchvision import transforms
 from benchmarks.clock import BatchTimer, run_lap
 from benchmarks.peers.network import Pictures, build_network, endless, require_gradients
 from benchmarks.setting import Setting, stages_of
-from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD
+from emotion_lightning.batch import IMAGENET
 
 STEPS = 100_000  # of OneCycle, which nobody reaches
 
 
 def recipe_transform(phase: int, size: int) -> transforms.Compose:
     """The recipe's augmentation in ``phase`` 1 or 2, from a PIL image to a normalized ``(3, size, size)``."""
-    to_tensor = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    to_tensor = [transforms.ToTensor(), transforms.Normalize(*IMAGENET)]
     if phase == 1:
         side = round(size * 256 / 224)
         return transforms.Compose(

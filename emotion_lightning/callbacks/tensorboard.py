@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from emotion_lightning.batch import class_of, denormalize
+from emotion_lightning.batch import IMAGENET, class_of, denormalize
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
@@ -77,9 +77,12 @@ class TensorBoardImages(Callback):
         if batch_idx or not self._begins_phase(trainer.current_epoch) or not _writers(trainer):
             return
         names, step = _names(pl_module), trainer.global_step
-        images, labels, _ = as_batch(batch, 0, classes=len(names))  # of any loader, as the model takes it
+        normalization = getattr(pl_module, "normalization", IMAGENET)
+        # of any loader, as the model takes it
+        images, labels, _ = as_batch(batch, 0, classes=len(names), normalization=normalization)
         images, labels = images[:SHOWN], class_of(labels[:SHOWN])
-        sheet = pictures.contact_sheet(denormalize(images), [names[label] for label in labels.tolist()])
+        seen = denormalize(images, normalization)
+        sheet = pictures.contact_sheet(seen, [names[label] for label in labels.tolist()])
         _show(trainer, "batch/as_seen", sheet, step)
         mix: Any = pl_module.mix
         for other in ("cutmix_alpha", "mixup_alpha") if mix.prob else ():
@@ -87,7 +90,8 @@ class TensorBoardImages(Callback):
             pairs = zip(first.tolist(), second.tolist(), strict=True)
             captions = [f"{weight:.2f} {names[a]}\n+ {1 - weight:.2f} {names[b]}" for a, b in pairs]
             if method != "none":
-                _show(trainer, f"batch/{method}", pictures.contact_sheet(denormalize(mixed), captions), step)
+                seen = denormalize(mixed, normalization)
+                _show(trainer, f"batch/{method}", pictures.contact_sheet(seen, captions), step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model knows by now, if it is time to."""

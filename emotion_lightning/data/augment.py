@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from emotion_lightning.batch import IMAGENET_MEAN, IMAGENET_STD, constant
+from emotion_lightning.batch import IMAGENET, Normalization, constant
 from emotion_lightning.seeding import uniforms
 
 LUMA = (0.299, 0.587, 0.114)
@@ -112,7 +112,9 @@ def sample_params(indices: Tensor, seed: int) -> Tensor:
     return uniforms(indices, seed, len(PARAMS))
 
 
-def augment(images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int) -> Tensor:
+def augment(
+    images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int, normalization: Normalization = IMAGENET
+) -> Tensor:
     """Augment and normalize a batch.
 
     Args:
@@ -121,6 +123,7 @@ def augment(images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int
         drawn: Uniform numbers in [0, 1) by ``sample_params``, ``(B, draws)``, on the images' device.
         phase: What to do.
         image_size: Side of the result in pixels.
+        normalization: What the network's images are normalized by.
 
     Returns:
         Normalized float images ``(B, 3, image_size, image_size)``.
@@ -133,7 +136,7 @@ def augment(images: Tensor, drawn: Tensor, phase: AugmentPolicy, image_size: int
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         warped = _warp(images[part].float(), geometry[part], image_size)
-        _recolor(warped, colors[part], pulls[part], batch[part])
+        _recolor(warped, colors[part], pulls[part], normalization, batch[part])
         if phase.erase:
             batch[part] *= 1 - (rows[part, :, None] * columns[part, None, :])[:, None]
     return batch
@@ -219,9 +222,9 @@ def _color(draws: Params, phase: AugmentPolicy) -> tuple[Tensor, Tensor]:
     return matrix, (1 - contrast) * brightness / 255
 
 
-def _recolor(images: Tensor, matrices: Tensor, pulls: Tensor, out: Tensor) -> None:
+def _recolor(images: Tensor, matrices: Tensor, pulls: Tensor, normalization: Normalization, out: Tensor) -> None:
     """Map the colors of ``images`` ``(B, 3, H, W)``, cut them at [0, 1] and normalize them into ``out``."""
-    luma, mean, std = (constant(values, images.device) for values in (LUMA, IMAGENET_MEAN, IMAGENET_STD))
+    luma, mean, std = (constant(values, images.device) for values in (LUMA, *normalization))
     gray = (images.mean(dim=(2, 3)) * luma).sum(dim=1)
     torch.baddbmm((pulls * gray)[:, None, None], matrices, images.flatten(2), out=out.flatten(2))
     out.clamp_(0, 1).sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from emotion_lightning.batch import IGNORE_INDEX, normalize
+from emotion_lightning.batch import IGNORE_INDEX, IMAGENET, Normalization, normalize
 from emotion_lightning.data.audit.checks import readable_images
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
@@ -174,11 +174,12 @@ class FaceLoaders(LightningDataModule):
         """Augment a training batch by the epoch's phase and side, only normalize any other; all on the device."""
         if not self._training():
             images, labels, indices = batch
-            return normalize(images.float() / 255), labels, indices
+            return normalize(images.float() / 255, self._normalization), labels, indices
         images, labels, indices, drawn = batch
         phase = POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch)]
         side = training_resolution(self.resolutions, self._epoch())
-        return augment(downscale(images, side), drawn, phase, side), labels, indices
+        augmented = augment(downscale(images, side), drawn, phase, side, self._normalization)
+        return augmented, labels, indices
 
     @cached_property
     def _predictable(self) -> list[int]:
@@ -226,6 +227,12 @@ class FaceLoaders(LightningDataModule):
             return self.num_workers
         processes = 1 if self.trainer is None else self.trainer.num_devices
         return min(8, max(0, (os.cpu_count() or 1) // processes - 1))  # one core of each process is for training
+
+    @property
+    def _normalization(self) -> Normalization:
+        """What the trainer's model wants its images normalized by; ImageNet's if it does not say."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return getattr(module, "normalization", IMAGENET)
 
     def _training(self) -> bool:
         return self.trainer is not None and self.trainer.training

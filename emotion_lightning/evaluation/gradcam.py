@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emotion_lightning.batch import normalize
+from emotion_lightning.batch import IMAGENET, normalize
 from emotion_lightning.errors import UsageError
 
 FINE = 7
@@ -79,7 +79,8 @@ def gradcam_overlay(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor
         UsageError: The backbone has no stage to look at.
     """
     device = next(model.parameters()).device
-    heats = gradcam(model, normalize(images.to(device).float() / 255), classes.to(device)).cpu()
+    normalized = normalize(images.to(device).float() / 255, getattr(model, "normalization", IMAGENET))
+    heats = gradcam(model, normalized, classes.to(device)).cpu()
     return torch.stack([overlay(image, heat) for image, heat in zip(images.cpu(), heats, strict=True)])
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from emotion_lightning.batch import Normalization
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.body import build_body
 from emotion_lightning.model.frozen import FoldedBackbone
@@ -58,6 +59,8 @@ class Backbone(nn.Module):
             fill(self.body, load_weights(weights), weights)
         # a MobileNetV3 widens its features after pooling, and calls the width that it then has by another name
         self.num_features = int(getattr(self.body, "head_hidden_size", self.body.num_features))  # type: ignore[arg-type]
+        config: Any = self.body.pretrained_cfg
+        self.normalization = Normalization(tuple(config["mean"]), tuple(config["std"]))  # of timm's weights
         self.stage_of = stage_of_parameters(self.body)
         self.folded: FoldedBackbone | None = None  # until a stage is frozen
 

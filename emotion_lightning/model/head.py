@@ -1,6 +1,19 @@
-"""The recipe's classifier."""
+"""Classifiers on pooled features: the recipe's, and a linear one."""
+
+from typing import Literal
 
 from torch import nn
+
+Head = Literal["enhanced", "linear"]
+
+
+def build_head(head: Head, in_features: int, num_classes: int, hidden_features: int, dropout_rate: float) -> nn.Module:
+    """Build the classifier of this name; what does not apply to it is ignored."""
+    if head == "enhanced":
+        return EnhancedClassifier(in_features, num_classes, hidden_features, dropout_rate)
+    linear = nn.Linear(in_features, num_classes)
+    _initialize(linear)
+    return linear
 
 
 class EnhancedClassifier(nn.Sequential):
@@ -27,5 +40,9 @@ class EnhancedClassifier(nn.Sequential):
         )
         for module in self:
             if isinstance(module, nn.Linear):
-                nn.init.xavier_normal_(module.weight)
-                nn.init.zeros_(module.bias)
+                _initialize(module)
+
+
+def _initialize(linear: nn.Linear) -> None:
+    nn.init.xavier_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)

@@ -6,15 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emotion_lightning.batch import Batch, check_labels, normalize
+from emotion_lightning.batch import IMAGENET, Batch, Normalization, check_labels, normalize
 from emotion_lightning.errors import DataError
 
 
-def as_images(images: Tensor) -> Tensor:
-    """Return images as a network takes them: float ``(B, 3, H, W)``, normalized with ImageNet's mean and deviation.
+def as_images(images: Tensor, normalization: Normalization = IMAGENET) -> Tensor:
+    """Return images as a network takes them: normalized, float ``(B, 3, H, W)``.
 
     Args:
         images: Normalized floats, which are returned as they are; or pixels, whole numbers from 0 to 255 of any type.
+        normalization: What pixels are normalized by.
 
     Raises:
         DataError: They have another shape.
@@ -24,10 +25,12 @@ def as_images(images: Tensor) -> Tensor:
             f"images of shape {tuple(images.shape)}: the model takes (B, 3, H, W); give a single image as image[None], "
             "gray images as images.expand(-1, 3, -1, -1)"
         )
-    return images if images.is_floating_point() else normalize(images.float() / 255)
+    return images if images.is_floating_point() else normalize(images.float() / 255, normalization)
 
 
-def as_batch(batch: Any, first: int, labeled: bool = True, classes: int | None = None) -> Batch:
+def as_batch(
+    batch: Any, first: int, labeled: bool = True, classes: int | None = None, normalization: Normalization = IMAGENET
+) -> Batch:
     """Return images, labels and positions of a batch of any loader.
 
     Args:
@@ -35,6 +38,7 @@ def as_batch(batch: Any, first: int, labeled: bool = True, classes: int | None =
         first: Position of the first image, from which those without one are counted.
         labeled: Whether labels are needed; where they are not, what is returned in their place means nothing.
         classes: Number of classes, by which labels on a CPU are checked; on a GPU each step would wait for it.
+        normalization: What pixels are normalized by.
 
     Raises:
         DataError: It is something else.
@@ -46,7 +50,7 @@ def as_batch(batch: Any, first: int, labeled: bool = True, classes: int | None =
             f"a batch is a {type(batch).__name__}{kinds}: the model takes (images, labels), tensors (B, 3, H, W) and "
             "(B,)"
         )
-    images = as_images(parts[0])
+    images = as_images(parts[0], normalization)
     if len(parts) == 3:
         return images, parts[1], parts[2]
     positions = torch.arange(first, first + len(images), device=images.device)

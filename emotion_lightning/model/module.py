@@ -10,13 +10,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from emotion_lightning.batch import Batch
+from emotion_lightning.batch import IMAGENET, Batch, Normalization
 from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
 from emotion_lightning.model.backbone import Backbone, BatchNormMode, resolve_batch_norm
-from emotion_lightning.model.head import EnhancedClassifier
+from emotion_lightning.model.head import Head, build_head
 from emotion_lightning.model.inputs import as_batch, as_images
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
@@ -36,6 +36,11 @@ class EmotionClassifier(LightningModule):
             averages for evaluation; frozen, the statistics of the pretrained weights, which it keeps; auto, frozen for
             pretrained weights whose lr_backbone is at most 1e-4, train otherwise. Its weight and bias train either
             way. The classifier's BatchNorm is not meant.
+        mean: Mean of red, green and blue in [0, 1] that is taken from images; by default what timm's weights of the
+            backbone were trained with.
+        std: Standard deviation of red, green and blue that images are divided by; by default as the mean.
+        head: The classifier: enhanced, the recipe's, with BatchNorm, dropout and a hidden layer; or linear, one layer,
+            to which dropout_rate and hidden_features do not apply.
         dropout_rate: Dropout before the classifier's first layer, in [0, 1); half of it before the second.
         hidden_features: Width of the classifier's hidden layer.
         lr_backbone: Peak learning rate of the stages of the backbone.
@@ -66,6 +71,9 @@ class EmotionClassifier(LightningModule):
         backbone: str = "resnet50",
         pretrained: bool | str = True,
         batch_norm: BatchNormMode = "auto",
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        head: Head = "enhanced",
         dropout_rate: float = 0.5,
         hidden_features: int = 512,
         lr_backbone: float = 1e-5,
@@ -90,9 +98,9 @@ class EmotionClassifier(LightningModule):
         batch_norm = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
         self.hparams["batch_norm"] = batch_norm  # a checkpoint is restored without its pretrained weights
         self.backbone = Backbone(backbone, find_weights(backbone, pretrained), batch_norm, input_size)
-        self.classifier = EnhancedClassifier(
-            self.backbone.num_features, len(class_names), hidden_features, dropout_rate
-        )
+        self.classifier = build_head(head, self.backbone.num_features, len(class_names), hidden_features, dropout_rate)
+        own = self.backbone.normalization
+        self._normalize_by(own.mean if mean is None else mean, own.std if std is None else std)
         self._compiled_for: set[str] = set()
         self._position = 0
         self._rates: dict[str, float] = {}
@@ -131,7 +139,7 @@ class EmotionClassifier(LightningModule):
             DataError: The images have another shape.
         """
         weights = next(self.parameters())  # 16-true and bf16-true convert them, but not images made on the device
-        images = as_images(images).to(weights.dtype, memory_format=torch.channels_last)
+        images = as_images(images, self.normalization).to(weights.dtype, memory_format=torch.channels_last)
         logits: Tensor = self.classifier(self.backbone(images))
         return logits
 
@@ -255,7 +263,7 @@ class EmotionClassifier(LightningModule):
 
         The loss is not logged for the progress bar, for which Lightning would read it from the device in each step.
         """
-        images, labels, _ = as_batch(batch, 0, classes=len(self.class_names))
+        images, labels, _ = as_batch(batch, 0, classes=len(self.class_names), normalization=self.normalization)
         images, targets = self.mixed(images, labels, batch_idx)
         logits = self(images).float()
         losses = targets.cross_entropy(logits + self.logit_adjustment, self.hparams["label_smoothing"])
@@ -305,10 +313,13 @@ class EmotionClassifier(LightningModule):
         checkpoint["calibration"] = {"temperature": self.temperature, "tta": self.temperature_tta}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of other classes; take up its temperature."""
-        theirs = list(checkpoint["hyper_parameters"]["class_names"])
+        """Refuse a checkpoint of other classes; take up its temperature, and what its images were normalized by."""
+        hparams = checkpoint["hyper_parameters"]
+        theirs = list(hparams["class_names"])
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
+        # a checkpoint without them is of before there was a choice
+        self._normalize_by(hparams.get("mean", IMAGENET.mean), hparams.get("std", IMAGENET.std))
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
@@ -332,10 +343,15 @@ class EmotionClassifier(LightningModule):
             )
         return super().to_torchscript(file_path, method, example_inputs, **kwargs)
 
+    def _normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Keep both for this model, and as hyper-parameters for its checkpoints."""
+        self.normalization = Normalization(tuple(mean), tuple(std))
+        self.hparams.update(mean=list(mean), std=list(std))
+
     def _batch(self, batch: Any, batch_idx: int, labeled: bool = True) -> Batch:
         """Take a batch of any loader; images that come without a position are counted."""
         self._position = 0 if batch_idx == 0 else self._position
-        found = as_batch(batch, self._position, labeled, len(self.class_names))
+        found = as_batch(batch, self._position, labeled, len(self.class_names), self.normalization)
         self._position += len(found[0])
         return found
 
@@ -365,9 +381,15 @@ def _check_ranges(hparams: Mapping[str, Any]) -> None:
         raise UsageError(f"`hidden_features` {hparams['hidden_features']} is below 1")
     check_choice("tta", hparams["tta"], get_args(TTA))
     check_choice("batch_norm", hparams["batch_norm"], get_args(BatchNormMode))
+    check_choice("head", hparams["head"], get_args(Head))
     if not 0 <= hparams["mix_prob"] <= 1:
         raise UsageError(f"`mix_prob` {hparams['mix_prob']} is not in [0, 1]")
     if not 0 < hparams["pct_start"] < 1:
         raise UsageError(f"`pct_start` {hparams['pct_start']} is not in (0, 1)")
+    for name, known in (("mean", lambda value: 0 <= value <= 1), ("std", lambda value: 0 < value <= 1)):
+        values = hparams[name]
+        if values is not None and not (len(values) == 3 and all(map(known, values))):
+            wanted = "(0, 1]" if name == "std" else "[0, 1]"
+            raise UsageError(f"`{name}` {list(values)} is not three numbers in {wanted}, for red, green and blue")
     if len(hparams["class_names"]) < 2:
         raise UsageError(f"at least two classes are needed, the data has {list(hparams['class_names'])}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from emotion_lightning.batch import IMAGENET
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import OPTIONS, PROGRAM, changes_learning, flatten, renamed
 from emotion_lightning.runs.folder import CHECKPOINTS, pasted
@@ -15,6 +16,9 @@ Config = dict[str, Any]
 KEY = "config"
 READ = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", KEY)
 """What a checkpoint says of its run."""
+
+BEFORE_A_CHOICE: Config = {"batch_norm": "train", "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
+"""Options of the model as they were in runs of before they could be chosen, whose checkpoints have none."""
 
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard")
 """Option groups that a resume takes up."""
@@ -44,7 +48,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     saved = run_options(checkpoint)
     config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
               for group, found in renamed(hparams).items()}  # fmt: skip
-    config["model"].setdefault("batch_norm", "train")  # in a run of before there was a choice
+    config["model"] = BEFORE_A_CHOICE | config["model"]
     data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
     data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
     config["seed_everything"] = checkpoint["hyper_parameters"]["seed"]

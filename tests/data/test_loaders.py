@@ -58,9 +58,9 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
     phases: list[int] = []
     plain = loaders_file.augment
 
-    def watch(images: torch.Tensor, drawn: torch.Tensor, phase: Any, size: int) -> torch.Tensor:
+    def watch(images: torch.Tensor, drawn: torch.Tensor, phase: Any, *rest: Any) -> torch.Tensor:
         phases.append(next(number for number, known in loaders_file.POLICIES.items() if known is phase))
-        return plain(images, drawn, phase, size)
+        return plain(images, drawn, phase, *rest)
 
     monkeypatch.setattr(loaders_file, "augment", watch)
     checkpoint = tmp_path / "run" / "checkpoints" / "epoch_001.ckpt" if resumed else None
@@ -117,9 +117,11 @@ def test_evaluation_only_resizes_and_normalizes(lab: Lab, faces: Path) -> None:
             self.images.append(batch[0])
 
     seen = Seen()
-    lab.trainer(callbacks=[seen]).validate(lab.model(), lab.data(image_size=24), verbose=False)
+    model = lab.model()
+    lab.trainer(callbacks=[seen]).validate(model, lab.data(image_size=24), verbose=False)
     files = sorted((faces / "val").rglob("*.png"))
-    expected = torch.stack([normalize(to_tensor(open_image(file), 24)[None].float() / 255)[0] for file in files])
+    pixels = torch.stack([to_tensor(open_image(file), 24) for file in files])
+    expected = normalize(pixels.float() / 255, model.normalization)
     assert torch.equal(torch.cat(seen.images), expected)
     assert len(seen.images[0]) == 16  # twice the training batch
 
