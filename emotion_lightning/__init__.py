@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emotion_lightning.callbacks import default_callbacks
     from emotion_lightning.data.datamodule import EmotionDataModule
+    from emotion_lightning.inference.predictor import Predictor, load
     from emotion_lightning.model.module import EmotionClassifier
 
-__all__ = ["EmotionClassifier", "EmotionDataModule", "default_callbacks"]
+__all__ = ["EmotionClassifier", "EmotionDataModule", "Predictor", "default_callbacks", "load"]
 
 _HOMES = {
     "EmotionClassifier": "emotion_lightning.model.module",
     "EmotionDataModule": "emotion_lightning.data.datamodule",
+    "Predictor": "emotion_lightning.inference.predictor",
     "default_callbacks": "emotion_lightning.callbacks",
+    "load": "emotion_lightning.inference.predictor",
 }
 
 

@@ -32,6 +32,8 @@ def load_safely(path: str | Path, option: str, mmap: bool = False) -> Any:
     Raises:
         DataError: The file is missing or damaged, or would run code.
     """
+    if "://" in str(path):
+        raise DataError(f"{option} {path}: addresses are not fetched; download the file and give its path")
     if not Path(path).is_file():
         raise DataError(f"{option} {path}: no such file")
     if reason := _no_torch_file(Path(path)):

@@ -41,6 +41,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_safely(tmp_path / "gone.pt", "`here`")
 
 
+def test_an_address_is_not_fetched() -> None:
+    with pytest.raises(DataError, match=r"`here` https://example\.org/a\.ckpt: addresses are not fetched; download"):
+        load_safely("https://example.org/a.ckpt", "`here`")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -183,6 +183,15 @@ def _upright_box(orientation: int, size: tuple[int, int], extent: tuple[float, f
     return (box[1], box[0], box[3], box[2]) if orientation in TURNED else box
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image that PIL has opened as :func:`decode` does a file: upright and in RGB.
+
+    Raises:
+        ValueError: Its pixels are fractions.
+    """
+    return _to_rgb(_upright(image)[0])
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":  # of any range, which nothing says
         raise ValueError("its pixels are fractions, whose range is unknown: save it with 8 bits")

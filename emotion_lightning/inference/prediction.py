@@ -1,0 +1,118 @@
+"""What a model thinks of a picture, and of several."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any, overload
+
+from emotion_lightning.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas
+
+UNCERTAIN = "uncertain"
+"""Label of an answer whose probability is below the model's threshold."""
+
+SHOWN = 20
+"""Answers that a printed table has at most."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model thinks of one picture.
+
+    Attributes:
+        label: The most probable class, "uncertain" where its probability is below the model's threshold, or None where
+            there is no answer.
+        probability: Calibrated probability of the most probable class; nan where there is no answer.
+        probabilities: Calibrated probability of each class by its name; empty where there is no answer.
+        error: Why there is no answer.
+        path: File of the picture, if it was given as one.
+        box: Left, top, width and height in pixels of the face in the picture, if one was looked for.
+    """
+
+    label: str | None = None
+    probability: float = nan
+    probabilities: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    path: str | None = None
+    box: Box | None = None
+
+    @property
+    def best(self) -> str | None:
+        """The most probable class, certain or not."""
+        return max(self.probabilities, key=self.probabilities.__getitem__, default=None)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the label is none of the classes, as the probability is below the threshold."""
+        return self.label == UNCERTAIN != self.best
+
+    def __str__(self) -> str:
+        of = "" if self.path is None else f"{self.path}: "
+        if self.error is not None:
+            return f"{of}no answer, {self.error}"
+        best = f", perhaps {self.best}" if self.uncertain else ""
+        others = sorted(self.probabilities.items(), key=lambda item: -item[1])[1:4]
+        rest = ", ".join(f"{name} {probability:.3f}" for name, probability in others)
+        return f"{of}{self.label}{best} {self.probability:.3f} ({rest})"
+
+
+COLUMNS = ("path", "predicted", "probability", "error")
+"""Columns of a table of answers; in front of the last stand those of the classes."""
+
+
+def column_of(class_name: str) -> str:
+    """Name of a class's column: its own, unless another column has it."""
+    return f"{class_name} (class)" if class_name in COLUMNS else class_name
+
+
+def row(answer: Prediction) -> dict[str, Any]:
+    """Return an answer as the row of a table; without an answer, the columns of the classes are not in it."""
+    classes = {column_of(name): probability for name, probability in answer.probabilities.items()}
+    values = (answer.path, answer.label, answer.probability)
+    return {**dict(zip(COLUMNS, values, strict=False)), **classes, COLUMNS[-1]: answer.error}
+
+
+class Predictions(Sequence[Prediction]):
+    """Answers in the order of their pictures; they print as a table."""
+
+    def __init__(self, answers: Iterable[Prediction]):
+        self._answers = tuple(answers)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Predictions": ...
+    def __getitem__(self, index: int | slice) -> "Prediction | Predictions":
+        return Predictions(self._answers[index]) if isinstance(index, slice) else self._answers[index]
+
+    def __str__(self) -> str:
+        rows = [("", "predicted", "probability", "")]
+        for place, answer in enumerate(self._answers[:SHOWN]):
+            number = "" if isnan(answer.probability) else f"{answer.probability:.3f}"
+            rows.append((answer.path or str(place), answer.label or "", number, answer.error or ""))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows]
+        more = len(self) - SHOWN
+        return "\n".join([*(line.rstrip() for line in lines), *([f"and {more:,} more"] if more > 0 else [])])
+
+    __repr__ = __str__
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return a table with a row for each answer, and a column for each class beside those of the other fields.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UsageError("to_pandas needs pandas: pip install pandas") from error
+        rows = [row(answer) for answer in self]
+        return pandas.DataFrame(rows, columns=list(max(rows, key=len, default=COLUMNS)))

@@ -1,0 +1,185 @@
+"""A trained model that answers: pictures in, calibrated probabilities by class out."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from math import isnan
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from emotion_lightning.data.images.decode import UnreadableImage, to_tensor
+from emotion_lightning.errors import DataError, UsageError, check_least
+from emotion_lightning.inference.pictures import Picture, as_picture, is_picture
+from emotion_lightning.inference.prediction import UNCERTAIN, Prediction, Predictions
+from emotion_lightning.model.inputs import as_images
+from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.model.tta import tta_logits
+from emotion_lightning.runs.config import load_checkpoint
+
+DEVICES = ("cuda", "mps", "cpu")
+"""Where a model answers, the first that the machine has."""
+
+READERS = 4
+"""Threads that decode pictures while the model is at work; PIL and NumPy release Python's lock for most of that."""
+
+READ_AHEAD = 2
+"""Batches that are decoded at most before the model asks for them, which bounds the memory."""
+
+Read = tuple[str | None, Tensor | str]
+"""Path of a picture, if it was given as one, and its pixels as the model takes them, or why there are none."""
+
+
+class Predictor:
+    """Answers for pictures with a trained model, from several threads at once if need be.
+
+    Args:
+        model: A trained classifier; it is put into evaluation mode.
+        image_size: Side in pixels of the square that pictures are resized to, as the model was trained.
+        device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
+
+    Attributes:
+        class_names: Names of the emotions.
+        threshold: Probability below which an answer is "uncertain"; None where the model has none.
+
+    Raises:
+        UsageError: There is no such device.
+    """
+
+    def __init__(self, model: EmotionClassifier, image_size: int, device: str | torch.device | None = None):
+        self.device = _device(device)
+        self.model, self.image_size = model.eval().to(self.device), image_size
+        self.class_names = list(model.class_names)
+        self.threshold = getattr(model, "threshold", None)
+
+    @overload
+    def predict(self, x: Picture, batch_size: int = 32) -> Prediction: ...  # type: ignore[overload-overlap]  # a str
+    @overload
+    def predict(self, x: Iterable[Picture], batch_size: int = 32) -> Predictions: ...
+    def predict(self, x: Any, batch_size: int = 32) -> Prediction | Predictions:
+        """Answer for one picture, or for each of several.
+
+        Args:
+            x: A path, a PIL image, an array ``(H, W, 3)`` or ``(H, W)`` or a tensor ``(3, H, W)`` or ``(1, H, W)`` of
+                uint8 pixels; or a list or iterator of them, or a batch of such pixels.
+            batch_size: Pictures that the model is given at a time.
+
+        Raises:
+            DataError: The one picture cannot be read; of several it becomes an answer with an ``error``.
+        """
+        if isinstance(x, Iterable) and not is_picture(x):
+            return Predictions(self.stream(x, batch_size))
+        [answer] = self._answers([self._read(x)])
+        if answer.error is not None:
+            raise DataError(answer.error if answer.path is None else f"{answer.path}: {answer.error}")
+        return answer
+
+    def stream(self, items: Iterable[Picture], batch_size: int = 32) -> Iterator[Prediction]:
+        """Answer for each of ``items`` in their order, as they come: memory does not grow with their number.
+
+        Args:
+            items: Pictures as :meth:`predict` takes them; those that cannot be read become answers with an ``error``.
+            batch_size: Pictures that the model is given at a time.
+        """
+        check_least("batch_size", batch_size, 1)
+        coming, ahead = iter(items), deque[Iterator[Read]]()
+        readers = ThreadPoolExecutor(READERS)
+        try:
+            while batch := list(islice(coming, batch_size)):
+                ahead.append(readers.map(self._read, batch))
+                if len(ahead) > READ_AHEAD:
+                    yield from self._answers(list(ahead.popleft()))
+            while ahead:
+                yield from self._answers(list(ahead.popleft()))
+        finally:
+            readers.shutdown(cancel_futures=True)  # also where nobody asks for the rest
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: Tensor) -> Tensor:
+        """Turn pixels into calibrated probabilities, float32 ``(B, classes)`` on the CPU.
+
+        Args:
+            pixels: uint8 ``(B, 3, image_size, image_size)``, RGB.
+
+        Raises:
+            DataError: They have another type or shape.
+        """
+        if pixels.is_floating_point():
+            raise DataError(f"pixels are {pixels.dtype}: the model takes whole numbers from 0 to 255")
+        images = as_images(pixels.to(self.device, non_blocking=True))
+        logits = tta_logits(self.model, images, self.model.hparams["tta"])
+        return (logits / self.model.temperature).softmax(dim=1).cpu()
+
+    def _read(self, x: Picture) -> Read:
+        path = str(x) if isinstance(x, str | Path) else None
+        try:
+            return path, to_tensor(as_picture(x), self.image_size)
+        except UnreadableImage as error:
+            return path, error.reason
+        except DataError as error:
+            return path, str(error)
+
+    def _answers(self, read: Sequence[Read]) -> list[Prediction]:
+        pixels = [found for _, found in read if isinstance(found, Tensor)]
+        rows = iter(self.probabilities(torch.stack(pixels)).tolist() if pixels else ())
+        return [
+            Prediction(error=found, path=path) if isinstance(found, str) else self._answer(path, next(rows))
+            for path, found in read
+        ]
+
+    def _answer(self, path: str | None, row: list[float]) -> Prediction:
+        if any(map(isnan, row)):
+            return Prediction(error="the model gives no numbers, as its weights have diverged", path=path)
+        probability = max(row)
+        certain = self.threshold is None or probability >= self.threshold.probability
+        label = self.class_names[row.index(probability)] if certain else UNCERTAIN
+        return Prediction(label, probability, dict(zip(self.class_names, row, strict=True)), path=path)
+
+
+def load(ckpt_path: str | Path, device: str | torch.device | None = None) -> Predictor:
+    """Load the model of a checkpoint to answer with, without a network and without running code from the file.
+
+    Its weights are the averaged ones, which were validated, and are computed with in float32.
+
+    Args:
+        ckpt_path: Checkpoint of a run, such as its best.ckpt.
+        device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
+
+    Raises:
+        DataError: The file is missing or damaged, or not a checkpoint of a run of this package.
+        UsageError: There is no such device.
+    """
+    where = _device(device)
+    checkpoint = load_checkpoint(str(ckpt_path))
+    model = EmotionClassifier.load_from_checkpoint(ckpt_path, map_location="cpu")
+    return Predictor(model, _image_size(checkpoint, model), where)
+
+
+def _image_size(checkpoint: Mapping[str, Any], model: EmotionClassifier) -> int:
+    """Side of the pictures of the checkpoint's run; without its data, the side that the network is made for."""
+    of_data = checkpoint.get("datamodule_hyper_parameters", {}).get("image_size")
+    own: Any = getattr(model.backbone.body, "pretrained_cfg", None)
+    return int(of_data or checkpoint["hyper_parameters"].get("input_size") or own["input_size"][-1])
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    """Return the device of this name, tried; without one, the first of ``DEVICES`` that the machine has."""
+    if name is None:
+        return next(device for device in map(torch.device, DEVICES) if _works(device))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"`device` {name} is none: give {', '.join(DEVICES)} or such as cuda:1") from error
+    if not _works(device):
+        raise UsageError(f"`device` {name}: this machine has none, or torch was installed without it")
+    return device
+
+
+def _works(device: torch.device) -> bool:
+    try:
+        return torch.zeros(1, device=device).item() == 0
+    except (RuntimeError, AssertionError):  # what torch raises depends on the device
+        return False

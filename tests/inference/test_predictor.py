@@ -1,0 +1,183 @@
+"""A trained model answers as it was validated, for whatever picture it is given."""
+
+import lzma
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+import emotion_lightning
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.inference.prediction import Prediction
+from emotion_lightning.inference.predictor import READ_AHEAD, Predictor
+from emotion_lightning.model.module import EmotionClassifier
+from tests.helpers import CLASSES, RUN, Lab
+
+OLD = Path(__file__).parents[1] / "runs/checkpoint_v0_1.ckpt.xz"
+
+
+@pytest.fixture
+def best(finished: Path) -> Path:
+    return finished / RUN / "checkpoints/best.ckpt"
+
+
+@pytest.fixture
+def predictor(best: Path) -> Predictor:
+    return emotion_lightning.load(best, device="cpu")
+
+
+@pytest.fixture
+def files(faces: Path) -> list[Path]:
+    return sorted((faces / "val").rglob("*.png"))
+
+
+def rows(answers: Any) -> torch.Tensor:
+    return torch.tensor([list(answer.probabilities.values()) for answer in answers])
+
+
+@pytest.mark.parametrize("tta", ["none", "flip", "tencrop"])
+def test_probabilities_are_those_of_the_trainer_to_the_bit(best: Path, faces: Path, lab: Lab, tta: str) -> None:
+    model = EmotionClassifier.load_from_checkpoint(best, tta=tta)
+    model.temperature = 1.7
+    data = EmotionDataModule(str(faces / "val"), image_size=32, eval_batch_size=7, num_workers=0)
+    trainer = lab.trainer(callbacks=[])
+    theirs = torch.cat([found for found, _ in trainer.predict(model, data)])
+    answers = Predictor(model, image_size=32, device="cpu").predict(data.predict_files.paths, batch_size=7)
+    assert torch.equal(rows(answers), theirs)
+    assert [answer.path for answer in answers] == [str(path) for path in data.predict_files.paths]
+
+
+def test_a_checkpoint_answers_with_its_averaged_weights_size_and_temperature(
+    predictor: Predictor, best: Path, files: list[Path]
+) -> None:
+    checkpoint = torch.load(best, weights_only=True)
+    assert (predictor.class_names, predictor.image_size) == (list(CLASSES), 32)
+    assert predictor.model.temperature == checkpoint["calibration"]["temperature"] != 1
+    assert not predictor.model.training
+    for name, value in predictor.model.state_dict().items():
+        assert torch.equal(value, checkpoint["state_dict"][name])
+    answer = predictor.predict(files[0])
+    assert list(answer.probabilities) == list(CLASSES)
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert answer.probability == answer.probabilities[answer.label or ""] == max(answer.probabilities.values())
+
+
+def test_one_in_one_out_several_in_several_out(predictor: Predictor, files: list[Path]) -> None:
+    pixels = np.asarray(Image.open(files[0]).convert("RGB"))
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    one = predictor.predict(files[0])
+    for same in (str(files[0]), Image.open(files[0]), pixels, tensor):
+        answer = predictor.predict(same)
+        assert isinstance(answer, Prediction)
+        assert answer.probabilities == one.probabilities
+    batches = (files[:1], iter(files[:1]), pixels[None], tensor[None], (pixels,), (path for path in files[:1]))
+    for several in batches:
+        [answer] = predictor.predict(several)
+        assert answer.probabilities == one.probabilities
+    assert len(predictor.predict([])) == 0
+
+
+def test_answers_do_not_depend_on_the_batch(predictor: Predictor, files: list[Path]) -> None:
+    once = rows(predictor.predict(files))
+    for size in (1, 4, 100):
+        assert torch.allclose(rows(predictor.predict(files, batch_size=size)), once, atol=1e-6)
+    with pytest.raises(UsageError, match="`batch_size` 0"):
+        predictor.predict(files, batch_size=0)
+
+
+def test_what_cannot_be_read_is_an_answer_in_its_place(predictor: Predictor, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    given = [files[0], tmp_path / "b.jpg", np.zeros((4, 4)), files[1], tmp_path / "gone.jpg", None]
+    answers = list(predictor.stream(given, batch_size=2))
+    assert [answer.label is None for answer in answers] == [False, True, True, False, True, True]
+    assert [answer.path for answer in answers] == [*map(str, given[:2]), None, *map(str, given[3:5]), None]
+    assert answers[1].error == "not a JPEG, PNG, BMP, WEBP or TIFF image"
+    assert "float64" in str(answers[2].error)
+    assert answers[3].probabilities == pytest.approx(predictor.predict(files[1]).probabilities, abs=1e-6)
+    for broken in given[1:3]:
+        with pytest.raises(DataError):
+            predictor.predict(broken)  # of one picture there is no other answer
+    with pytest.raises(DataError, match="a float is no picture"):
+        predictor.predict(3.5)
+
+
+def test_pictures_are_taken_as_they_are_needed(predictor: Predictor, files: list[Path]) -> None:
+    taken = 0
+
+    def endless() -> Any:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield files[0]
+
+    stream = predictor.stream(endless(), batch_size=4)
+    for _ in range(10):
+        next(stream)
+    stream.close()
+    assert taken <= 4 * (3 + READ_AHEAD)
+
+
+def test_threads_get_the_same_answers(predictor: Predictor, files: list[Path]) -> None:
+    alone = [answer.probabilities for answer in predictor.predict(files, batch_size=5)]
+    with ThreadPoolExecutor(4) as threads:
+        for answers in threads.map(lambda _: predictor.predict(files, batch_size=5), range(8)):
+            assert [answer.probabilities for answer in answers] == alone
+
+
+def test_answers_below_the_threshold_are_uncertain(predictor: Predictor, files: list[Path]) -> None:
+    answers = predictor.predict(files)
+    between = sorted(answer.probability for answer in answers)[len(files) // 2]
+    predictor.threshold = SimpleNamespace(probability=between)
+    for before, after in zip(answers, predictor.predict(files), strict=True):
+        assert after.label == (before.label if before.probability >= between else "uncertain")
+        assert (after.probability, after.best) == (before.probability, before.label)
+
+
+def test_a_model_that_gives_no_numbers_gives_no_answer(predictor: Predictor, files: list[Path]) -> None:
+    torch.nn.init.constant_(predictor.model.classifier[-1].bias, float("nan"))
+    [answer] = predictor.predict(files[:1])
+    assert (answer.label, answer.error) == (None, "the model gives no numbers, as its weights have diverged")
+
+
+@pytest.mark.parametrize("pixels", [torch.zeros(1, 3, 32, 32), torch.zeros(3, 32, 32, dtype=torch.uint8)])
+def test_probabilities_are_those_of_pixels(predictor: Predictor, pixels: torch.Tensor) -> None:
+    with pytest.raises(DataError):
+        predictor.probabilities(pixels)
+    found = predictor.probabilities(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert (found.shape, found.dtype, found.device.type) == ((2, 3), torch.float32, "cpu")
+
+
+def test_the_size_without_data_is_that_of_the_network(lab: Lab, tmp_path: Path) -> None:
+    for given, size in ((None, 160), (48, 48)):
+        trainer = Trainer(max_epochs=0, logger=False, callbacks=[], accelerator="cpu")
+        trainer.strategy.connect(lab.model(input_size=given))
+        trainer.save_checkpoint(tmp_path / "bare.ckpt")
+        assert emotion_lightning.load(tmp_path / "bare.ckpt").image_size == size
+
+
+def test_a_checkpoint_of_version_0_1_answers(tmp_path: Path, files: list[Path]) -> None:
+    (tmp_path / "old.ckpt").write_bytes(lzma.decompress(OLD.read_bytes()))
+    assert emotion_lightning.load(tmp_path / "old.ckpt").predict(files[0]).error is None
+
+
+def test_what_is_no_checkpoint_of_ours_is_said_in_a_line(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "hyper_parameters": {"lr": 1}}, tmp_path / "other.ckpt")
+    with pytest.raises(DataError, match=r"other\.ckpt: not a checkpoint of an emotion_lightning run"):
+        emotion_lightning.load(tmp_path / "other.ckpt")
+    with pytest.raises(DataError, match=r"gone\.ckpt: no such file"):
+        emotion_lightning.load(str(tmp_path / "gone.ckpt"))
+    with pytest.raises(DataError, match="addresses are not fetched"):
+        emotion_lightning.load("https://example.org/best.ckpt")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "xla:7"])
+def test_a_device_that_there_is_not_is_refused(best: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"`device` {device}"):
+        emotion_lightning.load(best, device)
