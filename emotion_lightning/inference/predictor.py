@@ -109,7 +109,7 @@ class Predictor:
         """
         if pixels.is_floating_point():
             raise DataError(f"pixels are {pixels.dtype}: the model takes whole numbers from 0 to 255")
-        images = as_images(pixels.to(self.device, non_blocking=True))
+        images = as_images(pixels.to(self.device, non_blocking=True), self.model.normalization)
         logits = tta_logits(self.model, images, self.model.hparams["tta"])
         return (logits / self.model.temperature).softmax(dim=1).cpu()
 

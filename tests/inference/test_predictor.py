@@ -55,11 +55,14 @@ def test_probabilities_are_those_of_the_trainer_to_the_bit(best: Path, faces: Pa
 
 
 def test_a_checkpoint_answers_with_its_averaged_weights_size_and_temperature(
-    predictor: Predictor, best: Path, files: list[Path]
+    best: Path, files: list[Path], tmp_path: Path
 ) -> None:
     checkpoint = torch.load(best, weights_only=True)
+    checkpoint["calibration"]["temperature"] = 1.7
+    torch.save(checkpoint, tmp_path / "calibrated.ckpt")
+    predictor = emotion_lightning.load(tmp_path / "calibrated.ckpt", device="cpu")
     assert (predictor.class_names, predictor.image_size) == (list(CLASSES), 32)
-    assert predictor.model.temperature == checkpoint["calibration"]["temperature"] != 1
+    assert predictor.model.temperature == 1.7
     assert not predictor.model.training
     for name, value in predictor.model.state_dict().items():
         assert torch.equal(value, checkpoint["state_dict"][name])
