@@ -1,5 +1,8 @@
 """How far a metric could be off because the measured images are only a sample."""
 
+from math import sqrt
+from statistics import NormalDist
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +53,22 @@ def paired_intervals(
         for model in (1, 2)
     )
     return _intervals({name: values - their_metrics[name] for name, values in our_metrics.items()}, level)
+
+
+def share_interval(hits: int, images: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of Wilson (1927) of a share, which is right also for few images of which all or none are hits.
+
+    Args:
+        hits: How many of the images have what is counted.
+        images: Number of images; without any the interval is all of [0, 1].
+        level: How often such intervals hold the true share, in (0, 1).
+    """
+    if not images:
+        return 0.0, 1.0
+    share, z = hits / images, NormalDist().inv_cdf((1 + level) / 2)
+    width = z * sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
+    center, scale = share + z**2 / (2 * images), 1 + z**2 / images
+    return max(0.0, (center - width) / scale), min(1.0, (center + width) / scale)
 
 
 def _resampled(cells: Tensor, seed: int) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.confusion import overall_metrics, per_class
 from emotion_lightning.evaluation.curves import curves
-from emotion_lightning.evaluation.intervals import bootstrap_intervals
+from emotion_lightning.evaluation.intervals import bootstrap_intervals, share_interval
 from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.evaluation.selective import Threshold, risk_coverage, risk_coverage_of
 
 MONITOR = "val/f1_macro"
 """What selects the best checkpoint and stops early."""
@@ -74,12 +75,39 @@ def _unknown(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]
 
 def calibration_metrics(outputs: EvalOutputs, temperature: float) -> dict[str, float]:
     """Expected calibration error and loss, of the probabilities as they are and of logits over ``temperature``."""
-    scaled = outputs._replace(logits=outputs.logits / temperature)
+    scaled = outputs.scaled(temperature)
     return {
         "temperature": temperature,
         "ece": reliability(outputs.logits, outputs.labels).ece,
         "ece_scaled": reliability(outputs.logits, outputs.labels, temperature).ece,
         "loss_scaled": scaled.losses.mean().item(),
+    }
+
+
+def selective_metrics(outputs: EvalOutputs, temperature: float, threshold: Threshold | None) -> dict[str, Any]:
+    """Area under risk over coverage of answers by their calibrated confidence, and what a threshold does.
+
+    ``aurc_random`` and ``aurc_oracle`` are the areas of a model with as many errors whose confidence says nothing, and
+    everything, about them. With a threshold there are the ``coverage`` and ``precision`` at it, with their intervals.
+    """
+    probabilities = outputs.scaled(temperature).probabilities
+    found = risk_coverage_of(probabilities, outputs.labels)
+    right = outputs.predicted == outputs.labels
+    metrics: dict[str, Any] = {
+        "aurc": found.aurc,
+        "aurc_random": 1 - right.double().mean().item(),
+        "aurc_oracle": risk_coverage(right.double(), right).aurc,
+        "threshold": None if threshold is None else threshold.probability,
+    }
+    if threshold is None:
+        return metrics
+    answered = probabilities.amax(dim=1) >= threshold.probability
+    images, answers, hits = len(right), int(answered.sum()), int((right & answered).sum())
+    return metrics | {
+        "answers": answers,
+        "coverage": answers / images if images else math.nan,
+        "precision": hits / answers if answers else math.nan,
+        "intervals": {"coverage": share_interval(answers, images), "precision": share_interval(hits, answers)},
     }
 
 

@@ -26,6 +26,10 @@ class EvalOutputs(NamedTuple):
         """Softmax of the logits, float64 ``(N, classes)``."""
         return self.logits.softmax(dim=1)
 
+    def scaled(self, temperature: float) -> "EvalOutputs":
+        """The same with logits divided by ``temperature``, of which the probabilities are calibrated."""
+        return self._replace(logits=self.logits / temperature)
+
     @property
     def answered(self) -> Tensor:
         """Which images have probabilities, bool ``(N,)``; those of a model that has diverged are nan."""

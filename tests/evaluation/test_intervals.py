@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from emotion_lightning.evaluation.confusion import overall_metrics
-from emotion_lightning.evaluation.intervals import bootstrap_intervals, paired_intervals
+from emotion_lightning.evaluation.intervals import bootstrap_intervals, paired_intervals, share_interval
 
 CELLS = np.array([[0.30, 0.05, 0.05], [0.06, 0.20, 0.04], [0.05, 0.05, 0.20]])
 """How often each pair of true and predicted class comes in truth."""
@@ -54,3 +55,13 @@ def test_paired_intervals_know_that_both_models_saw_the_same_images() -> None:
     assert 0 < low < 10 / 400 < high < 0.045  # apart, either accuracy would be uncertain by 0.04
     same = paired_intervals(labels, ours, ours, 2)
     assert all(interval == (0, 0) for interval in same.values())
+
+
+@pytest.mark.parametrize(("hits", "images"), [(0, 1), (9, 10), (30, 30), (0, 30), (3200, 3589)])
+def test_the_interval_of_a_share_is_that_of_scipy(hits: int, images: int) -> None:
+    expected = binomtest(hits, images).proportion_ci(method="wilson")
+    assert share_interval(hits, images) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_nothing_is_known_of_a_share_without_images() -> None:
+    assert share_interval(0, 0) == (0, 1)
