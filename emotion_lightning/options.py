@@ -54,6 +54,7 @@ _TRAINER = {
 }
 _CALLBACKS = {
     Effect.LEARNING: ("unfreeze.schedule", "ema.decay", "early_stopping.patience", "early_stopping.min_delta"),
+    Effect.MEASURING: ("predict.precision",),
     Effect.OUTPUT: (
         *("checkpoint.every_n_epochs", "tensorboard.every_n_epochs", "predictions.output", "report.write"),
         *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_predictions"),
@@ -116,10 +117,14 @@ def changes_learning(name: str) -> bool:
 
 
 def option_named(parameter: str) -> str | None:
-    """Full name of the option that ``parameter``, with or without its group, stands for; None if there is none."""
+    """Full name of the option that ``parameter``, with or without its group, stands for; None if there is none.
+
+    Of two, it is the trainer's, whose parameters Lightning names without a group.
+    """
     if parameter in OPTIONS:
         return parameter
     found = [name for name in OPTIONS if name.rpartition(".")[2] == parameter]
+    found = [name for name in found if name.startswith("trainer.")] or found
     return found[0] if len(found) == 1 else None
 
 

@@ -71,7 +71,7 @@ def test_every_command_is_parsed(
 
 
 def test_commands_are_found_in_the_pages() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {"fit", "test", "predict", "report", "audit"}
+    assert {command.split()[0] for command in COMMANDS} == {"fit", "validate", "test", "predict", "report", "audit"}
 
 
 @pytest.mark.parametrize("page", TEXTS)

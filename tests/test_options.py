@@ -61,6 +61,7 @@ def test_learning_is_what_decides_the_weights() -> None:
         ("leaks", "data.leaks"),
         ("data.leaks", "data.leaks"),
         ("ckpt_path", "ckpt_path"),
+        ("precision", "trainer.precision"),  # of which Lightning's messages speak; the other is predict.precision
         ("every_n_epochs", None),  # of checkpoint and of tensorboard
         ("unknown", None),
     ],

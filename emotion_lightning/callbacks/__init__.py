@@ -44,7 +44,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), SaveData(), Calibration(), Throughput(), MetricsWriter(), EpochSummary()]
+    return [BatchSize(), SaveData(), Throughput(), MetricsWriter(), EpochSummary()]
 
 
 def default_callbacks(
@@ -52,6 +52,7 @@ def default_callbacks(
     ema_decay: float = 0.9999,
     patience: int = 15,
     every_n_epochs: int = 5,
+    precision: float | None = None,
 ) -> list[Callback]:
     """The recipe's callbacks, as the command line has them, but for the progress bar.
 
@@ -61,6 +62,8 @@ def default_callbacks(
         ema_decay: Decay of the average of the weights, in [0, 1).
         patience: Epochs without improvement after which training stops, counted from the last unfreezing.
         every_n_epochs: Keep a checkpoint, and draw for TensorBoard, every so many epochs; 0 leaves both out.
+        precision: Share of the answers that is to be right, in (0, 1); less sure answers are uncertain, as
+            :class:`Calibration` says.
 
     Raises:
         UsageError: A number is outside its range, or the schedule cannot work.
@@ -71,6 +74,7 @@ def default_callbacks(
         EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),
         RunCheckpoint(every_n_epochs),
         TensorBoardImages(every_n_epochs, dict(schedule)),
+        Calibration(precision),
         PredictionWriter(),
         Report(),
         *fixed_callbacks(),

@@ -81,5 +81,5 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
             return
         best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])
-        pl_module.on_load_checkpoint(best)  # the temperature
+        pl_module.on_load_checkpoint(best)  # the temperature and the threshold
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")

@@ -15,8 +15,9 @@ from emotion_lightning.data.audit.coverage import absent_note, limit_note, unkno
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
-from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics
+from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics, selective_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
+from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.results import FACES, METRICS, results_folder, write_metrics, write_predictions
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import run_dir
@@ -111,7 +112,7 @@ def _notes(data: EmotionDataModule | None, split: Split, outputs: EvalOutputs, n
 def _metrics(
     trainer: Trainer, pl_module: LightningModule, split: Split, outputs: EvalOutputs, leaked: Tensor | None
 ) -> dict[str, Any]:
-    data, names = data_of(trainer), list(pl_module.hparams["class_names"])
+    data = data_of(trainer)
     unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
     images = len(outputs.labels) if data is None else len(data.indices(split))
     other = data is not None and data.other
@@ -121,11 +122,11 @@ def _metrics(
         "other_data": other,
         "of": images,
         "unknown_classes": {} if data is None else dict(data.manifest.unknown),
-        "notes": _notes(data, split, outputs, names),
+        "notes": _notes(data, split, outputs, pl_module.hparams["class_names"]),
         "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
-        **compute_metrics(outputs, names, subset=other or len(outputs.labels) < images),
+        **_measured(pl_module, outputs, subset=other or len(outputs.labels) < images),
         "leaked": None if leaked is None else int(leaked.sum()),
-        "leak_free": compute_metrics(unseen, names, subset=True) if unseen is not None and len(unseen.labels) else None,
+        "leak_free": _measured(pl_module, unseen, subset=True) if unseen is not None and len(unseen.labels) else None,
         "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
         | {"fitted_with_tta": pl_module.temperature_tta},
         "tta": pl_module.hparams["tta"],
@@ -135,6 +136,14 @@ def _metrics(
         "weights": _digest(pl_module),
         "images": None if data is None else data.content_hash(outputs.indices),
         "versions": versions(),
+    }
+
+
+def _measured(pl_module: LightningModule, outputs: EvalOutputs, subset: bool) -> dict[str, Any]:
+    model = cast(EmotionClassifier, pl_module)
+    return {
+        **compute_metrics(outputs, model.class_names, subset),
+        "selective": selective_metrics(outputs, model.temperature, model.threshold),
     }
 
 
@@ -176,6 +185,16 @@ def _averaged_over(found: dict[str, Any]) -> str:
     return ""
 
 
+def _selective(found: dict[str, Any]) -> str:
+    """Say what the threshold does to the answers."""
+    selective = found["selective"]
+    low, high = selective["intervals"]["precision"]
+    return (
+        f"At a probability of at least {selective['threshold']:.4f} it answers {selective['coverage']:.1%} of "
+        f"{found['n']:,} images, with a precision of {selective['precision']:.4f} ({low:.4f} to {high:.4f})"
+    )
+
+
 def _summary(metrics: dict[str, Any]) -> str:
     """Accuracy and F1 with their intervals, on all images and on those that are no copy, and the calibration."""
     lines = [*metrics["bias_warnings"], *metrics["notes"]]
@@ -195,4 +214,6 @@ def _summary(metrics: dict[str, Any]) -> str:
     if found["fitted_with_tta"]:
         fitted = f"at the temperature of {found['temperature']:.3f} that was fitted to the validation split"
         lines[-1] += f", and {found['ece_scaled']:.4f} {fitted}"
+    if metrics["selective"]["threshold"] is not None:
+        lines.append(_selective(metrics["leak_free"] or metrics))
     return "\n".join(lines)

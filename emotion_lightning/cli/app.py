@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from emotion_lightning.callbacks import (
     EMA,
+    Calibration,
     EarlyStopping,
     PredictionWriter,
     ProgressBar,
@@ -33,6 +34,7 @@ from emotion_lightning.cli.refusal import (
     nothing_left_of_a_refusal,
     refuse_own,
     refuse_strategy,
+    refuse_threshold,
     remembered_options_named,
 )
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -99,6 +101,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
+        parser.add_lightning_class_args(Calibration, "predict")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(Report, "report")
         whole_numbers_stay(parser)
@@ -120,6 +123,7 @@ class EmotionCLI(LightningCLI):
         subcommand = self.config.subcommand
         if args[0] != subcommand:
             raise UsageError(f"put {subcommand} first and its options after it, not {args[0]}")
+        refuse_threshold(subcommand, args)
         self.flag = given_flag(self.config[subcommand])
         path = self.config[subcommand].get("ckpt_path")
         if path is None:

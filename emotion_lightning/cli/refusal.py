@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from emotion_lightning.callbacks import (
     EMA,
+    Calibration,
     EarlyStopping,
     PredictionWriter,
     Report,
@@ -29,6 +30,7 @@ OWN = {
     EarlyStopping: "`early_stopping.patience`",
     RunCheckpoint: "`checkpoint.every_n_epochs`",
     TensorBoardImages: "`tensorboard.every_n_epochs`",
+    Calibration: "`predict.precision`",
     PredictionWriter: "`predictions.output`",
     Report: "`report.write`",
 }
@@ -85,6 +87,19 @@ def refuse_own(callbacks: Any) -> None:
         if type(callback) in OWN:
             name, option = type(callback).__name__, OWN[type(callback)]
             raise UsageError(f"{name} is in every run: leave it out of `callbacks`, and use {option}")
+
+
+def refuse_threshold(subcommand: str, args: Sequence[str]) -> None:
+    """Refuse to choose a threshold for answers on what is no validation; a configuration may have one for ``fit``.
+
+    Raises:
+        UsageError: Another command than fit and validate was given the option.
+    """
+    if subcommand not in ("fit", "validate") and any(arg.partition("=")[0] == "--predict.precision" for arg in args):
+        raise UsageError(
+            f"`predict.precision` is for fit and validate, as a threshold is chosen on the validation split; "
+            f"{subcommand} takes the one in the checkpoint"
+        )
 
 
 def refuse_strategy(strategy: Any) -> None:

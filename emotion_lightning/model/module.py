@@ -15,6 +15,7 @@ from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
+from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.model.backbone import Backbone, BatchNormMode, resolve_batch_norm
 from emotion_lightning.model.head import Head, build_head
 from emotion_lightning.model.inputs import as_batch, as_images
@@ -110,6 +111,7 @@ class EmotionClassifier(LightningModule):
         self.gradient_norm = FiniteMean()
         self.temperature = 1.0
         self.temperature_tta: str | None = None  # until one is fitted
+        self.threshold: Threshold | None = None  # below which its answer is "uncertain"; None: it always answers
         self.logit_adjustment: Tensor
         self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -309,11 +311,16 @@ class EmotionClassifier(LightningModule):
         return (logits / self.temperature).softmax(dim=1), indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the temperature, which was fitted to the weights as they were validated."""
-        checkpoint["calibration"] = {"temperature": self.temperature, "tta": self.temperature_tta}
+        """Save the temperature and the threshold, which belong to the weights as they were validated."""
+        threshold = None if self.threshold is None else self.threshold._asdict()
+        checkpoint["calibration"] = {
+            "temperature": self.temperature,
+            "tta": self.temperature_tta,
+            "threshold": threshold,
+        }
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of other classes; take up its temperature, and what its images were normalized by."""
+        """Refuse a checkpoint of other classes; take up its temperature, threshold, and what normalized its images."""
         hparams = checkpoint["hyper_parameters"]
         theirs = list(hparams["class_names"])
         if theirs != self.class_names:
@@ -323,6 +330,8 @@ class EmotionClassifier(LightningModule):
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
         self.temperature_tta = calibration.get("tta")
+        threshold = calibration.get("threshold")  # which version 0.1 did not have
+        self.threshold = None if threshold is None else Threshold(**threshold)
 
     def to_torchscript(
         self,

@@ -14,6 +14,7 @@ from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.confusion import per_class
 from emotion_lightning.evaluation.curves import Curves, curves
 from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.evaluation.selective import risk_coverage, risk_coverage_of
 from emotion_lightning.report.fonts import without_boxes
 from emotion_lightning.schedule import STAGES
 
@@ -221,6 +222,36 @@ def reliability_diagram(outputs: EvalOutputs, temperature: float) -> Chart:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         _legend(axes)
+    return chart
+
+
+def risk_over_coverage(outputs: EvalOutputs, temperature: float, threshold: float | None) -> Chart:
+    """Draw how many answers are wrong if only the surest images are answered (Geifman and El-Yaniv, 2017).
+
+    Args:
+        outputs: Outputs of the model.
+        temperature: What calibrates them.
+        threshold: Least probability that is answered, which is marked.
+    """
+    found = risk_coverage_of(outputs.scaled(temperature).probabilities, outputs.labels)
+    right = (outputs.predicted == outputs.labels).sort(descending=True).values
+    best = risk_coverage(torch.arange(len(right), 0, -1), right)
+    with _chart("risk over coverage, surest answers first", "coverage, share of images answered") as chart:
+        axes = chart.axes
+        axes.set_ylabel("risk, share of wrong answers")
+        style: Any = {"color": SOFT, "linewidth": 0.8}
+        axes.axhline(found.risk[-1].item(), linestyle="--", label=f"random order {found.risk[-1]:.3f}", **style)
+        axes.plot(best.coverage, best.risk, linestyle=":", label=f"best order {best.aurc:.3f}", **style)
+        _line(chart, found.coverage, found.risk, f"model {found.aurc:.3f}", SERIES[0], f"AURC {found.aurc:.4f}")
+        answered = 0 if threshold is None else int((found.confidence >= threshold).sum())
+        if answered:
+            x, y = found.coverage[answered - 1].item(), found.risk[answered - 1].item()
+            label = f"uncertain below {threshold:.2f}"
+            axes.plot([x], [y], "o", color=SERIES[1], markersize=5, label=label)
+            chart.tips_at([(x, y, f"{label}\ncoverage {x:.3f}\nrisk {y:.3f}")])
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, None)
+        _legend(axes, "AURC")
     return chart
 
 

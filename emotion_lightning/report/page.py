@@ -166,12 +166,15 @@ def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]
 
 def _split_charts(results: SplitResults) -> Iterator[tuple[str, Chart]]:
     outputs, names = results.outputs, results.class_names
+    temperature = results.metrics["calibration"]["temperature"]
     yield "confusion", charts.confusion_matrix(outputs.confusion, names, normalized=False)
     yield "confusion_normalized", charts.confusion_matrix(outputs.confusion, names, normalized=True)
     yield "classes", charts.class_metrics(outputs.confusion, names)
     yield "roc", charts.roc(outputs, names)
     yield "precision_recall", charts.precision_recall(outputs, names)
-    yield "reliability", charts.reliability_diagram(outputs, results.metrics["calibration"]["temperature"])
+    yield "reliability", charts.reliability_diagram(outputs, temperature)
+    threshold = results.metrics.get("selective", {}).get("threshold")  # which version 0.1 did not have
+    yield "risk_coverage", charts.risk_over_coverage(outputs, temperature, threshold)
 
 
 def _lines(history: History, names: Mapping[str, str]) -> dict[str, dict[int, float]]:

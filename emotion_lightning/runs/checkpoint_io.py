@@ -1,6 +1,7 @@
 """Checkpoints on disk, written so that a kill or a full disk leaves the old one."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from emotion_lightning.runs.files import atomic_write
+from emotion_lightning.runs.loading import load_safely
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,3 +28,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch's word for a full disk
                 raise OSError(str(error)) from error
+
+
+def update_checkpoint(path: str | Path, key: str, values: Mapping[str, Any]) -> None:
+    """Put ``values`` into the mapping that a checkpoint has under ``key``; everything else in the file stays as it is.
+
+    Raises:
+        DataError: The file cannot be read or written.
+    """
+    checkpoint = load_safely(path, "`ckpt_path`")
+    checkpoint[key] = {**checkpoint.get(key, {}), **values}
+    AtomicCheckpointIO().save_checkpoint(checkpoint, Path(path).resolve())  # a link stays one

@@ -20,7 +20,7 @@ READ = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", 
 BEFORE_A_CHOICE: Config = {"batch_norm": "train", "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
 """Options of the model as they were in runs of before they could be chosen, whose checkpoints have none."""
 
-RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard")
+RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict")
 """Option groups that a resume takes up."""
 
 

@@ -41,7 +41,7 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert set(metrics) == {
         *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
         *("intervals", "leaked", "leak_free", "audit", "bias_warnings", "calibration", "tta", "seed", "weights"),
-        *("images", "classes", "of", "notes", "other_data", "unknown_classes", "f1_macro_present"),
+        *("images", "classes", "of", "notes", "other_data", "unknown_classes", "f1_macro_present", "selective"),
     }
     assert metrics["leak_free"]["n"] == 18
     assert metrics["leaked"] == 0

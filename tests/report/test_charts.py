@@ -2,7 +2,7 @@ import json
 import re
 from pathlib import Path
 
-CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability")
+CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability", "risk_coverage")
 
 
 def test_what_stands_at_an_axis_can_be_read(reported: Path) -> None:

@@ -12,14 +12,15 @@ from PIL import Image
 
 from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
-from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics
+from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics, selective_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.page import write_report
 from emotion_lightning.report.results import write_faces, write_metrics, write_predictions
 from tests.helpers import QUIET, fails
 
-CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability")
+CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability", "risk_coverage")
 
 
 class Page(HTMLParser):
@@ -165,6 +166,31 @@ def test_results_of_different_models_are_told_apart(reported: Path, tmp_path: Pa
     main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.tta", "flip", *QUIET])
     assert not (run / "report/test/faces.json").exists()  # those were of the other model
     assert told in write_report(run, Baseline()).read_text()
+
+
+def test_the_curve_of_risk_has_its_figures_and_the_threshold(tmp_path: Path) -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).double()
+    outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
+    write_test(tmp_path / "run", outputs, ["a", "b"], ["x", "y", "z"], "x")
+    folder = tmp_path / "run/report/test"
+    before = write_report(tmp_path / "run", Baseline()).read_text()  # metrics of a version that had no such figures
+    assert 'aria-label="risk over coverage, surest answers first"' in before
+    assert "Risk over coverage:" not in before
+    metrics = json.loads((folder / "metrics.json").read_text())
+    write_metrics(folder, metrics | {"selective": selective_metrics(outputs, 1.5, None)})
+    without = write_report(tmp_path / "run", Baseline()).read_text()
+    assert "Risk over coverage:" in without
+    assert "uncertain" not in without
+    found = selective_metrics(outputs, 1.5, Threshold(0.7, 0.9, 0.5))
+    write_metrics(folder, metrics | {"selective": found})
+    text = write_report(tmp_path / "run", Baseline()).read_text()
+    low, high = found["intervals"]["precision"]
+    assert found["answers"] == 1
+    assert f"{found['aurc']:.4f} of the answers are wrong in the mean" in text
+    assert f"in a random order {found['aurc_random']:.4f}, with all errors last {found['aurc_oracle']:.4f}" in text
+    assert "Below a probability of 0.7000 the answer is uncertain. The others, to 1 of 3 images" in text
+    assert f"(a share of 0.3333), are right to 1.0000 (95 % interval by Wilson: {low:.4f} to {high:.4f})" in text
+    assert "uncertain below 0.70\ncoverage 0.333\nrisk 0.000" in text  # where it is marked
 
 
 def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import os
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO, update_checkpoint
+from tests.helpers import assert_equal
 
 
 def test_a_failed_write_leaves_the_old_file_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +45,24 @@ def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_pla
     monkeypatch.setattr(os, "replace", watched_replace)
     AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
     assert done == ["fsync", "replace", "fsync"]
+
+
+def test_an_update_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    state = OrderedDict(weight=weight, tied=weight, half=torch.ones(2, dtype=torch.bfloat16))
+    saved = {"state_dict": state, "calibration": {"temperature": 1.5, "tta": None}, "epoch": 3}
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real/best.ckpt", tmp_path / "best.ckpt"
+    AtomicCheckpointIO().save_checkpoint(saved, real)
+    link.symlink_to(real)
+    update_checkpoint(link, "calibration", {"threshold": {"probability": 0.5}})
+    assert link.is_symlink()
+    found = torch.load(real, weights_only=True)
+    assert found["state_dict"]["weight"].stride() == weight.stride()
+    assert found["state_dict"]["weight"].data_ptr() == found["state_dict"]["tied"].data_ptr()
+    assert found["calibration"].pop("threshold") == {"probability": 0.5}
+    assert_equal(saved, found)
+    torch.save({"epoch": 3}, link)  # of version 0.1
+    update_checkpoint(link, "calibration", {"threshold": None})
+    assert torch.load(real, weights_only=True) == {"epoch": 3, "calibration": {"threshold": None}}
+    assert [path.name for path in real.parent.iterdir()] == ["best.ckpt"]
