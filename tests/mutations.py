@@ -45,6 +45,7 @@ STOPPING, AUGMENT, DATASET = (
     "tests/data/test_dataset.py",
 )
 LOADERS, SPLITS, SCHEDULE = "tests/data/test_loaders.py", "tests/data/sources/test_splits.py", "tests/test_schedule.py"
+NORMALIZATION, PREDICTOR = "tests/model/test_normalization.py", "tests/inference/test_predictor.py"
 METRICS, RECIPE, RESUME = "tests/evaluation", "tests/test_recipe.py", "tests/test_resume.py"
 
 REPORTED = (  # these once survived the whole suite
@@ -113,7 +114,7 @@ FURTHER = (
     Mutation("model/mix.py", ".manual_seed(rng.getrandbits(63))", ".manual_seed(0)", MIX),
     Mutation("model/head.py", "nn.Dropout(dropout_rate / 2)", "nn.Dropout(dropout_rate)", HEAD),
     Mutation("model/head.py", "xavier_normal_", "xavier_uniform_", HEAD),
-    Mutation("model/head.py", "nn.init.zeros_(module.bias)", "pass", HEAD),
+    Mutation("model/head.py", "nn.init.zeros_(linear.bias)", "pass", HEAD),
     Mutation("model/head.py", "nn.ReLU(inplace=True)", "nn.GELU()", HEAD),
     Mutation("model/module.py", "logits + self.logit_adjustment", "logits", MODULE),
     Mutation("model/module.py", 'self.hparams["label_smoothing"])\n        self.train', "0.0)\n        self.train", MODULE),
@@ -173,6 +174,14 @@ FURTHER = (
     Mutation("evaluation/intervals.py", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", METRICS),
     Mutation("evaluation/calibration.py", "return 2 / (least + most)", "return (least + most) / 2", METRICS),
     Mutation("evaluation/curves.py", "precision[0] = 1", "precision[0] = 0", METRICS),
+    Mutation("model/module.py", "as_images(images, self.normalization)", "as_images(images)", NORMALIZATION),
+    Mutation("data/loaders.py", "normalize(images.float() / 255, self._normalization)", "normalize(images.float() / 255)", NORMALIZATION),
+    Mutation("data/loaders.py", "phase, side, self._normalization)", "phase, side)", NORMALIZATION),
+    Mutation("inference/predictor.py", "non_blocking=True), self.model.normalization)", "non_blocking=True))", PREDICTOR),
+    Mutation("inference/predictor.py", "logits / self.model.temperature", "logits", PREDICTOR),
+    Mutation("evaluation/selective.py", " & (found.answers >= fewest_answers(precision))", "", METRICS),
+    Mutation("evaluation/selective.py", "enough.nonzero()[-1]", "enough.nonzero()[0]", METRICS),
+    Mutation("evaluation/selective.py", "(above + below) / 2", "below", METRICS),
 )  # fmt: skip
 
 
