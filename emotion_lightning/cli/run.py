@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.spike import TrainingSpikeException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.cli.app import EmotionCLI
@@ -62,6 +63,8 @@ def run(args: Sequence[str]) -> None:
         _stop(reason(error), 1)
     except OSError as error:
         _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
+    except TrainingSpikeException as error:
+        _stop(f"{error}: the callback SpikeDetection ends a run at such a loss; last.ckpt is of the epoch before", 1)
     except RuntimeError as error:
         if any(sign in str(error) for sign in FULL_MEMORY):
             _stop(

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from lightning.fabric.utilities.spike import TrainingSpikeException
 
 from emotion_lightning.cli import main
 from emotion_lightning.model.module import EmotionClassifier
@@ -60,6 +61,7 @@ def test_a_machine_that_cannot_compile_is_told_in_one_line(
         (RuntimeError("unable to write to file </torch_7>: No space left on device (28)"), "--data.num_workers 0"),
         (RuntimeError("DataLoader worker is out of shared memory"), "--data.num_workers 0"),
         (DeprecationWarning("old"), "DeprecationWarning: old"),
+        (TrainingSpikeException(3), "Training spike detected in batch 3: the callback SpikeDetection ends a run"),
     ],
     ids=str,
 )
