@@ -185,13 +185,13 @@ def _averaged_over(found: dict[str, Any]) -> str:
     return ""
 
 
-def _selective(found: dict[str, Any]) -> str:
-    """Say what the threshold does to the answers."""
+def _selective(found: dict[str, Any], where: str) -> str:
+    """Say what the threshold does to the answers for the images ``where`` they are."""
     selective = found["selective"]
     low, high = selective["intervals"]["precision"]
     return (
         f"At a probability of at least {selective['threshold']:.4f} it answers {selective['coverage']:.1%} of "
-        f"{found['n']:,} images, with a precision of {selective['precision']:.4f} ({low:.4f} to {high:.4f})"
+        f"{found['n']:,} {where} images, precision {selective['precision']:.4f} (Wilson: {low:.4f} to {high:.4f})"
     )
 
 
@@ -215,5 +215,5 @@ def _summary(metrics: dict[str, Any]) -> str:
         fitted = f"at the temperature of {found['temperature']:.3f} that was fitted to the validation split"
         lines[-1] += f", and {found['ece_scaled']:.4f} {fitted}"
     if metrics["selective"]["threshold"] is not None:
-        lines.append(_selective(metrics["leak_free"] or metrics))
+        lines.append(_selective(metrics["leak_free"] or metrics, unseen if metrics["leak_free"] else "all"))
     return "\n".join(lines)
