@@ -15,8 +15,8 @@ HEAD = """# Options
 
 This page lists every option of `fit`, with its default and what it changes in a run.
 
-`validate`, `test` and `predict` take the same options, and `validate` and `test` also `--verbose`. `audit` and `report`
-take a few of them; `--help` after a command lists them. Values come from the defaults, then from each `--config` in
+`validate` and `test` take the same options, and `--verbose`. `audit` and `report` take a few of them, `predict` has its
+[own](predict.md); `--help` after a command lists them. Values come from the defaults, then from each `--config` in
 turn, then from the command line; the last one wins. `python docs/generate_options.py` writes this page from the
 program's own help. The column "changes" says what depends on an option:
 """

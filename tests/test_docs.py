@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def with_runs(reported: Path, faces: Path, tmp_path_factory: pytest.TempPathFact
     for name in ("faces", "new_faces"):
         (folder / name).symlink_to(faces)
     (folder / "configs").symlink_to(HOME / "configs")
+    shutil.copy(folder / RUN / "checkpoints/best.ckpt", folder)
     (folder / "mine.yaml").write_text("data: {batch_size: 8}")
     return folder
 
@@ -56,6 +58,11 @@ def test_every_command_is_parsed(
     monkeypatch.chdir(with_runs)
     monkeypatch.setattr(sys, "argv", ["emotion_lightning"])
     args = [PLACEHOLDERS.get(arg, arg) for arg in shlex.split(command)]
+    if args[0] == "predict":
+        Path("answers.csv").unlink(missing_ok=True)
+        main(args)
+        assert "Wrote answers.csv: " in capsys.readouterr().err
+        return
     if args[0] in ("report", "audit"):  # which have no --print_config
         monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)
         monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
@@ -98,7 +105,7 @@ def test_the_page_of_options_is_what_the_program_says(monkeypatch: pytest.Monkey
 
 def test_the_page_of_options_has_every_option() -> None:
     listed = set(re.findall(r"^\| `--([\w.]+)`", TEXTS["options.md"], flags=re.MULTILINE))
-    assert listed == OPTIONS.keys() - {"verbose", "return_predictions"}  # which fit does not have
+    assert listed == OPTIONS.keys() - {"verbose"}  # which fit does not have
 
 
 def test_cleanlab_gets_what_it_asks_for(
@@ -135,6 +142,8 @@ def test_the_python_example_runs(page: str, written: str, faces: Path) -> None:
         "class_names=data.class_names": 'class_names=data.class_names, backbone="test_resnet", pretrained=False',
         "max_epochs=80": "max_epochs=1, accelerator='cpu'",
     }
+    if page == "README.md":
+        smaller |= {'"faces/test/happy/00.png"': repr(str(faces / "test/happy/00.png"))}
     if page == "python.md":
         smaller |= {"224, 224": "32, 32", "Trainer(max_epochs=1)": "Trainer(max_epochs=1, accelerator='cpu')"}
     for given, small in smaller.items():
@@ -142,3 +151,20 @@ def test_the_python_example_runs(page: str, written: str, faces: Path) -> None:
         example = example.replace(given, small)
     exec(compile(example.replace('precision="16-mixed"', 'precision="32-true"'), page, "exec"), {})
     assert (RUN / written).is_file()
+
+
+def test_the_examples_of_predicting_run(
+    with_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(with_runs)
+    shutil.copy("faces/test/happy/00.png", "face.jpg")
+    main(["predict", "--ckpt_path", "best.ckpt", "faces/test", "--output", "answers.jsonl", "--format", "deepface"])
+    as_deepface, ours = blocks("python", TEXTS["predict.md"])
+    found: dict[str, Any] = {}
+    exec(compile(as_deepface, "predict.md", "exec"), found)
+    assert len(found["emotions"]) == 18
+    capsys.readouterr()
+    exec(compile(ours, "predict.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "face.jpg: " in printed
+    assert "gone.jpg None nan {} No such file or directory" in printed

@@ -32,9 +32,7 @@ def options_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_the_table_has_every_option_and_no_other(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_runs = set[str]().union(
-        *(options_of(command, capsys, monkeypatch) for command in ("fit", "validate", "test", "predict"))
-    )
+    of_runs = set[str]().union(*(options_of(command, capsys, monkeypatch) for command in ("fit", "validate", "test")))
     assert of_runs == OPTIONS.keys()
 
 

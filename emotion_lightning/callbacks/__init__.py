@@ -12,7 +12,6 @@ from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_summary import EpochSummary
 from emotion_lightning.callbacks.metrics_writer import MetricsWriter
-from emotion_lightning.callbacks.prediction_writer import PredictionWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.callbacks.save_data import SaveData
@@ -28,7 +27,6 @@ __all__ = [
     "EarlyStopping",
     "EpochSummary",
     "MetricsWriter",
-    "PredictionWriter",
     "ProgressBar",
     "Report",
     "RunCheckpoint",
@@ -75,7 +73,6 @@ def default_callbacks(
         RunCheckpoint(every_n_epochs),
         TensorBoardImages(every_n_epochs, dict(schedule)),
         Calibration(precision),
-        PredictionWriter(),
         Report(),
         *fixed_callbacks(),
     ]

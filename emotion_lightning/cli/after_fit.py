@@ -60,7 +60,8 @@ def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[
     given = f"--ckpt_path {pasted(checkpoint)}"
     commands = [f"{PROGRAM} test {given}"] if data.indices(data.test_split) else []
     if data.root is not None and data.root.is_dir():
-        commands.append(f"{PROGRAM} predict {given} --data.root {pasted(data.root)}")
+        output = checkpoint.parents[1] / "predictions.csv"
+        commands.append(f"{PROGRAM} predict {given} {pasted(data.root)} --output {pasted(output)}")
     folders = [logger.root_dir for logger in loggers if isinstance(logger, TensorBoardLogger)]
     commands += [*more, *(f"tensorboard --logdir {pasted(folder)}" for folder in folders)]
     return "\n  ".join(["\nNext:", *commands])

@@ -16,7 +16,6 @@ from emotion_lightning.callbacks import (
     EMA,
     Calibration,
     EarlyStopping,
-    PredictionWriter,
     ProgressBar,
     Report,
     RunCheckpoint,
@@ -102,7 +101,6 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
         parser.add_lightning_class_args(Calibration, "predict")
-        parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(Report, "report")
         whole_numbers_stay(parser)
         for target in ("data.seed", "model.seed"):
@@ -146,7 +144,7 @@ class EmotionCLI(LightningCLI):
             trainer.default_root_dir = None  # a run's config.yaml says where it was made, and it may have been moved
         data.class_names = data.class_names or saved["data"]["class_names"]  # a run's config.yaml leaves them open
         refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
-        if subcommand != "predict" and data.root == saved["data"]["root"] and data.splits_file is None:
+        if data.root == saved["data"]["root"] and data.splits_file is None:
             data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
         self.config[subcommand].weights_only = True
 

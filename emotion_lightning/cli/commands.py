@@ -6,7 +6,7 @@ COMMANDS = {
     "fit": "Train a classifier, or go on with a run by --ckpt_path.",
     "validate": "Measure a checkpoint on the validation split and report.",
     "test": "Measure a checkpoint on the test split, write metrics.json and report.",
-    "predict": "Write what a checkpoint thinks of images to predictions.csv.",
+    "predict": "Write what a checkpoint sees in pictures, as CSV, JSON Lines or Parquet.",
     "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
 }

@@ -2,7 +2,10 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from emotion_lightning.errors import EmotionError
 from emotion_lightning.options import option_named
 
 PARAMETER = re.compile(r"`([\w.]+)(?:=([^`]*))?`")
@@ -23,6 +26,16 @@ def with_dashes(message: str) -> str:
         return f"--{name} {shlex.quote(unquoted)}"
 
     return PARAMETER.sub(option, message)
+
+
+@contextmanager
+def own_options(*names: str) -> Iterator[None]:
+    """Name options of a command itself in an error, where the same parameter is that of a run in others."""
+    try:
+        yield
+    except EmotionError as error:
+        error.args = (re.sub(rf"`({'|'.join(names)})`", r"--\1", str(error)),)
+        raise
 
 
 def reason(error: Exception) -> str:

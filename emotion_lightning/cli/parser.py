@@ -55,7 +55,6 @@ class EmotionParser(LightningArgumentParser):
 
     def add_method_arguments(self, class_type: type, method_name: str, *args: Any, **kwargs: Any) -> list[str]:
         """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""
-        kwargs["as_group"] = method_name != "predict"  # a group of options has that name
         added: list[str] = super().add_method_arguments(class_type, method_name, *args, **kwargs)
         for action in self._actions:
             action.help = HELP.get(action.dest, action.help)

@@ -12,7 +12,6 @@ from emotion_lightning.callbacks import (
     EMA,
     Calibration,
     EarlyStopping,
-    PredictionWriter,
     Report,
     RunCheckpoint,
     TensorBoardImages,
@@ -31,7 +30,6 @@ OWN = {
     RunCheckpoint: "`checkpoint.every_n_epochs`",
     TensorBoardImages: "`tensorboard.every_n_epochs`",
     Calibration: "`predict.precision`",
-    PredictionWriter: "`predictions.output`",
     Report: "`report.write`",
 }
 """The recipe's callbacks, and the option by which each is set."""

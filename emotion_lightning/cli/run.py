@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
+from emotion_lightning.cli.predict import predict
 from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.options import PROGRAM
@@ -45,7 +46,7 @@ def run(args: Sequence[str]) -> None:
     try:
         command = args[0]
         _check_command(command)
-        tools = {"audit": audit, "report": report}
+        tools = {"predict": predict, "audit": audit, "report": report}
         if tool := tools.get(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:

@@ -30,7 +30,8 @@ class Prediction:
         probabilities: Calibrated probability of each class by its name; empty where there is no answer.
         error: Why there is no answer.
         path: File of the picture, if it was given as one.
-        box: Left, top, width and height in pixels of the face in the picture, if one was looked for.
+        box: Left, top, width and height in pixels of the part of the picture that the answer is about, which is all of
+            it unless faces were looked for; None where the picture cannot be read.
     """
 
     label: str | None = None

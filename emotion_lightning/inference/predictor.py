@@ -6,18 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from math import isnan
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor
 
 from emotion_lightning.data.images.decode import UnreadableImage, to_tensor
-from emotion_lightning.errors import DataError, UsageError, check_least
+from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
 from emotion_lightning.inference.pictures import Picture, as_picture, is_picture
-from emotion_lightning.inference.prediction import UNCERTAIN, Prediction, Predictions
+from emotion_lightning.inference.prediction import UNCERTAIN, Box, Prediction, Predictions
 from emotion_lightning.model.inputs import as_images
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.model.tta import tta_logits
+from emotion_lightning.model.tta import TTA, tta_logits
 from emotion_lightning.runs.config import load_checkpoint
 
 DEVICES = ("cuda", "mps", "cpu")
@@ -29,8 +29,21 @@ READERS = 4
 READ_AHEAD = 2
 """Batches that are decoded at most before the model asks for them, which bounds the memory."""
 
-Read = tuple[str | None, Tensor | str]
-"""Path of a picture, if it was given as one, and its pixels as the model takes them, or why there are none."""
+
+class Read(NamedTuple):
+    """A picture as the model takes it.
+
+    Attributes:
+        path: Its file, if it was given as one.
+        pixels: uint8 ``(3, image_size, image_size)``; None if it cannot be read.
+        box: Left, top, width and height of the part of it that this is.
+        error: Why there are no pixels.
+    """
+
+    path: str | None
+    pixels: Tensor | None = None
+    box: Box | None = None
+    error: str | None = None
 
 
 class Predictor:
@@ -40,20 +53,28 @@ class Predictor:
         model: A trained classifier; it is put into evaluation mode.
         image_size: Side in pixels of the square that pictures are resized to, as the model was trained.
         device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
+        tta: Views that are averaged: none, flip or tencrop; by default as the model was trained.
 
     Attributes:
         class_names: Names of the emotions.
         threshold: Probability below which an answer is "uncertain"; None where the model has none.
 
     Raises:
-        UsageError: There is no such device.
+        UsageError: There is no such device, or no such ``tta``.
     """
 
-    def __init__(self, model: EmotionClassifier, image_size: int, device: str | torch.device | None = None):
-        self.device = _device(device)
+    def __init__(
+        self,
+        model: EmotionClassifier,
+        image_size: int,
+        device: str | torch.device | None = None,
+        tta: TTA | None = None,
+    ):
+        self.device, self.tta = _device(device), tta or model.hparams["tta"]
+        check_choice("tta", self.tta, get_args(TTA))
         self.model, self.image_size = model.eval().to(self.device), image_size
         self.class_names = list(model.class_names)
-        self.threshold = getattr(model, "threshold", None)
+        self.threshold = model.threshold
 
     @overload
     def predict(self, x: Picture, batch_size: int = 32) -> Prediction: ...  # type: ignore[overload-overlap]  # a str
@@ -110,36 +131,41 @@ class Predictor:
         if pixels.is_floating_point():
             raise DataError(f"pixels are {pixels.dtype}: the model takes whole numbers from 0 to 255")
         images = as_images(pixels.to(self.device, non_blocking=True), self.model.normalization)
-        logits = tta_logits(self.model, images, self.model.hparams["tta"])
+        logits = tta_logits(self.model, images, self.tta)
         return (logits / self.model.temperature).softmax(dim=1).cpu()
 
     def _read(self, x: Picture) -> Read:
         path = str(x) if isinstance(x, str | Path) else None
         try:
-            return path, to_tensor(as_picture(x), self.image_size)
+            picture = as_picture(x)
         except UnreadableImage as error:
-            return path, error.reason
+            return Read(path, error=error.reason)
         except DataError as error:
-            return path, str(error)
+            return Read(path, error=str(error).removeprefix(f"{path}: "))
+        return Read(path, to_tensor(picture, self.image_size), (0, 0, *picture.size))
 
-    def _answers(self, read: Sequence[Read]) -> list[Prediction]:
-        pixels = [found for _, found in read if isinstance(found, Tensor)]
+    def _answers(self, pictures: Sequence[Read]) -> list[Prediction]:
+        pixels = [picture.pixels for picture in pictures if picture.pixels is not None]
         rows = iter(self.probabilities(torch.stack(pixels)).tolist() if pixels else ())
         return [
-            Prediction(error=found, path=path) if isinstance(found, str) else self._answer(path, next(rows))
-            for path, found in read
+            Prediction(error=picture.error, path=picture.path)
+            if picture.pixels is None
+            else self._answer(picture, next(rows))
+            for picture in pictures
         ]
 
-    def _answer(self, path: str | None, row: list[float]) -> Prediction:
+    def _answer(self, picture: Read, row: list[float]) -> Prediction:
         if any(map(isnan, row)):
-            return Prediction(error="the model gives no numbers, as its weights have diverged", path=path)
+            diverged = "the model gives no numbers, as its weights have diverged"
+            return Prediction(error=diverged, path=picture.path, box=picture.box)
         probability = max(row)
         certain = self.threshold is None or probability >= self.threshold.probability
         label = self.class_names[row.index(probability)] if certain else UNCERTAIN
-        return Prediction(label, probability, dict(zip(self.class_names, row, strict=True)), path=path)
+        probabilities = dict(zip(self.class_names, row, strict=True))
+        return Prediction(label, probability, probabilities, path=picture.path, box=picture.box)
 
 
-def load(ckpt_path: str | Path, device: str | torch.device | None = None) -> Predictor:
+def load(ckpt_path: str | Path, device: str | torch.device | None = None, tta: TTA | None = None) -> Predictor:
     """Load the model of a checkpoint to answer with, without a network and without running code from the file.
 
     Its weights are the averaged ones, which were validated, and are computed with in float32.
@@ -147,15 +173,16 @@ def load(ckpt_path: str | Path, device: str | torch.device | None = None) -> Pre
     Args:
         ckpt_path: Checkpoint of a run, such as its best.ckpt.
         device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
+        tta: Views that are averaged: none, flip or tencrop; by default as the model was trained.
 
     Raises:
         DataError: The file is missing or damaged, or not a checkpoint of a run of this package.
-        UsageError: There is no such device.
+        UsageError: There is no such device, or no such ``tta``.
     """
     where = _device(device)
     checkpoint = load_checkpoint(str(ckpt_path))
     model = EmotionClassifier.load_from_checkpoint(ckpt_path, map_location="cpu")
-    return Predictor(model, _image_size(checkpoint, model), where)
+    return Predictor(model, _image_size(checkpoint, model), where, tta)
 
 
 def _image_size(checkpoint: Mapping[str, Any], model: EmotionClassifier) -> int:

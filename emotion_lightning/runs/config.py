@@ -62,9 +62,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
         if schedule := callbacks.get("unfreeze", {}).get("schedule"):  # jsonargparse writes its epochs as text
             callbacks["unfreeze"] = {"schedule": {int(epoch): stage for epoch, stage in schedule.items()}}
         return config | {"trainer": trainer} | callbacks
-    if subcommand == "predict":  # never the training images unless they are asked for
-        data["root"] = data["splits_file"] = None
-    measuring = {"report": saved["report"]} if "report" in saved and subcommand != "predict" else {}
+    measuring = {"report": saved["report"]} if "report" in saved else {}
     return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
 
 

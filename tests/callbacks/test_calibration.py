@@ -186,9 +186,8 @@ def test_a_fit_keeps_it_and_a_resume_goes_on_with_it(
 
 
 @pytest.mark.usefixtures("in_an_empty_folder")
-@pytest.mark.parametrize("command", ["test", "predict"])
-def test_it_is_never_chosen_on_test(command: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = [command, "--ckpt_path", str(trained / "best.ckpt"), *QUIET]
+def test_it_is_never_chosen_on_test(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET]
     for option in (["--predict.precision", "0.5"], ["--predict.precision=0.5"]):
         said = fails(capsys, 2, *args, *option)
         assert "--predict.precision is for fit and validate, as a threshold is chosen on the validation split" in said

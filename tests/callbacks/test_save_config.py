@@ -70,14 +70,4 @@ def test_a_run_keeps_the_batch_norm_that_auto_chose(
     resumed = torch.load(checkpoints / "last.ckpt", weights_only=True)
     assert resumed["hyper_parameters"]["batch_norm"] == chosen
     assert all(torch.equal(whole[name], resumed["state_dict"][name]) for name in whole)
-    main(
-        [
-            "predict",
-            "--config",
-            str(RUN / "config.yaml"),
-            "--ckpt_path",
-            str(checkpoints / "last.ckpt"),
-            "--data.root",
-            str(faces),
-        ]
-    )
+    main(["test", "--config", str(RUN / "config.yaml"), "--ckpt_path", str(checkpoints / "last.ckpt"), *QUIET])

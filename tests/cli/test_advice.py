@@ -20,7 +20,7 @@ DRAWN = "fit --trainer.fast_dev_run 1"
 FIT, AUDIT = "fit --data.root faces", "audit --data.root faces"
 TRY = f"{FIT} --trainer.fast_dev_run 1"
 TEST, PREDICT = f"test --ckpt_path {BEST}", f"predict --ckpt_path {BEST}"
-SKIP, PLACE, NET = "--data.unreadable skip", "--trainer.default_root_dir", "--model.backbone test_res"
+PLACE, NET = "--trainer.default_root_dir", "--model.backbone test_res"
 
 
 def callback(name: str) -> str:
@@ -96,18 +96,24 @@ def a_file_in_the_way(faces: Path) -> None:
     Path("taken").write_text("a file")
 
 
+def a_table(faces: Path) -> None:
+    Path("a.csv").write_text("path,predicted\n")
+
+
 CASES: list[tuple[Callable[[Path], None], str, str, str]] = [
     (leak, f"{TRY} --data.leaks error", "--data.leaks drop", f"{TRY} --data.leaks drop"),
     (conflict, f"{TRY} --data.conflicts error", "--data.conflicts drop", f"{TRY} --data.conflicts drop"),
     (broken, TRY, "--data.unreadable skip", f"{TRY} --data.unreadable skip"),
-    (broken, f"{PREDICT} --data.root faces", "--data.unreadable skip", f"{PREDICT} --data.root faces {SKIP}"),
     (without_test, TEST, "--data.test_split val", f"{TEST} --data.test_split val"),
     (numbered, TRY, "--data.layout rafdb", f"{TRY} --data.layout rafdb"),
     (by_subject, TRY, "--data.layout tree", f"{TRY} --data.layout tree"),
     (lone_table, TRY, "--data.layout tree", f"{TRY} --data.layout tree"),
     (nothing, f"{TRY} --data.layout fer2013", "--data.layout auto", f"{TRY} --data.layout auto"),
     (nothing, f"{DRAWN} --data.drop_classes '[happy]'", "give --data.root", f"{TRY} --data.drop_classes '[happy]'"),
-    (nothing, PREDICT, "--data.root is missing", f"{PREDICT} --data.root faces"),
+    (nothing, PREDICT, "needs pictures: files, folders", f"{PREDICT} faces"),
+    (nothing, f"{PREDICT} --data.root faces", "predict --ckpt_path best.ckpt faces/", f"{PREDICT} faces"),
+    (nothing, f"{PREDICT} faces --output a.txt", "must end in .csv or", f"{PREDICT} faces --output a.csv"),
+    (a_table, f"{PREDICT} faces --output a.csv", "give --overwrite", f"{PREDICT} faces --output a.csv --overwrite"),
     (nothing, "test", "needs --ckpt_path, such as a run's best.ckpt", TEST),
     (nothing, "audit", "needs --data.root", "audit --data.root faces"),
     (nothing, TRY.replace("fit", "fti"), "did you mean fit", TRY),
@@ -156,7 +162,7 @@ def test_advice_leads_out(
 def words(command: str) -> list[str]:
     """Words of a command, with the options of a small and quiet run."""
     given = shlex.split(command)
-    if given[0] in ("audit", "report") or len(given) == 1:
+    if given[0] in ("audit", "report", "predict") or len(given) == 1:
         return given
     tiny = [] if "--ckpt_path" in given else TINY
     return [given[0], *tiny, *QUIET, *given[1:]]

@@ -68,7 +68,7 @@ def test_the_next_commands_work_as_they_are(
     assert [command[0] for command in ours] == expected
     assert ["tensorboard", "--logdir", f"{folder}/lightning_logs"] in commands
     for command in ours:
-        main([*command, *([] if command[0] == "report" else QUIET)])
+        main([*command, *([] if command[0] in ("report", "predict") else QUIET)])
     assert (Path(folder) / RUN / "predictions.csv").is_file()
 
 

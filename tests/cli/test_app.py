@@ -47,11 +47,11 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert metrics["leaked"] == 0
     assert metrics["versions"]["torch"] == version("torch")
 
-    main(["predict", "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
-    with (RUN / "predictions.csv").open() as file:
+    main(["predict", "--ckpt_path", str(trained / "best.ckpt"), str(faces / "test"), "--output", "predictions.csv"])
+    with Path("predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 18
-    right = sum(Path(row["filepath"]).parent.name == row["predicted"] for row in rows)
+    right = sum(Path(row["path"]).parent.name == row["predicted"] for row in rows)
     assert right / 18 == pytest.approx(metrics["accuracy"])
     for row in rows:
         probabilities = {name: float(row[name]) for name in ("angry", "happy", "surprised")}
@@ -120,7 +120,7 @@ def test_a_checkpoint_carries_how_its_data_was_read(faces: Path, capsys: pytest.
     main(["test", "--ckpt_path", last, *QUIET])
     metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert {name: figures["support"] for name, figures in metrics["per_class"].items()} == {"angry": 6, "up": 12}
-    main(["predict", "--ckpt_path", last, "--data.root", str(faces / "test"), *QUIET])
+    main(["predict", "--ckpt_path", last, str(faces / "test")])
     for options in (
         ("--data.merge_classes", "{up: [happy], down: [surprise]}"),
         ("--data.merge_classes", "null"),
@@ -431,16 +431,15 @@ def read_only(in_an_empty_folder: None, trained: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("read_only")
-@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize("command", ["test", "validate"])
 def test_a_checkpoint_on_a_read_only_share_is_measured_into_a_folder_of_choice(
-    faces: Path, trained: Path, capsys: pytest.CaptureFixture[str], command: str
+    trained: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*")}
-    images = ["--data.root", str(faces / "test")] if command == "predict" else []
-    args = [command, "--ckpt_path", str(trained / "best.ckpt"), *images, *QUIET]
+    args = [command, "--ckpt_path", str(trained / "best.ckpt"), *QUIET]
     assert "choose another folder by --" in fails(capsys, 1, *args)
     main([*args, "--trainer.default_root_dir", "mine"])
-    files = {"test": "report/test/metrics.json", "validate": "report/val/metrics.json", "predict": "predictions.csv"}
+    files = {"test": "report/test/metrics.json", "validate": "report/val/metrics.json"}
     assert (Path("mine") / files[command]).is_file()
     assert {path: path.stat().st_mtime_ns for path in RUN.rglob("*")} == before
 
@@ -453,11 +452,10 @@ def test_a_run_on_a_read_only_share_is_resumed_in_a_copy(trained: Path, capsys: 
     main(["fit", "--ckpt_path", "mine/version_0/checkpoints/epoch_000.ckpt", *QUIET])
 
 
-def test_a_runs_own_configuration_goes_with_its_checkpoint(trained: Path, faces: Path) -> None:
+def test_a_runs_own_configuration_goes_with_its_checkpoint(trained: Path) -> None:
     config = ["--config", str(RUN / "config.yaml")]
     main(["fit", *config, "--ckpt_path", str(trained / "epoch_000.ckpt"), *QUIET])
     main(["test", *config, "--ckpt_path", str(trained / "best.ckpt"), *QUIET])
-    main(["predict", *config, "--ckpt_path", str(trained / "best.ckpt"), "--data.root", str(faces / "test"), *QUIET])
 
 
 def test_a_run_that_was_moved_is_measured_where_it_is(trained: Path) -> None:

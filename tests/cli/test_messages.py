@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import emotion_lightning
-from emotion_lightning.cli import main
+from emotion_lightning.cli import main, predict
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import PARAMETER, with_dashes
 from emotion_lightning.options import PROGRAM, option_named
@@ -55,7 +55,7 @@ VALUES = sorted((name, value) for name, value in advice(PARAMETER.pattern) if va
 def test_every_parameter_that_a_message_names_is_an_option() -> None:
     named = {name for name, _ in advice(rf"`([\w.{FILLED_IN}]+)(?:=([^`]*))?`") if FILLED_IN not in name}
     assert {"batch_size", "unfreeze.schedule", "lr_find"} <= named
-    assert {name for name in named - OF_LIBRARIES if option_named(name) is None} == set()
+    assert {name for name in named - OF_LIBRARIES - {*predict.OWN} if option_named(name) is None} == set()
 
 
 def test_every_option_that_a_message_names_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 import lzma
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 import emotion_lightning
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.inference.prediction import Prediction
 from emotion_lightning.inference.predictor import READ_AHEAD, Predictor
 from emotion_lightning.model.module import EmotionClassifier
@@ -137,7 +137,7 @@ def test_threads_get_the_same_answers(predictor: Predictor, files: list[Path]) -
 def test_answers_below_the_threshold_are_uncertain(predictor: Predictor, files: list[Path]) -> None:
     answers = predictor.predict(files)
     between = sorted(answer.probability for answer in answers)[len(files) // 2]
-    predictor.threshold = SimpleNamespace(probability=between)
+    predictor.threshold = Threshold(between, 0.9, 0.5)
     for before, after in zip(answers, predictor.predict(files), strict=True):
         assert after.label == (before.label if before.probability >= between else "uncertain")
         assert (after.probability, after.best) == (before.probability, before.label)

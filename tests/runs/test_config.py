@@ -39,9 +39,9 @@ def test_a_checkpoint_of_version_0_1_is_measured_as_that_version_measured_it(of_
 
 
 def test_a_checkpoint_of_version_0_1_predicts_what_that_version_predicted(of_version_0_1: Path) -> None:
-    main(["predict", "--ckpt_path", str(of_version_0_1), "--data.root", "faces/test", *QUIET])
-    with Path("run/predictions.csv").open() as file:
-        rows = {row["filepath"]: row for row in csv.DictReader(file)}
+    main(["predict", "--ckpt_path", str(of_version_0_1), "faces/test", "--output", "predictions.csv"])
+    with Path("predictions.csv").open() as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
     expected = {"faces/test/angry/00.png": 0.857860, "faces/test/angry/01.png": 0.985695}
     for path, probability in expected.items():
         assert float(rows[path]["angry"]) == pytest.approx(probability, abs=1e-4)
@@ -76,15 +76,14 @@ def test_a_measurement_may_choose_its_views_but_not_another_model() -> None:
         refuse_contradictions(saved, {"model": {"eps": 1.0, "tta": "none"}, "data": {"image_size": 64}}, "test")
 
 
-def test_a_prediction_starts_without_the_training_images() -> None:
+def test_a_measurement_starts_from_the_data_of_the_run() -> None:
     checkpoint = {
         "hyper_parameters": {"class_names": ["a", "b"], "eps": 1e-8, "seed": 7},
         "datamodule_hyper_parameters": {"root": "faces", "splits": "splits.csv", "unknown": 1},
         "EmotionDataModule": {"root": "/faces", "splits": "/splits.csv"},
     }
-    data = checkpoint_config(checkpoint, "predict")["data"]
-    assert data == {"root": None, "splits_file": None, "class_names": ["a", "b"]}
-    assert checkpoint_config(checkpoint, "test")["data"]["splits_file"] == "/splits.csv"
+    data = checkpoint_config(checkpoint, "test")["data"]
+    assert data == {"root": "/faces", "splits_file": "/splits.csv", "class_names": ["a", "b"]}
 
 
 def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:
@@ -187,4 +186,3 @@ def test_a_run_whose_splits_version_0_1_cut_keeps_them(
             measured = {row["filepath"] for row in csv.DictReader(file)}
         with splits.open() as file:
             assert measured == {row["filepath"] for row in csv.DictReader(file) if row["split"] == "test"}
-    main(["predict", "--ckpt_path", str(path), "--data.root", "flat", *QUIET])

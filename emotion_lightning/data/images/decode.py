@@ -151,6 +151,8 @@ def _check_file(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise UnreadableImage(path, f"is a link to {os.readlink(path)}, where no file is")
     facts = os.stat(path)
+    if stat.S_ISDIR(facts.st_mode):
+        raise UnreadableImage(path, "is a folder, not an image")
     if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
         raise UnreadableImage(path, "not a regular file")
     if facts.st_size > MAX_BYTES:

@@ -29,9 +29,9 @@ def test_by_default_leaks_are_reported_and_measured_apart(leaky: Path, caplog: p
     metrics = json.loads((RUN / "report/test/metrics.json").read_text())
     assert (metrics["n"], metrics["leak_free"]["n"], metrics["leaked"]) == (18, 16, 2)
     assert metrics["audit"]["policies"]["leaks"] == "report"
-    main(["predict", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), "--data.root", str(leaky / "test"), *QUIET])
-    with (RUN / "predictions.csv").open() as file:
-        rows = {row["filepath"]: row["predicted"] for row in csv.DictReader(file)}
+    main(["predict", "--ckpt_path", str(RUN / "checkpoints/best.ckpt"), str(leaky / "test"), "--output", "p.csv"])
+    with Path("p.csv").open() as file:
+        rows = {row["path"]: row["predicted"] for row in csv.DictReader(file)}
     clean = {path: label for path, label in rows.items() if not path.endswith(("happy/00.png", "angry/01.png"))}
     right = sum(Path(path).parent.name == label for path, label in clean.items())
     assert metrics["leak_free"]["accuracy"] == pytest.approx(right / 16)
