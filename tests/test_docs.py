@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def with_runs(reported: Path, faces: Path, tmp_path_factory: pytest.TempPathFact
     shutil.copytree(reported, folder / RUN)
     for name in ("version_1", "version_2"):
         (folder / RUN).with_name(name).symlink_to("version_0")
-    for name in ("faces", "new_faces"):
+    for name in ("faces", "new_faces", "photos"):
         (folder / name).symlink_to(faces)
     (folder / "configs").symlink_to(HOME / "configs")
     shutil.copy(folder / RUN / "checkpoints/best.ckpt", folder)
@@ -69,6 +69,14 @@ def test_every_command_is_parsed(
         main(args)
         assert "Wrote " in capsys.readouterr().out
         return
+    if args[0] == "prepare":
+        monkeypatch.setattr(
+            "emotion_lightning.cli.prepare.FaceDetector", lambda model: SimpleNamespace(find=lambda x: [])
+        )
+        main(args)
+        assert "Wrote crops" in capsys.readouterr().out
+        shutil.rmtree("crops")
+        return
     if "--print_config" not in args:
         args.append("--print_config")
     with pytest.raises(SystemExit) as stopped:
@@ -78,13 +86,15 @@ def test_every_command_is_parsed(
 
 
 def test_commands_are_found_in_the_pages() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {"fit", "validate", "test", "predict", "report", "audit"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        *("fit", "validate", "test", "predict", "report", "audit", "prepare"),
+    }
 
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_options_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)+)", TEXTS[page]))
-    assert named <= OPTIONS.keys()
+    assert named <= OPTIONS.keys() | {"face.model", "face.detect"}  # which are not of a run
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,report,audit}``."""
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,report,audit,prepare}``."""
 
 import sys
 from collections.abc import Sequence

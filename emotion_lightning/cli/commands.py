@@ -9,6 +9,7 @@ COMMANDS = {
     "predict": "Write what a checkpoint sees in pictures, as CSV, JSON Lines or Parquet.",
     "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
+    "prepare": "Cut the faces out of a folder of photographs, to train on or to predict.",
 }
 
 

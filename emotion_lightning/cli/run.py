@@ -18,6 +18,7 @@ from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.predict import predict
+from emotion_lightning.cli.prepare import prepare
 from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.options import PROGRAM
@@ -46,7 +47,7 @@ def run(args: Sequence[str]) -> None:
     try:
         command = args[0]
         _check_command(command)
-        tools = {"predict": predict, "audit": audit, "report": report}
+        tools = {"predict": predict, "audit": audit, "report": report, "prepare": prepare}
         if tool := tools.get(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
-from emotion_lightning.errors import DataError
+from emotion_lightning.errors import DataError, UsageError
 
 PATH_ERRORS = "surrogateescape"
 """Error handler by which Python keeps the bytes of file names that are not valid UTF-8."""
@@ -53,6 +54,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` that becomes it when the block ends without an error; else nothing stays.
+
+    Raises:
+        UsageError: There is something at ``path``.
+        DataError: The folder cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists, and nothing in it is replaced: name a folder that does not exist yet")
+    ensure_writable(path, advice="name a folder elsewhere")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {error.filename or path}: {error.strerror or error}; free space or mend the folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
