@@ -199,6 +199,7 @@ class EmotionDataModule(MeasuredFaces):
             "splits": resolved(self.splits_file),
             "cut": "by hash",  # version 0.1 cut otherwise; see ``runs.config.splits_of_old_run``
             "data": self._manifest_hash,
+            "typical_size": self.typical_size()._asdict(),  # says whether the images are crops of faces
             **self.exposure.state_dict(),
         }
 

@@ -29,6 +29,7 @@ from emotion_lightning.data.dataset import (
     spread,
 )
 from emotion_lightning.data.images.decode import Files
+from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.data.sources.folder import find_images, linked_message, unread_files, unread_message
 from emotion_lightning.data.sources.manifest import Manifest, Split
 from emotion_lightning.errors import UsageError
@@ -194,6 +195,14 @@ class FaceLoaders(LightningDataModule):
     def _evaluation_data(self) -> FaceDataset:
         used = [*self.indices("val"), *self.indices(self.test_split)]
         return FaceDataset(self.faces.reader(self.image_size, used), self.manifest.labels, self.image_size)
+
+    def typical_size(self) -> TypicalSize:
+        """How large the training images are as they are kept."""
+        indices = self.indices("train")
+        if self.audit is None:  # drawn, all alike
+            width, height = self.manifest.read(indices[0]).size
+            return TypicalSize.of([width], [height])
+        return TypicalSize.of(self.audit.scan.widths[indices], self.audit.scan.heights[indices])
 
     def _training_side(self, indices: Sequence[int]) -> int:
         """Side at which training images go to the device: what augmentation needs, or less if all are smaller."""
