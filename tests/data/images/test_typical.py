@@ -43,7 +43,8 @@ def test_a_checkpoint_says_how_large_its_training_images_were(lab: Lab, tmp_path
 
 
 def test_training_images_count_alone(faces: Path, tmp_path: Path) -> None:
-    for path in sorted(faces.rglob("*.png")):
+    few = [path for path in faces.rglob("*.png") if "train" not in path.parts or path.stem < "05"]  # the smaller part
+    for path in sorted(few):
         file = tmp_path / path.relative_to(faces)
         file.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(path) as face:
