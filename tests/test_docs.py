@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emotion_lightning.cli import main
+from emotion_lightning.cli import commands, main
 from emotion_lightning.options import OPTIONS
 from tests.helpers import RUN
 
@@ -63,7 +63,9 @@ def test_every_command_is_parsed(
         main(args)
         assert "Wrote answers.csv: " in capsys.readouterr().err
         return
-    if args[0] in ("report", "audit"):  # which have no --print_config
+    if args[0] in ("report", "audit", "export"):  # which have no --print_config
+        monkeypatch.setattr("emotion_lightning.export.folder.export", lambda *args: args)
+        monkeypatch.setattr("emotion_lightning.cli.export.summary", lambda done: f"Wrote {done}")
         monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)
         monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
         main(args)
@@ -86,9 +88,7 @@ def test_every_command_is_parsed(
 
 
 def test_commands_are_found_in_the_pages() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {
-        *("fit", "validate", "test", "predict", "report", "audit", "prepare"),
-    }
+    assert {command.split()[0] for command in COMMANDS} == set(commands.COMMANDS)
 
 
 @pytest.mark.parametrize("page", TEXTS)

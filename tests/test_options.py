@@ -15,7 +15,7 @@ from emotion_lightning.options import (
 )
 
 OF_LIGHTNING = {"help", "config", "print_config"}
-OF_TOOLS = {"output", "strict"}  # of audit and report, which start no run
+OF_TOOLS = {"output", "strict", "license", "quantize"}  # of audit, report and export, which start no run
 LINKED = {"data.unfreeze_epoch"}
 
 
@@ -36,7 +36,7 @@ def test_the_table_has_every_option_and_no_other(
     assert of_runs == OPTIONS.keys()
 
 
-@pytest.mark.parametrize("command", ["audit", "report"])
+@pytest.mark.parametrize("command", ["audit", "report", "export"])
 def test_the_tools_share_the_options_of_runs(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

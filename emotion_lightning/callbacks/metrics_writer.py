@@ -1,11 +1,9 @@
 """Metrics and predictions of a measured split, written into the folder of the checkpoint's run."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -21,7 +19,7 @@ from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.results import FACES, METRICS, results_folder, write_metrics, write_predictions
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import run_dir
-from emotion_lightning.runs.provenance import versions
+from emotion_lightning.runs.provenance import versions, weights_hash
 
 
 class MetricsWriter(Callback):
@@ -133,7 +131,7 @@ def _metrics(
         "seed": pl_module.hparams["seed"],
         "audit": None if data is None else data.exposure.summary(),
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-        "weights": _digest(pl_module),
+        "weights": weights_hash(pl_module),
         "images": None if data is None else data.content_hash(outputs.indices),
         "versions": versions(),
     }
@@ -152,15 +150,6 @@ def _not_numbers(outputs: EvalOutputs) -> list[str]:
     if not broken:
         return []
     return [f"For {broken:,} of {len(outputs.labels):,} images the model gave no numbers: it has diverged."]
-
-
-def _digest(pl_module: LightningModule) -> str:
-    """SHA-256 over the weights, by which two measurements of the same model are known."""
-    digest = hashlib.sha256()
-    for name, value in sorted(pl_module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _leaked(trainer: Trainer, split: Split, outputs: EvalOutputs) -> Tensor | None:

@@ -25,14 +25,22 @@ def tta_logits(classify: Callable[[Tensor], Tensor], images: Tensor, tta: TTA) -
     """
     if tta == "none":
         return classify(images).float()
-    log_probabilities = torch.stack([classify(view).float().log_softmax(dim=1) for view in _views(images, tta)])
-    return log_probabilities.logsumexp(dim=0)  # the logarithm of the mean probability, up to a constant
+    return averaged(torch.stack([classify(view) for view in views(images, tta)]))
 
 
-def _views(images: Tensor, tta: TTA) -> Iterator[Tensor]:
+def averaged(logits: Tensor) -> Tensor:
+    """Average the probabilities of views: logits ``(views, B, classes)`` to logits float32 ``(B, classes)``."""
+    return logits.float().log_softmax(dim=2).logsumexp(dim=0)  # the logarithm of the mean, up to a constant
+
+
+def views(images: Tensor, tta: TTA) -> Iterator[Tensor]:
+    """Yield the views of ``images``, each of their shape."""
+    if tta == "none":
+        yield images
+        return
     if tta == "flip":
         yield from (images, images.flip(-1))
         return
     height, width = images.shape[-2:]
     for crop in ten_crop(images, [round(height * CROP), round(width * CROP)]):
-        yield F.interpolate(crop, size=(height, width), mode="bilinear", antialias=True)
+        yield F.interpolate(crop, size=(height, width), mode="bilinear")  # upwards, where antialiasing does nothing

@@ -1,5 +1,6 @@
 """Where a run comes from: when, by which command, from which code, on which machine."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -38,6 +39,15 @@ def provenance_file(folder: Path) -> Path:
 def versions() -> dict[str, str | None]:
     """Versions of the packages that results depend on."""
     return {package: _version(package) for package in PACKAGES}
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over the weights, by which two measurements of the same model are known."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def git_commit(folder: Path = Path(__file__).parents[1]) -> str | None:
