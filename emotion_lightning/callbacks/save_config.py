@@ -22,7 +22,8 @@ class SaveRunConfig(SaveConfigCallback):
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
         if stage == "fit" and (data := data_of(trainer)):
             self.config.data.batch_size = data.batch_size  # which auto has found
-            self.config.model.batch_norm = pl_module.hparams["batch_norm"]
+            for name in ("batch_norm", "mean", "std"):  # which its weights decide
+                self.config.model[name] = pl_module.hparams[name]
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
