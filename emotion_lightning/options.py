@@ -83,6 +83,9 @@ OPTIONS: Mapping[str, Effect] = {
 }
 """Effect of every option, by its name on the command line without dashes."""
 
+OF_FACES = ("face.detect", "face.model")
+"""Options of the commands that cut faces out, which are no runs."""
+
 AUDITED = (
     "root",
     "image_size",
@@ -121,7 +124,7 @@ def option_named(parameter: str) -> str | None:
 
     Of two, it is the trainer's, whose parameters Lightning names without a group.
     """
-    if parameter in OPTIONS:
+    if parameter in OPTIONS or parameter in OF_FACES:
         return parameter
     found = [name for name in OPTIONS if name.rpartition(".")[2] == parameter]
     found = [name for name in found if name.startswith("trainer.")] or found

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from emotion_lightning.cli import commands, main
-from emotion_lightning.options import OPTIONS
+from emotion_lightning.options import OF_FACES, OPTIONS
 from tests.helpers import RUN
 
 HOME = Path(__file__).parents[1]
@@ -94,7 +95,7 @@ def test_commands_are_found_in_the_pages() -> None:
 @pytest.mark.parametrize("page", TEXTS)
 def test_options_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)+)", TEXTS[page]))
-    assert named <= OPTIONS.keys() | {"face.model", "face.detect"}  # which are not of a run
+    assert named <= OPTIONS.keys() | set(OF_FACES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -178,3 +179,14 @@ def test_the_examples_of_predicting_run(
     printed = capsys.readouterr().out
     assert "face.jpg: " in printed
     assert "gone.jpg None nan {} No such file or directory" in printed
+
+
+def test_the_example_of_a_photograph_runs(
+    with_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cv2")
+    monkeypatch.chdir(with_runs)
+    Image.new("RGB", (800, 600), (90, 120, 200)).save("photo.jpg")
+    [example] = blocks("python", TEXTS["demo.md"])
+    exec(compile(example, "demo.md", "exec"), {})
+    assert capsys.readouterr().out == "None None nan no face\n"

@@ -21,8 +21,10 @@ HELP = {
     "verbose": "Print every metric that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",
     "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",
+    "face.detect": "Look for faces: auto, in photographs if the model was trained on crops of faces; always; or never.",
+    "face.model": "File of a YuNet network that finds faces; by default the one that the extra face brings.",
 }
-"""Help of options whose own would mislead."""
+"""Help of options that have none of their own, or one that would mislead."""
 
 
 def seed_of(value: bool | int) -> int:
@@ -45,6 +47,12 @@ def whole_numbers_stay(parser: LightningArgumentParser) -> None:
     for action in parser._actions:
         if action.dest.startswith("trainer.limit_") and hasattr(action, "_typehint"):
             action._typehint = int | float | None
+
+
+def add_face_options(parser: LightningArgumentParser) -> None:
+    """Add the options of the commands that look for faces in pictures."""
+    parser.add_argument("--face.detect", type=str, default="auto", help=HELP["face.detect"])
+    parser.add_argument("--face.model", type=str, help=HELP["face.model"])
 
 
 class EmotionParser(LightningArgumentParser):

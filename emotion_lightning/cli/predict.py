@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import EmotionParser
+from emotion_lightning.cli.parser import EmotionParser, add_face_options
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.paths import LIST, listed_pictures, named_pictures
 from emotion_lightning.inference.predictor import Predictor, load
@@ -45,12 +45,12 @@ def predict(args: Sequence[str], program: str, description: str) -> None:
             _check(output, config.overwrite)
         format = format_of(output, config.format)
         pictures, total = _pictures(config.pictures)
-        predictor = load(config.ckpt_path, config.device, config.tta)
+        predictor = load(config.ckpt_path, config.device, config.tta, config.face.detect, config.face.model)
         with _written_to(output, format, predictor.class_names) as write:
             bar = sys.stderr.isatty() and not (output is None and sys.stdout.isatty())  # rows show how far it is
             done = _answer(predictor, pictures, total, config.batch_size, write, bar)
     print(f"{'' if output is None else f'Wrote {output}: '}{done}", file=sys.stderr)
-    if done.unanswered == done.pictures:
+    if done.unanswered == done.rows:
         raise DataError(
             f"no picture has an answer; the first: {done.first}" if done.pictures else "no picture was named"
         )
@@ -82,6 +82,7 @@ def _parser(program: str, description: str) -> EmotionParser:
     parser.add_argument(
         "--tta", type=str, help="Views that are averaged: none, flip or tencrop; by default as the run measured."
     )
+    add_face_options(parser)
     return parser
 
 
@@ -125,9 +126,13 @@ def _written_to(output: Path | None, format: str, class_names: Sequence[str]) ->
 
 
 class Summary(NamedTuple):
-    """How many pictures there were, how many of them without an answer and uncertain, and what the first lacked."""
+    """How many pictures there were and how many rows, those without an answer and uncertain, and what the first lacked.
+
+    A photograph has a row for each of its faces.
+    """
 
     pictures: int
+    rows: int
     unanswered: int
     uncertain: int
     seconds: float
@@ -135,6 +140,8 @@ class Summary(NamedTuple):
 
     def __str__(self) -> str:
         parts = [f"{self.pictures:,} picture{'s' * (self.pictures != 1)}, {self.pictures / self.seconds:,.0f} a second"]
+        if self.rows != self.pictures:
+            parts.append(f"{self.rows:,} rows, as a photograph has one for each face")
         if self.unanswered:
             parts.append(f"{self.unanswered:,} without an answer, for the reason beside them")
         if self.uncertain:
@@ -145,17 +152,23 @@ class Summary(NamedTuple):
 def _answer(
     predictor: Predictor, pictures: Iterable[str], total: int | None, batch_size: int, write: Write, bar: bool
 ) -> Summary:
-    count = unanswered = uncertain = 0
+    taken = rows = unanswered = uncertain = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal taken
+        for taken, picture in enumerate(pictures, 1):  # noqa: B007
+            yield picture
+
     first, start = "", time.perf_counter()
-    answers = predictor.stream(pictures, batch_size)
+    answers = predictor.stream(counted(), batch_size)
     try:
         for answer in tqdm(answers, "Predicting", total, unit=" pictures", disable=not bar):
             write(answer)
-            count += 1
+            rows += 1
             uncertain += answer.uncertain
             unanswered += answer.error is not None
             if answer.error is not None and not first:
                 first = f"{answer.path}: {answer.error}"
     except torch.OutOfMemoryError as error:
         raise UsageError(f"`batch_size` {batch_size} is too large for the device's memory; halve it") from error
-    return Summary(count, unanswered, uncertain, time.perf_counter() - start, first)
+    return Summary(taken, rows, unanswered, uncertain, time.perf_counter() - start, first)

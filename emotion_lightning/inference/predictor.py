@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, overload
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from emotion_lightning.data.images.decode import UnreadableImage, to_tensor
+from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.inference.cropping import NO_FACE, Detect, FaceCropper
 from emotion_lightning.inference.pictures import Picture, as_picture, is_picture
 from emotion_lightning.inference.prediction import UNCERTAIN, Box, Prediction, Predictions
 from emotion_lightning.model.inputs import as_images
@@ -54,6 +56,7 @@ class Predictor:
         image_size: Side in pixels of the square that pictures are resized to, as the model was trained.
         device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
         tta: Views that are averaged: none, flip or tencrop; by default as the model was trained.
+        cropper: What gives the model the faces of a photograph; by default pictures are taken as they are.
 
     Attributes:
         class_names: Names of the emotions.
@@ -69,11 +72,13 @@ class Predictor:
         image_size: int,
         device: str | torch.device | None = None,
         tta: TTA | None = None,
+        cropper: FaceCropper | None = None,
     ):
         self.device, self.tta = _device(device), tta or model.hparams["tta"]
         check_choice("tta", self.tta, get_args(TTA))
         self.model, self.image_size = model.eval().to(self.device), image_size
         self.class_names = list(model.class_names)
+        self.cropper = cropper or FaceCropper()
         self.threshold = model.threshold
 
     @overload
@@ -88,12 +93,15 @@ class Predictor:
                 uint8 pixels; or a list or iterator of them, or a batch of such pixels.
             batch_size: Pictures that the model is given at a time.
 
+        Of a photograph with several faces, the answer for the one picture is that for the largest; of several pictures,
+        each face has an answer of its own.
+
         Raises:
-            DataError: The one picture cannot be read; of several it becomes an answer with an ``error``.
+            DataError: The one picture cannot be read or has no face; of several it becomes an answer with an ``error``.
         """
         if isinstance(x, Iterable) and not is_picture(x):
             return Predictions(self.stream(x, batch_size))
-        [answer] = self._answers([self._read(x)])
+        [answer] = self._answers(self._read(x)[:1])
         if answer.error is not None:
             raise DataError(answer.error if answer.path is None else f"{answer.path}: {answer.error}")
         return answer
@@ -106,15 +114,15 @@ class Predictor:
             batch_size: Pictures that the model is given at a time.
         """
         check_least("batch_size", batch_size, 1)
-        coming, ahead = iter(items), deque[Iterator[Read]]()
+        coming, ahead = iter(items), deque[Iterator[list[Read]]]()
         readers = ThreadPoolExecutor(READERS)
         try:
             while batch := list(islice(coming, batch_size)):
                 ahead.append(readers.map(self._read, batch))
                 if len(ahead) > READ_AHEAD:
-                    yield from self._answers(list(ahead.popleft()))
+                    yield from self._in_batches(ahead.popleft(), batch_size)
             while ahead:
-                yield from self._answers(list(ahead.popleft()))
+                yield from self._in_batches(ahead.popleft(), batch_size)
         finally:
             readers.shutdown(cancel_futures=True)  # also where nobody asks for the rest
 
@@ -134,15 +142,23 @@ class Predictor:
         logits = tta_logits(self.model, images, self.tta)
         return (logits / self.model.temperature).softmax(dim=1).cpu()
 
-    def _read(self, x: Picture) -> Read:
+    def _in_batches(self, pictures: Iterable[list[Read]], batch_size: int) -> Iterator[Prediction]:
+        parts = chain.from_iterable(pictures)
+        while batch := list(islice(parts, batch_size)):  # pictures with many faces make several
+            yield from self._answers(batch)
+
+    def _read(self, x: Picture) -> list[Read]:
+        """Return each part of a picture that is answered for, or why there is none."""
         path = str(x) if isinstance(x, str | Path) else None
         try:
             picture = as_picture(x)
         except UnreadableImage as error:
-            return Read(path, error=error.reason)
+            return [Read(path, error=error.reason)]
         except DataError as error:
-            return Read(path, error=str(error).removeprefix(f"{path}: "))
-        return Read(path, to_tensor(picture, self.image_size), (0, 0, *picture.size))
+            return [Read(path, error=str(error).removeprefix(f"{path}: "))]
+        parts = self.cropper.parts(picture)
+        found = [Read(path, to_tensor(part.picture, self.image_size), part.box) for part in parts]
+        return found or [Read(path, error=NO_FACE)]
 
     def _answers(self, pictures: Sequence[Read]) -> list[Prediction]:
         pixels = [picture.pixels for picture in pictures if picture.pixels is not None]
@@ -165,7 +181,13 @@ class Predictor:
         return Prediction(label, probability, probabilities, path=picture.path, box=picture.box)
 
 
-def load(ckpt_path: str | Path, device: str | torch.device | None = None, tta: TTA | None = None) -> Predictor:
+def load(
+    ckpt_path: str | Path,
+    device: str | torch.device | None = None,
+    tta: TTA | None = None,
+    detect: Detect = "auto",
+    face_model: str | Path | None = None,
+) -> Predictor:
     """Load the model of a checkpoint to answer with, without a network and without running code from the file.
 
     Its weights are the averaged ones, which were validated, and are computed with in float32.
@@ -174,6 +196,9 @@ def load(ckpt_path: str | Path, device: str | torch.device | None = None, tta: T
         ckpt_path: Checkpoint of a run, such as its best.ckpt.
         device: Such as ``cuda:1`` or ``cpu``; by default a GPU if there is one.
         tta: Views that are averaged: none, flip or tencrop; by default as the model was trained.
+        detect: Whether faces are looked for: ``auto``, in photographs if the model was trained on crops of faces;
+            ``always``; or ``never``. See :class:`FaceCropper`.
+        face_model: File of a YuNet network; by default the one that the extra ``face`` brings.
 
     Raises:
         DataError: The file is missing or damaged, or not a checkpoint of a run of this package.
@@ -182,7 +207,13 @@ def load(ckpt_path: str | Path, device: str | torch.device | None = None, tta: T
     where = _device(device)
     checkpoint = load_checkpoint(str(ckpt_path))
     model = EmotionClassifier.load_from_checkpoint(ckpt_path, map_location="cpu")
-    return Predictor(model, _image_size(checkpoint, model), where, tta)
+    cropper = FaceCropper(_trained_on(checkpoint), detect, face_model)
+    return Predictor(model, _image_size(checkpoint, model), where, tta, cropper)
+
+
+def _trained_on(checkpoint: Mapping[str, Any]) -> TypicalSize | None:
+    found = checkpoint.get("EmotionDataModule", {}).get("typical_size")
+    return None if found is None else TypicalSize(**found)
 
 
 def _image_size(checkpoint: Mapping[str, Any], model: EmotionClassifier) -> int:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from emotion_lightning.data.images.decode import UnreadableImage, open_image
 from emotion_lightning.data.sources.folder import find_images
 from emotion_lightning.errors import UsageError
+from emotion_lightning.inference.cropping import NO_FACE
 from emotion_lightning.inference.faces import Face, FaceDetector, crop
 from emotion_lightning.runs.files import atomic_csv, new_folder
 
@@ -20,9 +21,6 @@ MANIFEST = "manifest.csv"
 HEADER = ("source", "file", "left", "top", "width", "height", "score", "landmarks", "reason")
 """Columns of the manifest. The landmarks are "x,y" of the right and left eye, the nose, and the right and left corner
 of the mouth, as the person has them. A photograph without a face in it has no file, but a reason."""
-
-NO_FACE = "no face"
-"""The reason where none is found."""
 
 
 class Prepared(NamedTuple):

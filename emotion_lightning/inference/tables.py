@@ -104,6 +104,7 @@ def _plain(answer: Prediction) -> Mapping[str, Any]:
         "predicted": answer.label,
         "probability": None if isnan(answer.probability) else round(answer.probability, DIGITS),
         "probabilities": _rounded(answer),
+        "box": answer.box,
         "error": answer.error,
     }
 
@@ -143,7 +144,7 @@ def _parquet(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
         raise UsageError("a Parquet file needs pyarrow: pip install 'emotion_lightning[parquet]'") from error
-    texts = ("path", "predicted", "error")
+    texts = ("path", "predicted", "box", "error")
     columns = _columns(class_names)
     schema = pyarrow.schema([(name, pyarrow.string() if name in texts else pyarrow.float64()) for name in columns])
     waiting: list[Prediction] = []

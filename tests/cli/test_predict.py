@@ -44,7 +44,7 @@ def test_every_picture_below_a_folder_has_a_row(
     found = rows("out/answers.csv")
     files = sorted(str(path) for name in CLASSES for path in pictures.glob(f"{name}/*.png"))
     assert [row["path"] for row in found] == sorted([*files, "faces/broken.jpg"])
-    assert list(found[0]) == ["path", "predicted", "probability", *CLASSES, "error"]
+    assert list(found[0]) == ["path", "predicted", "probability", "box", *CLASSES, "error"]
     predictor = emotion_lightning.load(best, "cpu")
     for row in found:
         if row["path"] == "faces/broken.jpg":

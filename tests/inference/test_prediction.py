@@ -51,19 +51,20 @@ def test_a_row_has_every_class_even_one_called_as_another_column() -> None:
         "path",
         "predicted",
         "probability",
+        "box",
         'say "hi", <b>\n</b>',
         "error (class)",
         "path (class)",
         "error",
     ]
-    assert list(found.values()) == ["a.jpg", "error", 0.5, 0.3, 0.5, 0.2, None]
+    assert list(found.values()) == ["a.jpg", "error", 0.5, None, 0.3, 0.5, 0.2, None]
     assert tuple(row(BROKEN)) == COLUMNS
 
 
 def test_answers_turn_into_a_table_of_pandas() -> None:
     pandas = pytest.importorskip("pandas")
     table = Predictions([BROKEN, SURE, UNSURE]).to_pandas()
-    assert list(table) == ["path", "predicted", "probability", "angry", "happy", "sad", "error"]
+    assert list(table) == ["path", "predicted", "probability", "box", "angry", "happy", "sad", "error"]
     assert table["happy"].tolist()[1:] == [0.8, 0.35]
     assert pandas.isna(table["happy"][0])
     assert table["error"].tolist()[0] == "truncated"

@@ -20,7 +20,7 @@ OURS = dict(zip(CLASSES, (0.1, 0.05, 0.2, 0.05, 0.5, 0.1), strict=True))
 SURE = Prediction("error", 0.5, OURS, path=ODD, box=(0, 0, 40, 30))
 UNSURE = Prediction("uncertain", 0.3, OURS | {"happy": 0.3, "error": 0.29}, path="b.png", box=(4, 5, 6, 7))
 BROKEN = Prediction(error='is "damaged",\nsomehow', path="c.png")
-COLUMNS = ["path", "predicted", "probability", *CLASSES[:4], "error (class)", "path (class)", "error"]
+COLUMNS = ["path", "predicted", "probability", "box", *CLASSES[:4], "error (class)", "path (class)", "error"]
 
 
 def written(tmp_path: Path, format: str, *answers: Prediction) -> Path:
@@ -36,7 +36,7 @@ def check(rows: list[dict[str, Any]]) -> None:
     assert [row["predicted"] or None for row in rows] == ["error", "uncertain", None]
     assert [row["error"] or None for row in rows] == [None, None, BROKEN.error]
     for row, answer in zip(rows, (SURE, UNSURE), strict=False):
-        found = [float(row[name]) for name in COLUMNS[3:-1]]
+        found = [float(row[name]) for name in COLUMNS[4:-1]]
         assert found == pytest.approx(list(answer.probabilities.values()))
         assert float(row["probability"]) == pytest.approx(answer.probability)
 
@@ -48,18 +48,21 @@ def test_csv(tmp_path: Path) -> None:
     check(rows)
     assert [row["path"] for row in rows] == [ODD, "b.png", "c.png"]
     assert {rows[2][name] for name in COLUMNS[1:-1]} == {""}
+    assert [row["box"] for row in rows] == ["0,0,40,30", "4,5,6,7", ""]
 
 
 def test_json_lines(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in written(tmp_path, "jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [list(row) for row in rows] == [["path", "predicted", "probability", "probabilities", "error"]] * 3
+    assert [list(row) for row in rows] == [["path", "predicted", "probability", "probabilities", "box", "error"]] * 3
     assert [row["path"] for row in rows] == [ODD, "b.png", "c.png"]
+    assert rows[1]["box"] == [4, 5, 6, 7]
     assert rows[0]["probabilities"] == SURE.probabilities
     assert rows[2] == {
         "path": "c.png",
         "predicted": None,
         "probability": None,
         "probabilities": {},
+        "box": None,
         "error": BROKEN.error,
     }
 
@@ -70,7 +73,7 @@ def test_parquet(tmp_path: Path) -> None:
     rows = table.to_pylist()
     check(rows)
     assert [row["path"] for row in rows] == ['odd \\udcff, "file" é.png', "b.png", "c.png"]
-    assert [rows[2][name] for name in COLUMNS[1:-1]] == [None] * 8
+    assert [rows[2][name] for name in COLUMNS[1:-1]] == [None] * 9
 
 
 def test_parquet_of_nothing_and_of_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
