@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_warn
-
 from emotion_lightning.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,6 +104,8 @@ def warn_unreached(name: str, schedule: Iterable[int], trainer: "Trainer") -> No
     epochs = trainer.max_epochs
     late = [epoch for epoch in schedule if epochs and 0 < epochs <= epoch]
     if late and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        from lightning.pytorch.utilities import rank_zero_warn  # slow to import, for what only answers
+
         rank_zero_warn(f"`{name}` has entries at epochs {late}, which a run of `max_epochs` {epochs} never reaches")
 
 

@@ -18,7 +18,7 @@ from emotion_lightning.export.graph import core_graph, whole_graph, write_graph
 from emotion_lightning.export.network import Core, PixelClassifier, exported
 from emotion_lightning.export.pictures import Pictures
 from emotion_lightning.export.quantization import CALIBRATED, MEASURED, Quantized, measure, write_quantized
-from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.runs.files import write_json
 
 MODEL, CORE, PROGRAM, SMALL = "model.onnx", "core.onnx", "model.pt2", "model.int8.onnx"
@@ -26,7 +26,7 @@ WEIGHTS, LABELS, PROCESSOR, EXAMPLE = "model.safetensors", "labels.json", "prepr
 TIMM = "timm"
 
 
-def write_networks(temporary: Path, model: EmotionClassifier, about: About) -> None:
+def write_networks(temporary: Path, model: EmotionNetwork, about: About) -> None:
     """Write the network in every form.
 
     Raises:
@@ -47,7 +47,7 @@ def write_networks(temporary: Path, model: EmotionClassifier, about: About) -> N
     shutil.copyfile(Path(__file__).with_name(EXAMPLE), temporary / EXAMPLE)
 
 
-def write_timm(temporary: Path, model: EmotionClassifier, about: About) -> bool:
+def write_timm(temporary: Path, model: EmotionNetwork, about: About) -> bool:
     """Write a folder from which timm builds the network by itself; say whether it can.
 
     It can with a linear head, where timm has the same after the same features.

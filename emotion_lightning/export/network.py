@@ -6,14 +6,14 @@ from torch.export import Dim, ExportedProgram, export
 
 from emotion_lightning.errors import UsageError
 from emotion_lightning.export.about import About
-from emotion_lightning.model.module import EmotionClassifier
+from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.model.tta import averaged, views
 
 
 class Core(nn.Module):
     """Normalized images ``(B, 3, side, side)`` to logits ``(B, classes)``, over the views of the model's ``tta``."""
 
-    def __init__(self, model: EmotionClassifier):
+    def __init__(self, model: EmotionNetwork):
         super().__init__()
         self.backbone, self.classifier, self.tta = model.backbone, model.classifier, model.hparams["tta"]
 
@@ -30,7 +30,7 @@ class PixelClassifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: EmotionClassifier, about: About):
+    def __init__(self, model: EmotionNetwork, about: About):
         super().__init__()
         self.core, self.temperature = Core(model), about.temperature
         for name, values in about.normalization._asdict().items():

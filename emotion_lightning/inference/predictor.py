@@ -18,9 +18,9 @@ from emotion_lightning.inference.cropping import NO_FACE, Detect, FaceCropper
 from emotion_lightning.inference.pictures import Picture, as_picture, is_picture
 from emotion_lightning.inference.prediction import UNCERTAIN, Box, Prediction, Predictions
 from emotion_lightning.model.inputs import as_images
-from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.model.tta import TTA, tta_logits
-from emotion_lightning.runs.config import load_checkpoint
+from emotion_lightning.model.network import EmotionNetwork
+from emotion_lightning.model.tta import TTA
+from emotion_lightning.runs.config import MODEL, load_checkpoint
 
 DEVICES = ("cuda", "mps", "cpu")
 """Where a model answers, the first that the machine has."""
@@ -68,7 +68,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: EmotionClassifier,
+        model: EmotionNetwork,
         image_size: int,
         device: str | torch.device | None = None,
         tta: TTA | None = None,
@@ -139,8 +139,7 @@ class Predictor:
         if pixels.is_floating_point():
             raise DataError(f"pixels are {pixels.dtype}: the model takes whole numbers from 0 to 255")
         images = as_images(pixels.to(self.device, non_blocking=True), self.model.normalization)
-        logits = tta_logits(self.model, images, self.tta)
-        return (logits / self.model.temperature).softmax(dim=1).cpu()
+        return self.model.probabilities(images, self.tta).cpu()
 
     def _in_batches(self, pictures: Iterable[list[Read]], batch_size: int) -> Iterator[Prediction]:
         parts = chain.from_iterable(pictures)
@@ -205,8 +204,11 @@ def load(
         UsageError: There is no such device, or no such ``tta``.
     """
     where = _device(device)
-    checkpoint = load_checkpoint(str(ckpt_path))
-    model = EmotionClassifier.load_from_checkpoint(ckpt_path, map_location="cpu")
+    checkpoint = load_checkpoint(str(ckpt_path), MODEL)
+    try:
+        model = EmotionNetwork.restored(checkpoint)
+    except DataError as error:
+        raise DataError(f"`ckpt_path` {ckpt_path}: {error}") from error
     cropper = FaceCropper(_trained_on(checkpoint), detect, face_model)
     return Predictor(model, _image_size(checkpoint, model), where, tta, cropper)
 
@@ -216,7 +218,7 @@ def _trained_on(checkpoint: Mapping[str, Any]) -> TypicalSize | None:
     return None if found is None else TypicalSize(**found)
 
 
-def _image_size(checkpoint: Mapping[str, Any], model: EmotionClassifier) -> int:
+def _image_size(checkpoint: Mapping[str, Any], model: EmotionNetwork) -> int:
     """Side of the pictures of the checkpoint's run; without its data, the side that the network is made for."""
     of_data = checkpoint.get("datamodule_hyper_parameters", {}).get("image_size")
     own: Any = getattr(model.backbone.body, "pretrained_cfg", None)

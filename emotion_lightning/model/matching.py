@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from emotion_lightning.errors import DataError
@@ -63,7 +62,14 @@ def fill(body: nn.Module, content: Any, path: Path) -> None:
         raise DataError(f"`pretrained` {path}: {_refusal(body, expected, match, max(states, key=_size)[1])}")
     body.load_state_dict(body.state_dict() | match.found)
     if match.left:
-        rank_zero_info(f"Weights: {path.name} also holds {_list(match.left)}, which the backbone has no place for")
+        _say(f"Weights: {path.name} also holds {_list(match.left)}, which the backbone has no place for")
+
+
+def _say(line: str) -> None:
+    """Log a line in the first process of a run, as Lightning does."""
+    from lightning.pytorch.utilities import rank_zero_info  # slow to import, for what only answers
+
+    rank_zero_info(line)
 
 
 def _states(content: Any, key: str = "", depth: int = DEPTH) -> Iterator[tuple[str, State]]:
@@ -123,7 +129,7 @@ def _in_order(expected: State, state: State) -> Match:
     same_words = all(a.rpartition(".")[2] == b.rpartition(".")[2] for a, b in pairs)
     if not same_words and any(a == b for a, b in pairwise(shapes)):
         return Match({}, set(), theirs)
-    rank_zero_info(f"Weights: the file names its tensors otherwise; all {len(pairs)} are taken in its order")
+    _say(f"Weights: the file names its tensors otherwise; all {len(pairs)} are taken in its order")
     return Match({a: state[b] for a, b in pairs}, set(ours), theirs[len(pairs) :])
 
 

@@ -10,23 +10,23 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from emotion_lightning.batch import IMAGENET, Batch, Normalization
+from emotion_lightning.batch import Batch
 from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
 from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
-from emotion_lightning.evaluation.selective import Threshold
-from emotion_lightning.model.backbone import Backbone, BatchNormMode, resolve_batch_norm
-from emotion_lightning.model.head import Head, build_head
-from emotion_lightning.model.inputs import as_batch, as_images
+from emotion_lightning.model.backbone import BatchNormMode, resolve_batch_norm
+from emotion_lightning.model.head import Head
+from emotion_lightning.model.inputs import as_batch
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
+from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
 from emotion_lightning.model.tta import TTA, tta_logits
 from emotion_lightning.model.weights import find_weights
 from emotion_lightning.seeding import derive_seed
 
 
-class EmotionClassifier(LightningModule):
+class EmotionClassifier(EmotionNetwork, LightningModule):
     """A timm backbone and the recipe's classifier, trained with MixUp/CutMix, AdamW and OneCycle.
 
     Args:
@@ -95,13 +95,9 @@ class EmotionClassifier(LightningModule):
         class_names = list(class_names)
         self.save_hyperparameters()
         _check_ranges(self.hparams)
-        self.class_names = class_names
-        batch_norm = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
-        self.hparams["batch_norm"] = batch_norm  # a checkpoint is restored without its pretrained weights
-        self.backbone = Backbone(backbone, find_weights(backbone, pretrained), batch_norm, input_size)
-        self.classifier = build_head(head, self.backbone.num_features, len(class_names), hidden_features, dropout_rate)
-        own = self.backbone.normalization
-        self._normalize_by(own.mean if mean is None else mean, own.std if std is None else std)
+        # resolved, as a checkpoint is restored without its pretrained weights
+        self.hparams["batch_norm"] = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
+        self.build(find_weights(backbone, pretrained))
         self._compiled_for: set[str] = set()
         self._position = 0
         self._rates: dict[str, float] = {}
@@ -109,9 +105,6 @@ class EmotionClassifier(LightningModule):
         self.train_scores = ConfusionMetric(len(class_names))
         self.val_outputs, self.test_outputs = OutputCollector(), OutputCollector()
         self.gradient_norm = FiniteMean()
-        self.temperature = 1.0
-        self.temperature_tta: str | None = None  # until one is fitted
-        self.threshold: Threshold | None = None  # below which its answer is "uncertain"; None: it always answers
         self.logit_adjustment: Tensor
         self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -131,19 +124,6 @@ class EmotionClassifier(LightningModule):
             raise DataError(f"{checkpoint_path}: no such checkpoint file")
         model: Self = super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"pretrained": False} | kwargs)
         return model.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Turn images ``(B, 3, H, W)``, normalized floats or uint8 pixels, into logits ``(B, classes)``.
-
-        In training mode a batch has at least two images, as the classifier's BatchNorm needs them.
-
-        Raises:
-            DataError: The images have another shape.
-        """
-        weights = next(self.parameters())  # 16-true and bf16-true convert them, but not images made on the device
-        images = as_images(images, self.normalization).to(weights.dtype, memory_format=torch.channels_last)
-        logits: Tensor = self.classifier(self.backbone(images))
-        return logits
 
     def setup(self, stage: str) -> None:
         """Compile the backbone, if it is to be, and let a model train that was restored or measured before."""
@@ -307,8 +287,7 @@ class EmotionClassifier(LightningModule):
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the calibrated probabilities ``(B, classes)`` and the images' positions ``(B,)``."""
         images, _, indices = self._batch(batch, batch_idx, labeled=False)
-        logits = tta_logits(self, images, self.hparams["tta"])
-        return (logits / self.temperature).softmax(dim=1), indices
+        return self.probabilities(images, self.hparams["tta"]), indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the temperature and the threshold, which belong to the weights as they were validated."""
@@ -321,17 +300,10 @@ class EmotionClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other classes; take up its temperature, threshold, and what normalized its images."""
-        hparams = checkpoint["hyper_parameters"]
-        theirs = list(hparams["class_names"])
+        theirs = list(checkpoint["hyper_parameters"]["class_names"])
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
-        # a checkpoint without them is of before there was a choice
-        self._normalize_by(hparams.get("mean", IMAGENET.mean), hparams.get("std", IMAGENET.std))
-        calibration = checkpoint.get("calibration", {})
-        self.temperature = calibration.get("temperature", 1.0)
-        self.temperature_tta = calibration.get("tta")
-        threshold = calibration.get("threshold")  # which version 0.1 did not have
-        self.threshold = None if threshold is None else Threshold(**threshold)
+        self.take_up(checkpoint)
 
     def to_torchscript(
         self,
@@ -351,11 +323,6 @@ class EmotionClassifier(LightningModule):
                 "example_inputs=images, or use torch.export.export(model.eval(), (images,))"
             )
         return super().to_torchscript(file_path, method, example_inputs, **kwargs)
-
-    def _normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Keep both for this model, and as hyper-parameters for its checkpoints."""
-        self.normalization = Normalization(tuple(mean), tuple(std))
-        self.hparams.update(mean=list(mean), std=list(std))
 
     def _batch(self, batch: Any, batch_idx: int, labeled: bool = True) -> Batch:
         """Take a batch of any loader; images that come without a position are counted."""

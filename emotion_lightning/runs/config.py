@@ -1,6 +1,6 @@
 """The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ KEY = "config"
 READ = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", KEY)
 """What a checkpoint says of its run."""
 
+MODEL = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", "state_dict", "calibration")
+"""What of a checkpoint a model is restored from; its weights are the averaged ones."""
+
 BEFORE_A_CHOICE: Config = {"batch_norm": "train", "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
 """Options of the model as they were in runs of before they could be chosen, whose checkpoints have none."""
 
@@ -24,8 +27,10 @@ RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorb
 """Option groups that a resume takes up."""
 
 
-def load_checkpoint(path: str) -> dict[str, Any]:
-    """Load what a local checkpoint says of its run, without running code from it.
+def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
+    """Load what a local checkpoint says of its run, or other ``names``, without running code from it.
+
+    Its file stays in use as long as tensors of it are.
 
     Raises:
         DataError: The file is missing or damaged, or would run code.
@@ -34,7 +39,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or not {"class_names", "seed"} <= hparams.keys():
         raise DataError(f"`ckpt_path` {path}: not a checkpoint of an emotion_lightning run")
-    return {name: checkpoint[name] for name in READ if name in checkpoint}  # no tensor, or the file would stay mapped
+    return {name: checkpoint[name] for name in names if name in checkpoint}
 
 
 def run_options(checkpoint: Mapping[str, Any]) -> Config:

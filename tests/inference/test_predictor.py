@@ -1,6 +1,8 @@
 """A trained model answers as it was validated, for whatever picture it is given."""
 
 import lzma
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -184,3 +186,17 @@ def test_what_is_no_checkpoint_of_ours_is_said_in_a_line(tmp_path: Path) -> None
 def test_a_device_that_there_is_not_is_refused(best: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"`device` {device}"):
         emotion_lightning.load(best, device)
+
+
+@pytest.mark.slow
+def test_nothing_of_a_trainer_is_imported_to_answer(best: Path, files: list[Path]) -> None:
+    program = f"""
+import sys
+import emotion_lightning
+answer = emotion_lightning.load({str(best)!r}, "cpu").predict({str(files[0])!r})
+print(*sys.modules)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    modules = {name.partition(".")[0] for name in printed.split()}
+    assert {"torch", "timm", "PIL"} <= modules
+    assert {"lightning", "torchmetrics", "matplotlib", "tensorboard", "jsonargparse", "scipy"} & modules == set()
