@@ -1,5 +1,6 @@
 """A trained model that answers: pictures in, calibrated probabilities by class out."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ DEVICES = ("cuda", "mps", "cpu")
 """Where a model answers, the first that the machine has."""
 
 READERS = 4
-"""Threads that decode pictures while the model is at work; PIL and NumPy release Python's lock for most of that."""
+"""Most threads that decode pictures while a model is at work; PIL and NumPy release Python's lock for most of that."""
 
 READ_AHEAD = 2
 """Batches that are decoded at most before the model asks for them, which bounds the memory."""
@@ -115,10 +116,12 @@ class Predictor:
         """
         check_least("batch_size", batch_size, 1)
         coming, ahead = iter(items), deque[Iterator[list[Read]]]()
-        readers = ThreadPoolExecutor(READERS)
+        threads = _readers()
+        readers = ThreadPoolExecutor(max(threads, 1))
+        read = readers.map if threads else map
         try:
             while batch := list(islice(coming, batch_size)):
-                ahead.append(readers.map(self._read, batch))
+                ahead.append(read(self._read, batch))
                 if len(ahead) > READ_AHEAD:
                     yield from self._in_batches(ahead.popleft(), batch_size)
             while ahead:
@@ -236,6 +239,12 @@ def _device(name: str | torch.device | None) -> torch.device:
     if not _works(device):
         raise UsageError(f"`device` {name}: this machine has none, or torch was installed without it")
     return device
+
+
+def _readers() -> int:
+    """Threads that read ahead: none on a single core, which they would only interrupt."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return min(READERS, len(allowed) - 1)
 
 
 def _works(device: torch.device) -> bool:

@@ -40,6 +40,12 @@ def files(faces: Path) -> list[Path]:
     return sorted((faces / "val").rglob("*.png"))
 
 
+@pytest.fixture(params=[0, 3], ids=["one core", "more cores"])
+def readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as on machines of one and of several cores."""
+    monkeypatch.setattr("emotion_lightning.inference.predictor._readers", lambda: request.param)
+
+
 def rows(answers: Any) -> torch.Tensor:
     return torch.tensor([list(answer.probabilities.values()) for answer in answers])
 
@@ -89,6 +95,7 @@ def test_one_in_one_out_several_in_several_out(predictor: Predictor, files: list
     assert len(predictor.predict([])) == 0
 
 
+@pytest.mark.usefixtures("readers")
 def test_answers_do_not_depend_on_the_batch(predictor: Predictor, files: list[Path]) -> None:
     once = rows(predictor.predict(files))
     for size in (1, 4, 100):
@@ -97,6 +104,7 @@ def test_answers_do_not_depend_on_the_batch(predictor: Predictor, files: list[Pa
         predictor.predict(files, batch_size=0)
 
 
+@pytest.mark.usefixtures("readers")
 def test_what_cannot_be_read_is_an_answer_in_its_place(predictor: Predictor, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(b"no image")
     given = [files[0], tmp_path / "b.jpg", np.zeros((4, 4)), files[1], tmp_path / "gone.jpg", None]
@@ -113,6 +121,7 @@ def test_what_cannot_be_read_is_an_answer_in_its_place(predictor: Predictor, fil
         predictor.predict(3.5)
 
 
+@pytest.mark.usefixtures("readers")
 def test_pictures_are_taken_as_they_are_needed(predictor: Predictor, files: list[Path]) -> None:
     taken = 0
 
@@ -129,6 +138,7 @@ def test_pictures_are_taken_as_they_are_needed(predictor: Predictor, files: list
     assert taken <= 4 * (3 + READ_AHEAD)
 
 
+@pytest.mark.usefixtures("readers")
 def test_threads_get_the_same_answers(predictor: Predictor, files: list[Path]) -> None:
     alone = [answer.probabilities for answer in predictor.predict(files, batch_size=5)]
     with ThreadPoolExecutor(4) as threads:

@@ -31,6 +31,8 @@ MAX_BYTES = 100_000_000
 LARGE = 1_000_000
 """Pixels above which a JPEG file is decoded at a reduced size where that suffices; fewer take milliseconds."""
 
+ORIENTATION = int(ExifTags.Base.Orientation)
+
 TURNED = (5, 6, 7, 8)
 """EXIF's orientations in which rows stand for columns."""
 
@@ -148,9 +150,12 @@ def decode(path: Path, side: int = 0) -> Decoded:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise UnreadableImage(path, f"is a link to {os.readlink(path)}, where no file is")
-    facts = os.stat(path)
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        if not path.is_symlink():
+            raise
+        raise UnreadableImage(path, f"is a link to {os.readlink(path)}, where no file is") from None
     if stat.S_ISDIR(facts.st_mode):
         raise UnreadableImage(path, "is a folder, not an image")
     if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
@@ -171,7 +176,8 @@ def _reduction(format: str, width: int, height: int, side: int) -> int:
 def _upright(image: Image.Image) -> tuple[Image.Image, int]:
     """Return the upright image, and the orientation that the file says it has."""
     try:
-        return ImageOps.exif_transpose(image), image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
+        return image if orientation == 1 else ImageOps.exif_transpose(image), orientation
     except Exception:  # damaged EXIF names no orientation, and the pixels, already decoded, are sound
         return image, 1
 
