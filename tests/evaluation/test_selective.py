@@ -100,7 +100,7 @@ def test_rounding_to_float32_changes_no_answer() -> None:
     for precision in torch.linspace(0.45, 0.65, 20).tolist():
         found = choose_threshold(probabilities, drawn, precision)
         assert found is not None
-        answered = probabilities.float().amax(dim=1) >= found.probability
+        answered = probabilities.float().double().amax(dim=1) >= found.probability
         assert answered.double().mean().item() == found.coverage < 1
         assert right[answered].double().mean().item() == found.precision >= precision
 
