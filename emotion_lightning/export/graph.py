@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from emotion_lightning.errors import UsageError
 from emotion_lightning.export.about import About
+from emotion_lightning.export.preprocessing import preprocessing
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -52,9 +53,6 @@ def core_graph(program: ExportedProgram) -> "ModelProto":
 def whole_graph(core: "ModelProto", about: About) -> "ModelProto":
     """``pictures`` uint8 ``(batch, height, width, channels)`` of any size to ``probabilities`` ``(batch, classes)``.
 
-    Resizing follows Pillow's: uint8 between the two directions, antialiased, and at the borders the weights of what
-    lies within the picture alone (``exclude_outside``), without which border pixels differ by up to 20 gray levels.
-
     Args:
         core: What :func:`core_graph` gave, perhaps quantized.
         about: What is between a picture and an answer.
@@ -62,22 +60,8 @@ def whole_graph(core: "ModelProto", about: About) -> "ModelProto":
     from onnx import compose, parser
 
     opset = next(opset.version for opset in core.opset_import if not opset.domain)
-    side, classes = about.side, len(about.class_names)
-    mean, std = (", ".join(f"{value:.9g}" for value in values) for values in about.normalization)
-    head = f'<ir_version: {core.ir_version}, opset_import: ["": {opset}]>'
-    before = parser.parse_model(f"""{head}
-        before (uint8[batch, height, width, channels] pictures) => (float[batch, 3, {side}, {side}] normalized)
-        <int64[2] side = {{{side}, {side}}}, int64[4] rgb = {{1, 1, 1, 3}}, float white = {{255.0}},
-         float[1, 3, 1, 1] mean = {{{mean}}}, float[1, 3, 1, 1] std = {{{std}}}> {{
-            square = Resize <mode = "linear", antialias = 1, exclude_outside = 1, axes = [1, 2]> (pictures, , , side)
-            colors = Expand (square, rgb)
-            planes = Transpose <perm = [0, 3, 1, 2]> (colors)
-            levels = Cast <to = 1> (planes)
-            shares = Div (levels, white)
-            centered = Sub (shares, mean)
-            normalized = Div (centered, std)
-        }}""")
-    after = parser.parse_model(f"""{head}
+    before, classes = preprocessing(about, core.ir_version, opset), len(about.class_names)
+    after = parser.parse_model(f"""<ir_version: {core.ir_version}, opset_import: ["": {opset}]>
         after (float[batch, {classes}] logits) => (float[batch, {classes}] probabilities)
         <float temperature = {{{about.temperature!r}}}> {{
             calibrated = Div (logits, temperature)
