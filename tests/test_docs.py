@@ -72,6 +72,12 @@ def test_every_command_is_parsed(
         main(args)
         assert "Wrote " in capsys.readouterr().out
         return
+    if args[0] == "demo":
+        pytest.importorskip("gradio")
+        monkeypatch.setattr("emotion_lightning.cli.demo.time", SimpleNamespace(sleep=_interrupted))
+        main(args)
+        assert "Open http://127.0.0.1:" in capsys.readouterr().out
+        return
     if args[0] == "prepare":
         monkeypatch.setattr(
             "emotion_lightning.cli.prepare.FaceDetector", lambda model: SimpleNamespace(find=lambda x: [])
@@ -86,6 +92,10 @@ def test_every_command_is_parsed(
         main(args)
     assert stopped.value.code == 0
     assert "trainer:" in capsys.readouterr().out
+
+
+def _interrupted(seconds: float) -> None:
+    raise KeyboardInterrupt
 
 
 def test_commands_are_found_in_the_pages() -> None:

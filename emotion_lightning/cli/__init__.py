@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,export,report,audit,prepare}``."""
+"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,export,demo,report,audit,prepare}``."""
 
 import sys
 from collections.abc import Sequence

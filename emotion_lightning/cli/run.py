@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.commands import COMMANDS
+from emotion_lightning.cli.demo import demo
 from emotion_lightning.cli.export import export
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.predict import predict
@@ -48,7 +49,14 @@ def run(args: Sequence[str]) -> None:
     try:
         command = args[0]
         _check_command(command)
-        tools = {"predict": predict, "export": export, "audit": audit, "report": report, "prepare": prepare}
+        tools = {
+            "predict": predict,
+            "export": export,
+            "demo": demo,
+            "audit": audit,
+            "report": report,
+            "prepare": prepare,
+        }
         if tool := tools.get(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:

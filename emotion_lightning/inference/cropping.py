@@ -52,7 +52,7 @@ class FaceCropper:
     def parts(self, picture: Image.Image) -> list[Part]:
         """Return all of a picture, or its faces, the largest first; none where there is no face."""
         whole = [Part(picture, (0, 0, *picture.size))]
-        if self.detect != "always" and not self._is_photograph(picture):
+        if self.detect != "always" and not self.is_photograph(picture):
             return whole
         if self.detect == "never":
             self._warn(picture, "`face.detect=auto` cuts its faces out")
@@ -64,7 +64,8 @@ class FaceCropper:
             return whole
         return [Part(crop(picture, face), face.box) for face in detector.find(picture)]
 
-    def _is_photograph(self, picture: Image.Image) -> bool:
+    def is_photograph(self, picture: Image.Image) -> bool:
+        """Say whether a picture is a photograph to a model that knows crops of faces."""
         return self.trained_on is not None and self.trained_on.is_photograph(*picture.size)
 
     def _warn(self, picture: Image.Image, advice: str) -> None:

@@ -1,0 +1,58 @@
+"""The command demo: a local page on which a model is tried."""
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+from PIL import Image
+
+from emotion_lightning.cli.messages import own_options
+from emotion_lightning.cli.parser import EmotionParser, add_face_options
+from emotion_lightning.errors import DataError, UsageError, check_least
+from emotion_lightning.inference.predictor import load
+from emotion_lightning.runs.config import load_checkpoint
+
+
+def demo(args: Sequence[str], program: str, description: str) -> None:
+    """Serve the page until it is interrupted."""
+    from emotion_lightning.inference.demo import Demo, page, private_folder, served
+
+    parser = EmotionParser(prog=program, description=description)
+    parser.add_argument("--ckpt_path", type=str, help="Checkpoint file of a run, such as its best.ckpt.")
+    parser.add_argument(
+        "--host", type=str, default="127.0.0.1", help="127.0.0.1 for this machine alone, 0.0.0.0 for its whole network."
+    )
+    parser.add_argument("--port", type=int | None, help="By default the first free one from 7860.")
+    parser.add_argument("--examples", type=int, default=0, help="Validation images of the run to click on.")
+    parser.add_argument("--data.root", type=str | None, help="Where the data of the checkpoint's run is now, if moved.")
+    parser.add_argument("--device", type=str, help="cuda, cuda:1, mps or cpu; by default a GPU if there is one.")
+    add_face_options(parser)
+    config = parser.parse_args(list(args))
+    with own_options("examples", "device"):
+        if config.ckpt_path is None:
+            raise UsageError("demo needs --ckpt_path, such as a run's best.ckpt")
+        check_least("examples", config.examples, 0)
+        with private_folder():
+            predictor = load(config.ckpt_path, config.device, detect=config.face.detect, face_model=config.face.model)
+            examples = _examples(config.ckpt_path, config.data.root, config.examples, predictor.class_names)
+            with served(page(Demo(predictor), examples), config.host, config.port) as address:
+                print(f"Open {address} in a browser; Ctrl-C ends it", flush=True)
+                try:
+                    while True:
+                        time.sleep(3600)
+                except KeyboardInterrupt:
+                    print()
+
+
+def _examples(
+    ckpt_path: str, root: str | None, count: int, class_names: Sequence[str]
+) -> list[tuple[Image.Image, str]]:
+    """Return as many validation images of the checkpoint's run, evenly over the classes, each with its label."""
+    if not count:
+        return []
+    from emotion_lightning.export.pictures import pictures_of_run
+
+    pictures = pictures_of_run(load_checkpoint(ckpt_path), ckpt_path, root)
+    if not pictures.own:
+        raise DataError("`examples` are validation images of the checkpoint's run, which are not there: give `root`")
+    return [(picture, class_names[label]) for picture, label in islice(pictures.take("val", count), count)]
