@@ -122,7 +122,7 @@ class Predictor:
         try:
             while batch := list(islice(coming, batch_size)):
                 ahead.append(read(self._read, batch))
-                if len(ahead) > READ_AHEAD:
+                if len(ahead) > READ_AHEAD * bool(threads):
                     yield from self._in_batches(ahead.popleft(), batch_size)
             while ahead:
                 yield from self._in_batches(ahead.popleft(), batch_size)
