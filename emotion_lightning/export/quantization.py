@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.evaluation.significance import mcnemar
 from emotion_lightning.export.about import About
 from emotion_lightning.export.answers import images
@@ -50,7 +51,11 @@ class Quantized:
 
 
 def write_quantized(core: Path, to: Path, about: About, pictures: Iterable[Image.Image]) -> None:
-    """Write ``core.onnx`` with 8-bit weights and activations (QDQ), whose ranges are those on ``pictures``."""
+    """Write ``core.onnx`` with 8-bit weights and activations (QDQ), whose ranges are those on ``pictures``.
+
+    Raises:
+        UsageError: onnxruntime cannot quantize this network.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -73,6 +78,11 @@ def write_quantized(core: Path, to: Path, about: About, pictures: Iterable[Image
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+    except EmotionError:
+        raise
+    except Exception as error:  # onnxruntime has no error of its own for it
+        reason = next(filter(None, str(error).splitlines()), type(error).__name__)
+        raise UsageError(f"onnxruntime cannot quantize this network: {reason}; export it without `quantize`") from error
     finally:
         logging.root.setLevel(level)
         prepared.unlink(missing_ok=True)
