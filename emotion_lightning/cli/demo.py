@@ -54,5 +54,5 @@ def _examples(
 
     pictures = pictures_of_run(load_checkpoint(ckpt_path), ckpt_path, root)
     if not pictures.own:
-        raise DataError("`examples` are validation images of the checkpoint's run, which are not there: give `root`")
+        raise DataError("--examples are validation images of the checkpoint's run, which are not there: give `root`")
     return [(picture, class_names[label]) for picture, label in islice(pictures.take("val", count), count)]

@@ -6,12 +6,10 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any, overload
 
 from emotion_lightning.errors import UsageError
+from emotion_lightning.evaluation.selective import UNCERTAIN
 
 if TYPE_CHECKING:
     import pandas
-
-UNCERTAIN = "uncertain"
-"""Label of an answer whose probability is below the model's threshold."""
 
 SHOWN = 20
 """Answers that a printed table has at most."""

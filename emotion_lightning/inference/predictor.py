@@ -15,9 +15,10 @@ from torch import Tensor
 from emotion_lightning.data.images.decode import UnreadableImage, to_tensor
 from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.evaluation.selective import UNCERTAIN
 from emotion_lightning.inference.cropping import NO_FACE, Detect, FaceCropper
 from emotion_lightning.inference.pictures import Picture, as_picture, is_picture
-from emotion_lightning.inference.prediction import UNCERTAIN, Box, Prediction, Predictions
+from emotion_lightning.inference.prediction import Box, Prediction, Predictions
 from emotion_lightning.model.inputs import as_images
 from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.model.tta import TTA

@@ -6,7 +6,8 @@ from math import isnan
 import pytest
 
 from emotion_lightning.errors import UsageError
-from emotion_lightning.inference.prediction import COLUMNS, UNCERTAIN, Prediction, Predictions, row
+from emotion_lightning.evaluation.selective import UNCERTAIN
+from emotion_lightning.inference.prediction import COLUMNS, Prediction, Predictions, row
 
 SURE = Prediction("happy", 0.8, {"angry": 0.15, "happy": 0.8, "sad": 0.05}, path="a.jpg")
 UNSURE = Prediction(UNCERTAIN, 0.4, {"angry": 0.4, "happy": 0.35, "sad": 0.25})
