@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emotion_lightning.cli.messages import own_options
 from emotion_lightning.cli.parser import EmotionParser
 from emotion_lightning.errors import UsageError
 
 if TYPE_CHECKING:
     from emotion_lightning.export.folder import Export
+
+OWN = ("quantize",)
+"""Options of export that an error may name as parameters."""
 
 
 def export(args: Sequence[str], program: str, description: str) -> None:
@@ -33,14 +37,15 @@ def export(args: Sequence[str], program: str, description: str) -> None:
     for name, example in (("ckpt_path", "a run's best.ckpt"), ("output", "model/")):
         if given[name] is None:
             raise UsageError(f"export needs --{name}, such as {example}")
-    done = write(
-        Path(given.ckpt_path).expanduser(),
-        Path(given.output).expanduser(),
-        given.license,
-        given.quantize,
-        given.data.root,
-        given.data.splits_file,
-    )
+    with own_options(*OWN):
+        done = write(
+            Path(given.ckpt_path).expanduser(),
+            Path(given.output).expanduser(),
+            given.license,
+            given.quantize,
+            given.data.root,
+            given.data.splits_file,
+        )
     print(summary(done))
 
 

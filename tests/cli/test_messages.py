@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import emotion_lightning
-from emotion_lightning.cli import main, predict
+from emotion_lightning.cli import export, main, predict
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import PARAMETER, with_dashes
 from emotion_lightning.errors import UsageError
@@ -56,7 +56,7 @@ VALUES = sorted((name, value) for name, value in advice(PARAMETER.pattern) if va
 def test_every_parameter_that_a_message_names_is_an_option() -> None:
     named = {name for name, _ in advice(rf"`([\w.{FILLED_IN}]+)(?:=([^`]*))?`") if FILLED_IN not in name}
     assert {"batch_size", "unfreeze.schedule", "lr_find"} <= named
-    assert {name for name in named - OF_LIBRARIES - {*predict.OWN} if option_named(name) is None} == set()
+    assert {name for name in named - OF_LIBRARIES - {*predict.OWN, *export.OWN} if option_named(name) is None} == set()
 
 
 def test_every_option_that_a_message_names_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
