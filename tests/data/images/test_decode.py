@@ -183,7 +183,8 @@ def test_missing_file_says_so(tmp_path: Path) -> None:
         pytest.param(png(60_000), "more than the 64,000,000 pixels allowed", id="huge"),
         pytest.param(png(30_000, data=zeros(859), colors=0), "more than the 64,000,000 pixels allowed", id="bomb"),
         pytest.param(huge_bmp(), "more than the 64,000,000 pixels allowed", id="bmp"),
-        pytest.param(huge_webp(), "more than the 64,000,000 pixels allowed", id="webp"),
+        # the second reason is that of Pillow before 13
+        pytest.param(huge_webp(), "(more than the 64,000,000 pixels allowed|could not create decoder)", id="webp"),
         pytest.param(png(4, chunk(b"zTXt", b"a\0\0" + zeros(200))), "too large", id="text"),
         pytest.param(png(4, chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(200))), "too large", id="unicode text"),
         pytest.param(png(4, chunk(b"iCCP", b"a\0\0" + zeros(200))), "too large", id="color profile"),
