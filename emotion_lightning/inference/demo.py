@@ -46,6 +46,7 @@ Pictures stay on this machine and are not kept."""
 
 CSS = """
 .gradio-container { margin: 0 auto !important; max-width: 60rem !important; }
+.el-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)) !important; }
 .el-whole { border-radius: 6px; display: block; margin: 0 auto 1rem; max-height: 22rem; max-width: 100%; }
 .el-note { background: #fff4d6; border-radius: 6px; color: #5c4300; margin: 0 0 1rem; overflow-wrap: anywhere;
   padding: .6rem .9rem; }
@@ -151,8 +152,9 @@ def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradi
         )
         gallery = None
         if examples:
+            gradio.Markdown("Validation images, with their label:")
             gallery = gradio.Gallery(
-                list(examples), label="Validation images, with their label", columns=6, height=180, allow_preview=False
+                list(examples), show_label=False, height="auto", allow_preview=False, elem_classes="el-examples"
             )
         result = gradio.HTML()
         private = {"api_visibility": "private", "show_progress": "minimal"}
