@@ -46,7 +46,8 @@ Pictures stay on this machine and are not kept."""
 
 CSS = """
 .gradio-container { margin: 0 auto !important; max-width: 60rem !important; }
-.el-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)) !important; }
+.el-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)) !important;
+  grid-template-rows: none !important; }
 .el-whole { border-radius: 6px; display: block; margin: 0 auto 1rem; max-height: 22rem; max-width: 100%; }
 .el-note { background: #fff4d6; border-radius: 6px; color: #5c4300; margin: 0 0 1rem; overflow-wrap: anywhere;
   padding: .6rem .9rem; }
