@@ -46,6 +46,7 @@ Pictures stay on this machine and are not kept."""
 
 CSS = """
 .gradio-container { margin: 0 auto !important; max-width: 60rem !important; }
+.el-examples .fixed-height { max-height: none !important; min-height: 0 !important; }
 .el-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)) !important;
   grid-template-rows: none !important; }
 .el-whole { border-radius: 6px; display: block; margin: 0 auto 1rem; max-height: 22rem; max-width: 100%; }
