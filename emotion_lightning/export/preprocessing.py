@@ -7,7 +7,7 @@ from emotion_lightning.export.about import About
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-SMALL = 6
+SMALL = 32
 """Times as many pixels as the square has, up to which a picture is resized by our own multiplications."""
 
 
