@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,9 @@ SIDE, WHOLE = 224, 640
 
 KEPT = 60
 """Seconds after which gradio removes what was uploaded and never answered for."""
+
+NOT_HERE = "this picture is not among those that were uploaded, or is no longer kept: upload it again"
+"""What is said of a file that is not answered for, whether or not there is one."""
 
 FRAME = (255, 176, 0)
 """Color of the frames around faces, which skin does not have."""
@@ -91,9 +94,9 @@ class Demo:
         try:
             picture = as_picture(x)
         except UnreadableImage as error:
-            return self._render(error=f"this file cannot be read: {error.reason}")
+            return self.refuse(f"this file cannot be read: {error.reason}")
         except DataError as error:
-            return self._render(error=str(error))
+            return self.refuse(str(error))
         parts = self.cropper.parts(picture)
         shown = parts[:SHOWN]
         boxes = [part.box for part in shown if part.picture is not picture]
@@ -104,6 +107,10 @@ class Demo:
         whole = _framed(picture, boxes) if boxes or not parts else None
         taken_whole = bool(parts) and parts[0].picture is picture and self.cropper.is_photograph(picture)
         return self._render(faces=faces, others=len(parts) - len(shown), whole=whole, taken_whole=taken_whole)
+
+    def refuse(self, reason: str) -> str:
+        """Return a part of a page that says why there is no answer."""
+        return self._render(error=reason)
 
     def _render(self, **given: Any) -> str:
         return self._template.render(
@@ -136,11 +143,16 @@ def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradi
     gradio = _gradio()
 
     def answer(given: dict[str, Any] | None) -> tuple[None, str]:
-        file = Path(given["path"]) if given else None  # gradio has seen that it lies in its own folder
+        if given is None:
+            return None, ""
+        file = _uploaded(given["path"], upload.GRADIO_CACHE)
+        if file is None:
+            return None, demo.refuse(NOT_HERE)
+        kept = gallery.keep_in_cache if gallery else ()  # an example that is uploaded again has the same path
         try:
-            return None, "" if file is None else demo.answer(file)
+            return None, demo.answer(file)
         finally:
-            if file is not None:
+            if file not in map(_resolved, kept):
                 file.unlink(missing_ok=True)
 
     def answer_example(chosen: Any) -> str:
@@ -149,9 +161,10 @@ def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradi
     answer_example.__annotations__["chosen"] = gradio.SelectData  # by which gradio knows what to give
     with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as blocks:
         gradio.Markdown(f"## {TITLE}\n{ABOUT}")
-        given = gradio.Image(
+        upload = gradio.Image(
             label="Picture", sources=["upload", "webcam", "clipboard"], type="filepath", image_mode=None, height=240
         )
+        upload.async_move_resource_to_block_cache = _unless_fetched(upload.async_move_resource_to_block_cache)
         gallery = None
         if examples:
             gradio.Markdown("Validation images, with their label:")
@@ -160,7 +173,7 @@ def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradi
             )
         result = gradio.HTML()
         private = {"api_visibility": "private", "show_progress": "minimal"}
-        given.input(answer, given, [given, result], preprocess=False, **private)
+        upload.input(answer, upload, [upload, result], preprocess=False, **private)
         if gallery is not None:
             gallery.select(answer_example, None, result, **private)
     return blocks
@@ -213,6 +226,32 @@ def _gradio() -> Any:
     except ImportError as error:
         raise UsageError("the demo page needs gradio: pip install 'emotion_lightning[demo]'") from error
     return gradio
+
+
+def _uploaded(path: str | None, folder: str) -> Path | None:
+    """Return the file that a client names if it lies in the folder of uploads.
+
+    Gradio looks only at what the client itself marks as a file: without the mark, any path comes through.
+    """
+    if path is None or not os.path.isfile(path):  # which no name makes raise
+        return None
+    file = _resolved(path)
+    return file if file.is_relative_to(_resolved(folder)) else None
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).resolve()
+
+
+def _unless_fetched(keep: Callable[[str], Awaitable[str]]) -> Callable[[str], Awaitable[str]]:
+    """Refuse an address in place of a file, which gradio would fetch before any function of the page is called."""
+
+    async def checked(path: str) -> str:
+        if "://" in path:
+            raise _gradio().Error("addresses are not fetched: upload the picture", print_exception=False)
+        return await keep(path)
+
+    return checked
 
 
 def _seen(picture: Image.Image, answer: Prediction, heat: Image.Image | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The page on which a model is tried: what it shows, and that nothing of it is kept or leaves the machine."""
 
+import json
 import re
 import socket
 import sys
@@ -8,7 +9,7 @@ from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
@@ -146,6 +147,73 @@ def test_what_is_uploaded_is_removed_whatever_the_answer(demo: Demo, folder: Pat
     with pytest.raises(RuntimeError):
         answer({"path": str(file)})
     assert not file.exists()
+
+
+def asked(address: str, data: Any) -> str:
+    """Give what the page's server answers to a picture, named as any client may name it."""
+    call = {"data": [data], "fn_index": 0, "session_hash": "abc", "trigger_id": None, "event_data": None}
+    header = {"Content-Type": "application/json"}
+    urlopen(Request(f"{address}gradio_api/queue/join", json.dumps(call).encode(), header)).close()
+    with urlopen(f"{address}gradio_api/queue/data?session_hash=abc", timeout=60) as events:
+        return next(line.decode() for line in events if b'"process_completed"' in line)
+
+
+MARKED = {"meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("more", [{"meta": {}}, MARKED, {"meta": {}, "url": "http://127.0.0.1:9/x.png"}])
+def test_a_file_that_was_not_uploaded_is_neither_read_nor_removed(
+    demo: Demo, folder: Path, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    face, inside = tmp_path / "face.png", folder / "uploaded.png"
+    for file in (face, inside):
+        draw_face("happy", seed=1, index=0, size=32).save(file)
+    (folder / "link.png").symlink_to(face)
+    with served(page(demo)) as address:
+        for path in (face, tmp_path / "none.png", f"{folder}/../{tmp_path}/face.png", folder / "link.png", folder):
+            given = asked(address, {"path": str(path)} | more)
+            assert "data:image" not in given
+            assert "not among those that were uploaded" in given or more == MARKED
+        assert face.exists()
+        assert "data:image" in asked(address, {"path": str(inside)} | more)
+    assert not inside.exists()
+
+
+def test_a_name_that_no_file_can_have_is_refused_without_a_traceback(
+    demo: Demo, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(page(demo)) as address:
+        for path in (None, "", "\0", "x" * 5000, "\ud800"):
+            assert "not among those that were uploaded" in asked(address, {"path": path, "meta": {}})
+        assert "not among those that were uploaded" in asked(address, {"path": None} | MARKED)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("given", [MARKED, {"meta": {}, "inner": MARKED | {"path": "http://example.org/face.png"}}])
+def test_an_address_is_not_fetched(
+    demo: Demo, folder: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetched = []
+
+    async def fetch(url: str, cache_dir: str) -> str:
+        fetched.append(url)
+        raise OSError
+
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch)
+    with served(page(demo)) as address:
+        answered = asked(address, {"path": "https://example.org/face.png"} | given)
+    assert fetched == []
+    assert "addresses are not fetched" in answered
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_example_stays_where_it_is_given_as_an_upload(demo: Demo, folder: Path) -> None:
+    blocks = page(demo, [(draw_face("happy", seed=1, index=0, size=32), "happy")])
+    [example] = (file for file in folder.rglob("*") if file.is_file())
+    with served(blocks) as address:
+        for more in ({"meta": {}}, MARKED):
+            assert "data:image" in asked(address, {"path": str(example)} | more)
+            assert example.exists()
 
 
 def test_the_page_asks_no_other_machine_for_anything(demo: Demo, folder: Path) -> None:
