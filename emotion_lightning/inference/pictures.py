@@ -36,12 +36,20 @@ def as_picture(x: Picture) -> Image.Image:
         return Image.fromarray(_pixels(x.detach().cpu().numpy(), "tensor", (3, 1))).convert("RGB")
     if isinstance(x, np.ndarray):
         return Image.fromarray(_pixels(x, "array")).convert("RGB")
-    raise DataError(f"a {type(x).__name__} is no picture: give a path, a PIL image, or uint8 pixels as array or tensor")
+    hint = "; open a file by PIL.Image.open" if hasattr(x, "read") else ""
+    raise DataError(
+        f"a {type(x).__name__} is no picture: give a path, a PIL image, or uint8 pixels as array or tensor{hint}"
+    )
 
 
 def is_picture(x: object) -> bool:
-    """Say whether ``x`` stands for one picture, and not for several: an array of four dimensions is a batch."""
-    return isinstance(x, str | bytes | Path | Image.Image) or (isinstance(x, np.ndarray | Tensor) and x.ndim != 4)
+    """Say whether ``x`` stands for one picture, and not for several: an array of four dimensions is a batch.
+
+    An open file does, though it can be walked through line by line.
+    """
+    if isinstance(x, np.ndarray | Tensor):
+        return x.ndim != 4
+    return isinstance(x, str | bytes | Path | Image.Image) or hasattr(x, "read")
 
 
 def _upright(image: Image.Image) -> Image.Image:

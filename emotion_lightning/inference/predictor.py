@@ -114,9 +114,17 @@ class Predictor:
         Args:
             items: Pictures as :meth:`predict` takes them; those that cannot be read become answers with an ``error``.
             batch_size: Pictures that the model is given at a time.
+
+        Raises:
+            UsageError: ``items`` is one picture.
         """
         check_least("batch_size", batch_size, 1)
-        coming, ahead = iter(items), deque[Iterator[list[Read]]]()
+        if is_picture(items):
+            raise UsageError("`stream` takes several pictures, and was given one: give a list, as in [picture]")
+        return self._stream(map(self._taken, items), batch_size)
+
+    def _stream(self, coming: Iterator[str | Path | list[Read]], batch_size: int) -> Iterator[Prediction]:
+        ahead = deque[Iterator[list[Read]]]()
         threads = _readers()
         readers = ThreadPoolExecutor(max(threads, 1))
         read = readers.map if threads else map
@@ -150,8 +158,14 @@ class Predictor:
         while batch := list(islice(parts, batch_size)):  # pictures with many faces make several
             yield from self._answers(batch)
 
-    def _read(self, x: Picture) -> list[Read]:
+    def _taken(self, x: Picture) -> str | Path | list[Read]:
+        """Read a picture in memory at once, as who gives it may fill the same object with the next; a file can wait."""
+        return x if isinstance(x, str | Path) else self._read(x)
+
+    def _read(self, x: Picture | list[Read]) -> list[Read]:
         """Return each part of a picture that is answered for, or why there is none."""
+        if isinstance(x, list):
+            return x
         path = str(x) if isinstance(x, str | Path) else None
         try:
             picture = as_picture(x)

@@ -4,6 +4,7 @@ import lzma
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import emotion_lightning
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -136,6 +137,42 @@ def test_pictures_are_taken_as_they_are_needed(predictor: Predictor, files: list
         next(stream)
     stream.close()
     assert taken <= 4 * (3 + READ_AHEAD)
+
+
+@pytest.mark.usefixtures("readers")
+def test_an_object_that_is_filled_anew_for_each_picture_has_the_answer_of_each(
+    predictor: Predictor, files: list[Path], tmp_path: Path
+) -> None:
+    images = [Image.open(file).convert("RGB") for file in files[::6]]
+    images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], lossless=True)
+    buffer = np.empty_like(np.asarray(images[0]))
+
+    def refilled() -> Any:
+        for image in images:
+            buffer[:] = np.asarray(image)
+            yield buffer
+
+    expected = rows(predictor.predict(images))
+    assert not torch.allclose(expected[0], expected[1], atol=1e-5)
+    for given in (ImageSequence.Iterator(Image.open(tmp_path / "a.webp")), refilled()):
+        assert torch.allclose(rows(predictor.predict(given)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "one", ["abc.png", Path("a.png"), np.zeros((4, 4), np.uint8), BytesIO(b"a\nb"), Image.new("L", (1, 1))]
+)
+def test_a_stream_of_one_picture_is_refused_at_the_call(predictor: Predictor, one: Any) -> None:
+    with pytest.raises(UsageError, match=r"give a list, as in \[picture\]"):
+        predictor.stream(one)
+    with pytest.raises(UsageError, match="`batch_size` 0"):
+        predictor.stream([one], batch_size=0)
+
+
+def test_an_open_file_is_refused_in_a_line(predictor: Predictor, files: list[Path]) -> None:
+    with files[0].open("rb") as file:
+        for given in (file, BytesIO(file.read())):
+            with pytest.raises(DataError, match=r"is no picture: .*; open a file by PIL\.Image\.open"):
+                predictor.predict(given)
 
 
 @pytest.mark.usefixtures("readers")
