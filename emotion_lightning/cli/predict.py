@@ -40,7 +40,7 @@ def predict(args: Sequence[str], program: str, description: str) -> None:
         if config.ckpt_path is None:
             raise UsageError("predict needs --ckpt_path, such as a run's best.ckpt")
         check_least("batch_size", config.batch_size, 1)
-        output = None if config.output in (None, LIST) else Path(config.output).expanduser()
+        output = None if config.output in (None, LIST) else Path(os.path.expanduser(config.output))
         if output is not None:
             _check(output, config.overwrite)
         format = format_of(output, config.format)
@@ -89,7 +89,7 @@ def _parser(program: str, description: str) -> EmotionParser:
 def _check(output: Path, overwrite: bool) -> None:
     if output.is_dir():
         raise UsageError(f"`output` {output} is a folder; name a file in it")
-    if output.exists() and not overwrite:
+    if os.path.lexists(output) and not overwrite:  # a link that leads nowhere is something as well
         raise UsageError(f"`output` {output} exists; give --overwrite to replace it, or another name")
     ensure_writable(output.parent, "`output`")
 

@@ -1,5 +1,6 @@
 """Faces in photographs: where they are, and each cut out upright as the data sets of faces have it."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from math import atan2, ceil, cos, dist, floor, sin
@@ -71,7 +72,7 @@ class FaceDetector:
             import cv2
         except ImportError as error:
             raise UsageError(NEED) from error
-        file = _bundled() if model is None else Path(model).expanduser()
+        file = _bundled() if model is None else Path(os.path.expanduser(model))
         if not file.is_file():
             raise DataError(f"`face.model` {file}: no such file")
         try:

@@ -1,5 +1,6 @@
 """What a picture may be given as: a file, a PIL image, an array or a tensor of pixels."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def as_picture(x: Picture) -> Image.Image:
     if isinstance(x, str | Path):
         if "://" in str(x):
             raise DataError(f"{x}: addresses are not fetched; download the picture and give its path")
-        return open_image(Path(x).expanduser())
+        return open_image(Path(x if os.path.lexists(x) else os.path.expanduser(x)))  # a file's name may begin with ~
     if isinstance(x, Image.Image):
         return _upright(x)
     if isinstance(x, Tensor):

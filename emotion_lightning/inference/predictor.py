@@ -222,7 +222,7 @@ def load(
         UsageError: There is no such device, or no such ``tta``.
     """
     where = _device(device)
-    checkpoint = load_checkpoint(str(ckpt_path), MODEL)
+    checkpoint = load_checkpoint(os.path.expanduser(ckpt_path), MODEL)
     try:
         model = EmotionNetwork.restored(checkpoint)
     except DataError as error:

@@ -94,6 +94,21 @@ def test_a_file_that_exists_is_replaced_only_if_asked_for(
     assert len(rows("mine.csv")) == 6
 
 
+def test_a_link_that_leads_nowhere_is_not_replaced(
+    best: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("link.csv").symlink_to("nowhere/answers.csv")
+    args = ["predict", "--ckpt_path", best, "faces/happy", "--output", "link.csv"]
+    assert "--output link.csv exists; give --overwrite to replace it" in fails(capsys, 2, *args)
+    assert Path("link.csv").is_symlink()
+
+
+def test_names_that_begin_with_a_tilde_are_no_traceback(best: str, pictures: Path) -> None:
+    Path("~x.png").write_bytes(Path("faces/happy/00.png").read_bytes())
+    main(["predict", "--ckpt_path", best, ".", "--output", "~answers.csv"])
+    assert {row["path"]: row["error"] for row in rows("~answers.csv")}["~x.png"] == ""
+
+
 def test_the_views_that_are_averaged_may_be_chosen(best: str, pictures: Path) -> None:
     for tta in ("none", "flip"):
         main(["predict", "--ckpt_path", best, "faces/happy/00.png", "--tta", tta, "--output", f"{tta}.csv"])

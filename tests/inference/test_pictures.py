@@ -27,6 +27,19 @@ def test_a_file_its_image_its_array_and_its_tensor_are_the_same_picture(tmp_path
         assert np.array_equal(pixels_of(given), PIXELS)
 
 
+def test_a_name_that_begins_with_a_tilde_is_a_file_and_else_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("~x.png", "a.png"):
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    for given in ("~x.png", Path("~x.png"), "~/a.png", Path("~/a.png")):
+        assert np.array_equal(pixels_of(given), PIXELS)
+    with pytest.raises(DataError, match=r"~gone\.png: No such file"):
+        as_picture("~gone.png")
+
+
 def test_a_photograph_is_read_in_full(tmp_path: Path) -> None:
     large = Image.fromarray(PIXELS).resize((2000, 1500))
     large.save(tmp_path / "a.jpg")

@@ -81,6 +81,14 @@ def test_a_checkpoint_answers_with_its_averaged_weights_size_and_temperature(
     assert answer.probability == answer.probabilities[answer.label or ""] == max(answer.probabilities.values())
 
 
+def test_a_checkpoint_in_the_home_is_found(best: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(best.parent))
+    emotion_lightning.load("~/best.ckpt", "cpu")
+    for name in ("~/gone.ckpt", "~nobody.ckpt"):
+        with pytest.raises(DataError, match=r"gone\.ckpt|~nobody\.ckpt: no such file"):
+            emotion_lightning.load(name, "cpu")
+
+
 def test_one_in_one_out_several_in_several_out(predictor: Predictor, files: list[Path]) -> None:
     pixels = np.asarray(Image.open(files[0]).convert("RGB"))
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
