@@ -92,6 +92,7 @@ def export(
             raise DataError(f"int8 is calibrated on the run's training images, and here are {pictures.data}")
         predictor = load(path, "cpu")
         about, model = About.of(predictor, license), predictor.model.requires_grad_(False)
+        origin = Origin.of(Path(path), checkpoint, about, weights_hash(model))
         write_networks(temporary, model, about)
         with_timm = write_timm(temporary / TIMM, model, about)
         agreements = _verify(temporary, predictor, about, pictures)
@@ -99,7 +100,6 @@ def export(
         quantized = write_small(temporary, about, pictures) if quantize == "int8" else None
         done = Export(target, pictures.data, agreements, quantized)
         write_json(temporary / VERIFICATION, done.plain())
-        origin = Origin.of(Path(path), checkpoint, weights_hash(model))
         write_card(
             *(temporary, about, origin),
             title=f"Facial expressions: {about.backbone} on {origin.data}",
