@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from emotion_lightning.inference.predictor import Predictor
 from emotion_lightning.model.inputs import as_images
 
 if TYPE_CHECKING:
-    import gradio
+    from gradio import Blocks
 
 SHOWN = 8
 """Most faces of a picture that are shown, the largest first."""
@@ -133,7 +133,7 @@ class Demo:
         return [_overlaid(picture, heat) for picture, heat in zip(pictures, large, strict=True)]
 
 
-def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradio.Blocks":
+def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "Blocks":
     """Build the page, which keeps nothing that is uploaded.
 
     Args:
@@ -176,11 +176,11 @@ def page(demo: Demo, examples: Sequence[tuple[Image.Image, str]] = ()) -> "gradi
         upload.input(answer, upload, [upload, result], preprocess=False, **private)
         if gallery is not None:
             gallery.select(answer_example, None, result, **private)
-    return blocks
+    return cast("Blocks", blocks)
 
 
 @contextmanager
-def served(blocks: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = None) -> Iterator[str]:
+def served(blocks: "Blocks", host: str = "127.0.0.1", port: int | None = None) -> Iterator[str]:
     """Serve a page while the block runs, and give its address: no link to share, no telemetry, no record of runs.
 
     Args:
