@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -73,7 +74,7 @@ CSS = """
 
 
 class Demo:
-    """Turns a picture into what the page shows of it.
+    """Turns a picture into what the page shows of it, for several threads one after another.
 
     Args:
         predictor: The model, and what looks for faces. If it is not known how large its training images were, it is
@@ -85,6 +86,7 @@ class Demo:
         found = predictor.cropper
         self.cropper = found if found.trained_on else FaceCropper(size, found.detect, found.model)
         self.predictor = Predictor(predictor.model, predictor.image_size, predictor.device, predictor.tta)
+        self._lock = Lock()  # Grad-CAM hooks into the one model, and would see the passes of other threads
         self._template = Environment(
             loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         ).get_template("demo.html")
@@ -101,8 +103,9 @@ class Demo:
         shown = parts[:SHOWN]
         boxes = [part.box for part in shown if part.picture is not picture]
         pictures = [part.picture for part in shown]
-        answers = self.predictor.predict(pictures) if pictures else ()
-        heats = self._heats(pictures, answers)
+        with self._lock:
+            answers = self.predictor.predict(pictures) if pictures else ()
+            heats = self._heats(pictures, answers)
         faces = [_seen(*seen) for seen in zip(pictures, answers, heats, strict=True)]
         whole = _framed(picture, boxes) if boxes or not parts else None
         taken_whole = bool(parts) and parts[0].picture is picture and self.cropper.is_photograph(picture)

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,14 @@ def test_a_model_of_unknown_training_images_is_taken_for_one_of_crops(demo: Demo
     known.cropper = cropping.FaceCropper(None, detect)
     assert Demo(known).cropper.trained_on == TypicalSize(32, 1)
     assert Demo(known).answer(photograph(2)).count("el-face") == 2
+
+
+def test_several_threads_are_answered_as_one_is(demo: Demo) -> None:
+    faces = [draw_face("happy", seed=1, index=index, size=32) for index in range(2)] * 8
+    expected = [demo.answer(face) for face in faces]
+    assert expected[0] != expected[1]
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(demo.answer, faces)) == expected
 
 
 @pytest.fixture
