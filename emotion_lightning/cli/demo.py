@@ -1,8 +1,12 @@
 """The command demo: a local page on which a model is tried."""
 
+import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from PIL import Image
 
@@ -32,7 +36,7 @@ def demo(args: Sequence[str], program: str, description: str) -> None:
         if config.ckpt_path is None:
             raise UsageError("demo needs --ckpt_path, such as a run's best.ckpt")
         check_least("examples", config.examples, 0)
-        with private_folder():
+        with _ended_by_signals(), private_folder():
             predictor = load(config.ckpt_path, config.device, detect=config.face.detect, face_model=config.face.model)
             examples = _examples(config.ckpt_path, config.data.root, config.examples, predictor.class_names)
             with served(page(Demo(predictor), examples), config.host, config.port) as address:
@@ -42,6 +46,27 @@ def demo(args: Sequence[str], program: str, description: str) -> None:
                         time.sleep(3600)
                 except KeyboardInterrupt:
                     print()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end the block as an error does, so that it cleans up."""
+
+    def end(number: int, frame: Any) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # a second one would end the cleaning
+        sys.exit(128 + number)
+
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows lacks one
+    before = {number: signal.getsignal(number) for number in known}
+    before = {number: how for number, how in before.items() if how != signal.SIG_IGN}  # after nohup, it goes on
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, how in before.items():
+            signal.signal(number, how)
 
 
 def _examples(

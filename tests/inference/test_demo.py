@@ -1,8 +1,11 @@
 """The page on which a model is tried: what it shows, and that nothing of it is kept or leaves the machine."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -295,3 +298,40 @@ def test_the_command_serves_examples_of_the_validation_split_until_it_is_interru
     main(["demo", "--ckpt_path", str(best), "--examples", "6"])
     assert re.search(r"Open http://127\.0\.0\.1:\d+/ in a browser", capsys.readouterr().out)
     assert sorted(label for _, label in seen[0]) == sorted([*CLASSES, *CLASSES])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_was_uploaded_is_gone_when_a_signal_ends_the_command(best: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-m", "emotion_lightning", "demo", "--ckpt_path", str(best), "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert program.stdout.readline().startswith("Open ")
+        [folder] = tmp_path.glob("emotion_lightning_demo_*")
+        (folder / "face.png").touch()
+        for _ in range(2):  # a closed terminal often sends two
+            program.send_signal(getattr(signal, name))
+        assert program.wait() == 128 + getattr(signal, name)
+        assert program.stderr.read() == ""
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_signal_that_is_ignored_stays_so(best: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    before, seen = signal.signal(signal.SIGHUP, signal.SIG_IGN), []  # as nohup does
+
+    def interrupted(seconds: float) -> None:
+        seen.append(signal.getsignal(signal.SIGHUP))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emotion_lightning.cli.demo.time", SimpleNamespace(sleep=interrupted))
+    try:
+        main(["demo", "--ckpt_path", str(best), "--device", "cpu"])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
