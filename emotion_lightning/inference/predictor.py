@@ -1,6 +1,7 @@
 """A trained model that answers: pictures in, calibrated probabilities by class out."""
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +63,8 @@ class Predictor:
 
     Attributes:
         class_names: Names of the emotions.
-        threshold: Probability below which an answer is "uncertain"; None where the model has none.
+        threshold: Probability below which an answer is "uncertain"; None where the model has none, or one that was
+            chosen with another ``tta``, of which a warning tells.
 
     Raises:
         UsageError: There is no such device, or no such ``tta``.
@@ -82,6 +84,13 @@ class Predictor:
         self.class_names = list(model.class_names)
         self.cropper = cropper or FaceCropper()
         self.threshold = model.threshold
+        if self.threshold is not None and model.temperature_tta not in (None, self.tta):
+            warnings.warn(
+                f"the model's threshold was chosen for `tta={model.temperature_tta}`, and its precision does not hold "
+                f"for `tta={self.tta}`: no answer will be uncertain; leave `tta` out to have the threshold",
+                stacklevel=2,
+            )
+            self.threshold = None
 
     @overload
     def predict(self, x: Picture, batch_size: int = 32) -> Prediction: ...  # type: ignore[overload-overlap]  # a str
@@ -225,10 +234,17 @@ def load(
     checkpoint = load_checkpoint(os.path.expanduser(ckpt_path), MODEL)
     try:
         model = EmotionNetwork.restored(checkpoint)
+        trained_on, image_size = _trained_on(checkpoint), _image_size(checkpoint, model)
     except DataError as error:
         raise DataError(f"`ckpt_path` {ckpt_path}: {error}") from error
-    cropper = FaceCropper(_trained_on(checkpoint), detect, face_model)
-    return Predictor(model, _image_size(checkpoint, model), where, tta, cropper)
+    except UsageError:  # a ValueError too
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # of what is absent, or of another kind
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError(
+            f"`ckpt_path` {ckpt_path}: damaged, or not a checkpoint of an emotion_lightning run ({said})"
+        ) from error
+    return Predictor(model, image_size, where, tta, FaceCropper(trained_on, detect, face_model))
 
 
 def _trained_on(checkpoint: Mapping[str, Any]) -> TypicalSize | None:

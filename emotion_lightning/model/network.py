@@ -7,16 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from emotion_lightning.batch import IMAGENET, Normalization
+from emotion_lightning.batch import Normalization
 from emotion_lightning.errors import DataError
 from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.model.backbone import Backbone
 from emotion_lightning.model.head import build_head
 from emotion_lightning.model.inputs import as_images
 from emotion_lightning.model.tta import TTA, tta_logits
-
-SINCE = {"batch_norm": "train", "head": "enhanced", "mean": None, "std": None, "input_size": None}
-"""Hyper-parameters that checkpoints of before there was a choice do not have."""
+from emotion_lightning.runs.config import BEFORE_A_CHOICE
 
 
 class EmotionNetwork(nn.Module):
@@ -62,22 +60,27 @@ class EmotionNetwork(nn.Module):
             DataError: They are not those of the network that its hyper-parameters name.
         """
         network = cls()
-        network.hparams = SINCE | checkpoint["hyper_parameters"]
+        network.hparams = BEFORE_A_CHOICE | checkpoint["hyper_parameters"]
         network.build()
         network.take_up(checkpoint)
         try:
             network.load_state_dict(checkpoint["state_dict"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError) as error:
             raise DataError("the checkpoint's weights are not those of the network that it names") from error
         return network.to(memory_format=torch.channels_last).eval()
 
     def take_up(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take from a checkpoint its temperature, its threshold and what its images were normalized by."""
-        hparams = checkpoint["hyper_parameters"]
-        # a checkpoint without them is of before there was a choice
-        self._normalize_by(hparams.get("mean", IMAGENET.mean), hparams.get("std", IMAGENET.std))
+        """Take from a checkpoint its temperature, its threshold and what its images were normalized by.
+
+        Raises:
+            DataError: The temperature is not above 0.
+        """
+        hparams = BEFORE_A_CHOICE | checkpoint["hyper_parameters"]
+        self._normalize_by(hparams["mean"], hparams["std"])
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
+        if not self.temperature > 0:
+            raise DataError(f"the checkpoint's temperature is {self.temperature}, and logits are divided by it")
         self.temperature_tta = calibration.get("tta")
         threshold = calibration.get("threshold")  # which version 0.1 did not have
         self.threshold = None if threshold is None else Threshold(**threshold)

@@ -20,8 +20,14 @@ READ = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", 
 MODEL = ("hyper_parameters", "datamodule_hyper_parameters", "EmotionDataModule", "state_dict", "calibration")
 """What of a checkpoint a model is restored from; its weights are the averaged ones."""
 
-BEFORE_A_CHOICE: Config = {"batch_norm": "train", "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
-"""Options of the model as they were in runs of before they could be chosen, whose checkpoints have none."""
+BEFORE_A_CHOICE: Config = {
+    "batch_norm": "train",
+    "head": "enhanced",
+    "input_size": None,
+    "mean": list(IMAGENET.mean),
+    "std": list(IMAGENET.std),
+}
+"""Hyper-parameters as they were in runs of before they could be chosen, whose checkpoints have none."""
 
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict")
 """Option groups that a resume takes up."""

@@ -3,6 +3,7 @@
 import lzma
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -200,6 +201,28 @@ def test_answers_below_the_threshold_are_uncertain(predictor: Predictor, files: 
         assert (after.probability, after.best) == (before.probability, before.label)
 
 
+@pytest.mark.parametrize("threshold", [None, {"probability": 0.99, "precision": 0.9, "coverage": 0.5}])
+def test_a_threshold_is_not_applied_to_other_views_than_it_was_chosen_with(
+    best: Path, files: list[Path], tmp_path: Path, threshold: Any
+) -> None:
+    checkpoint = torch.load(best, weights_only=True)
+    checkpoint["calibration"] |= {"threshold": threshold, "tta": "none"}
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = emotion_lightning.load(tmp_path / "a.ckpt", "cpu", tta="none")
+    assert same.predict(files[0]).uncertain == (threshold is not None)
+    if threshold is None:
+        assert emotion_lightning.load(tmp_path / "a.ckpt", "cpu", tta="flip").threshold is None
+        return
+    with pytest.warns(
+        UserWarning, match="chosen for `tta=none`, and its precision does not hold for `tta=flip`"
+    ) as said:
+        other = emotion_lightning.load(tmp_path / "a.ckpt", "cpu", tta="flip")
+    assert len(said) == 1
+    assert not other.predict(files[0]).uncertain
+
+
 def test_a_model_that_gives_no_numbers_gives_no_answer(predictor: Predictor, files: list[Path]) -> None:
     torch.nn.init.constant_(predictor.model.classifier[-1].bias, float("nan"))
     [answer] = predictor.predict(files[:1])
@@ -235,6 +258,37 @@ def test_what_is_no_checkpoint_of_ours_is_said_in_a_line(tmp_path: Path) -> None
         emotion_lightning.load(str(tmp_path / "gone.ckpt"))
     with pytest.raises(DataError, match="addresses are not fetched"):
         emotion_lightning.load("https://example.org/best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hyper_parameters", {"class_names": ["a"], "seed": 1}),
+        ("calibration", None),
+        ("calibration", {"temperature": 1.0, "threshold": {"probability": 0.5}}),
+        ("calibration", {"temperature": 0.0}),
+        ("calibration", {"temperature": "1"}),
+        ("state_dict", [1]),
+        ("EmotionDataModule", {"typical_size": {"x": 1}}),
+        ("EmotionDataModule", None),
+        ("datamodule_hyper_parameters", None),
+    ],
+)
+def test_a_checkpoint_with_something_else_in_it_is_refused_in_a_line(
+    best: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    torch.save(torch.load(best, weights_only=True) | {key: value}, tmp_path / "odd.ckpt")
+    with pytest.raises(DataError, match=r"^`ckpt_path` .*odd\.ckpt: ") as refused:
+        emotion_lightning.load(tmp_path / "odd.ckpt", "cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_backbone_that_is_unknown_is_refused_as_ever(best: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(best, weights_only=True)
+    checkpoint["hyper_parameters"]["backbone"] = "resnet_of_tomorrow"
+    torch.save(checkpoint, tmp_path / "odd.ckpt")
+    with pytest.raises(UsageError, match="resnet_of_tomorrow"):
+        emotion_lightning.load(tmp_path / "odd.ckpt", "cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "xla:7"])
