@@ -87,11 +87,10 @@ def prepare(photographs: Path, output: Path, detector: FaceDetector, progress: b
 
 def _stems(sources: Sequence[Path]) -> list[str]:
     """What the files of each photograph begin with: its name without suffix, unless another would have the same."""
-    names = Counter(source.with_name(source.name.casefold()) for source in sources)
-    stems = Counter(source.with_name(source.stem.casefold()) for source in sources)
-    shared = [
-        stems[key] > 1 or key in names for key in (source.with_name(source.stem.casefold()) for source in sources)
-    ]
+    names = {(source.parent, source.name.casefold()) for source in sources}
+    keys = [(source.parent, source.stem.casefold()) for source in sources]
+    counts = Counter(keys)
+    shared = [counts[key] > 1 or key in names for key in keys]
     return [source.name if twice else source.stem for source, twice in zip(sources, shared, strict=True)]
 
 
