@@ -56,6 +56,11 @@ def is_picture(x: object) -> bool:
 def _upright(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise DataError(f"the picture has no pixels: it is {image.width} x {image.height}")
+    if image.mode == "I" and image.format is None:  # of a file, whose pixels have 16 bits, this is read as the file is
+        raise DataError(
+            "the picture's pixels are whole numbers of 32 bits, whose range is unknown: give them as uint8, from 0 to "
+            "255, or with 16 bits, as mode I;16"
+        )
     try:
         return upright_rgb(image)
     except Exception as error:  # damaged files make decoders raise nearly anything, and PIL reads them late

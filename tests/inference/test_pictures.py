@@ -72,6 +72,13 @@ def test_images_of_any_mode_are_those_of_their_files(tmp_path: Path, mode: str) 
     assert np.array_equal(pixels_of(image), pixels_of(file))
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_files_of_more_bits_are_read_as_ever(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(PIXELS[..., 0].astype(kind) * 256).save(tmp_path / "a.tif")
+    for given in (tmp_path / "a.tif", Image.open(tmp_path / "a.tif")):
+        assert np.array_equal(pixels_of(given), np.stack([PIXELS[..., 0]] * 3, axis=2))
+
+
 def test_what_is_transparent_lies_on_black() -> None:
     clear = Image.new("RGBA", (2, 2), (200, 100, 50, 0))
     assert pixels_of(clear).max() == 0
@@ -109,6 +116,7 @@ def test_one_pixel_is_a_picture(given: Any) -> None:
         (np.zeros((0, 0), np.uint8), "it has no pixels"),
         (torch.zeros(3, 4, 0, dtype=torch.uint8), "it has no pixels"),
         (Image.new("RGB", (0, 3)), "no pixels: it is 0 x 3"),
+        (Image.fromarray(PIXELS[..., 0].astype(np.int32)), "whole numbers of 32 bits, whose range is unknown"),
         (Image.new("F", (3, 3)), "cannot be decoded: its pixels are fractions"),
         ("http://example.org/a.jpg", "addresses are not fetched"),
         ("gone.jpg", "gone.jpg: No such file"),
