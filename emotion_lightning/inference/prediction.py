@@ -63,14 +63,26 @@ COLUMNS = ("path", "predicted", "probability", "box", "error")
 """Columns of a table of answers; in front of the last stand those of the classes."""
 
 
-def column_of(class_name: str) -> str:
-    """Name of a class's column: its own, unless another column has it."""
-    return f"{class_name} (class)" if class_name in COLUMNS else class_name
+def columns_of(class_names: Iterable[str]) -> list[str]:
+    """Names of the classes' columns: their own; behind that of another column stands " (class)", until no other has it.
+
+    Args:
+        class_names: All classes, each once.
+    """
+    names = list(class_names)
+    taken, found = {*COLUMNS, *names}, list[str]()
+    for name in names:
+        column = name
+        while name in COLUMNS and column in taken:
+            column += " (class)"
+        taken.add(column)
+        found.append(column)
+    return found
 
 
 def row(answer: Prediction) -> dict[str, Any]:
     """Return an answer as the row of a table; without an answer, the columns of the classes are not in it."""
-    classes = {column_of(name): probability for name, probability in answer.probabilities.items()}
+    classes = dict(zip(columns_of(answer.probabilities), answer.probabilities.values(), strict=True))
     box = None if answer.box is None else ",".join(f"{value:g}" for value in answer.box)
     values = (answer.path, answer.label, answer.probability, box)
     return {**dict(zip(COLUMNS, values, strict=False)), **classes, COLUMNS[-1]: answer.error}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from emotion_lightning.errors import UsageError, check_choice
-from emotion_lightning.inference.prediction import COLUMNS, Prediction, column_of, row
+from emotion_lightning.inference.prediction import COLUMNS, Prediction, columns_of, row
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_write
 
 Write = Callable[[Prediction], object]
@@ -81,7 +81,9 @@ def answers_output(format: str, class_names: Sequence[str]) -> Write:
 def _writer(stream: TextIO, format: str, class_names: Sequence[str]) -> Write:
     if format == "csv":
         columns = _columns(class_names)
-        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(
+            stream, columns, restval=""
+        )  # its lines end in \r\n, without which a \r is left unquoted
         writer.writeheader()
         return lambda answer: writer.writerow({name: _cell(value) for name, value in row(answer).items()})
     shape = {"jsonl": _plain, "deepface": _as_deepface, "fer": _as_fer}[format]
@@ -89,7 +91,7 @@ def _writer(stream: TextIO, format: str, class_names: Sequence[str]) -> Write:
 
 
 def _columns(class_names: Sequence[str]) -> list[str]:
-    return [*COLUMNS[:-1], *map(column_of, class_names), COLUMNS[-1]]
+    return [*COLUMNS[:-1], *columns_of(class_names), COLUMNS[-1]]
 
 
 def _cell(value: object) -> object:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from math import isnan
 from pathlib import Path
@@ -49,6 +50,31 @@ def test_csv(tmp_path: Path) -> None:
     assert [row["path"] for row in rows] == [ODD, "b.png", "c.png"]
     assert {rows[2][name] for name in COLUMNS[1:-1]} == {""}
     assert [row["box"] for row in rows] == ["0,0,40,30", "4,5,6,7", ""]
+
+
+def test_no_name_breaks_a_line(tmp_path: Path) -> None:
+    names = ["a\rb.png", "a\nb.png", "a\r\nb.png", ' a,"b;\t.png', "\r"]
+    file = written(tmp_path, "csv", *(replace(SURE, path=name) for name in names))
+    with file.open(newline="", encoding="utf-8") as stream:
+        assert [row["path"] for row in csv.DictReader(stream)] == names
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_every_class_has_a_column_of_its_own(tmp_path: Path, format: str) -> None:
+    names = ["path", "path (class)", "error (class)", "error", "happy"]
+    answer = Prediction("path", 0.6, dict(zip(names, (0.6, 0.2, 0.1, 0.07, 0.03), strict=True)), path="a.png")
+    file = tmp_path / f"answers.{format}"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with answers_file(file, format, names) as write:
+        write(answer)
+    if format == "csv":
+        with file.open(newline="", encoding="utf-8") as stream:
+            [row] = csv.DictReader(stream)
+    else:
+        [row] = parquet.read_table(file).to_pylist()
+    columns = ["path (class) (class)", "path (class)", "error (class)", "error (class) (class)", "happy"]
+    assert list(row)[4:-1] == columns
+    assert [float(row[name]) for name in columns] == pytest.approx([0.6, 0.2, 0.1, 0.07, 0.03])
 
 
 def test_json_lines(tmp_path: Path) -> None:
