@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from emotion_lightning.cli.messages import own_options
 from emotion_lightning.cli.parser import EmotionParser, add_face_options
+from emotion_lightning.data.images.decode import UnreadableImage
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.paths import LIST, listed_pictures, named_pictures
 from emotion_lightning.inference.predictor import Predictor, load
@@ -94,7 +95,7 @@ def _check(output: Path, overwrite: bool) -> None:
     ensure_writable(output.parent, "`output`")
 
 
-def _pictures(given: Sequence[str]) -> tuple[Iterable[str], int | None]:
+def _pictures(given: Sequence[str]) -> tuple[Iterable[str | UnreadableImage], int | None]:
     """Return the paths that are named, and how many; None where a list is still to come on standard input."""
     if not given:
         raise UsageError(
@@ -150,11 +151,16 @@ class Summary(NamedTuple):
 
 
 def _answer(
-    predictor: Predictor, pictures: Iterable[str], total: int | None, batch_size: int, write: Write, bar: bool
+    predictor: Predictor,
+    pictures: Iterable[str | UnreadableImage],
+    total: int | None,
+    batch_size: int,
+    write: Write,
+    bar: bool,
 ) -> Summary:
     taken = rows = unanswered = uncertain = 0
 
-    def counted() -> Iterator[str]:
+    def counted() -> Iterator[str | UnreadableImage]:
         nonlocal taken
         for taken, picture in enumerate(pictures, 1):  # noqa: B007
             yield picture

@@ -6,6 +6,7 @@ from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
+from emotion_lightning.data.images.decode import UnreadableImage
 from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
 from emotion_lightning.data.sources.layouts.tables import FILE_COLUMNS, SUFFIXES, csv_rows, header_of
@@ -15,10 +16,11 @@ LIST = "-"
 """What stands for a list of paths on standard input."""
 
 
-def named_pictures(given: Sequence[str], notes: list[str]) -> list[str]:
+def named_pictures(given: Sequence[str], notes: list[str]) -> list[str | UnreadableImage]:
     """Return the paths of the pictures that ``given`` names, in its order; those of a folder in the order of theirs.
 
-    What names nothing stays in the list, where several are given, as one that cannot be read.
+    What names nothing stays in the list, where several are given, as one that cannot be read; so does a line of a table
+    that is too short to have a path.
 
     Args:
         given: Files, folders, which are searched with all below them, patterns such as ``faces/*.jpg``, and tables with
@@ -28,7 +30,7 @@ def named_pictures(given: Sequence[str], notes: list[str]) -> list[str]:
     Raises:
         DataError: The only one names nothing, or a table has no column of paths.
     """
-    names, found = [match for name in given for match in _matches(name)], list[str]()
+    names, found = [match for name in given for match in _matches(name)], list[str | UnreadableImage]()
     for name in names:
         try:
             found += _pictures(name, notes)
@@ -56,14 +58,14 @@ def _matches(name: str) -> list[str]:
     return [name] if os.path.lexists(name) else sorted(glob(name, recursive=True)) or [name]
 
 
-def _pictures(name: str, notes: list[str]) -> list[str]:
+def _pictures(name: str, notes: list[str]) -> Sequence[str | UnreadableImage]:
     path = Path(name)
     if path.is_dir():
         return _in_folder(path, notes)
     if not file_of(path).is_file():
         hint = "; addresses are not fetched" if "://" in name else ""
         raise Nothing(f"{name}: no such file or folder, and no pattern that any matches{hint}")
-    return list(_in_table(path)) if path.suffix.lower() in SUFFIXES else [name]
+    return _in_table(path, notes) if path.suffix.lower() in SUFFIXES else [name]
 
 
 def _in_folder(folder: Path, notes: list[str]) -> list[str]:
@@ -76,9 +78,18 @@ def _in_folder(folder: Path, notes: list[str]) -> list[str]:
     return list(map(os.fspath, paths))
 
 
-def _in_table(file: Path) -> Iterator[str]:
+def _in_table(file: Path, notes: list[str]) -> list[str | UnreadableImage]:
     column = next((name for name in FILE_COLUMNS if name in header_of(file)), None)
     if column is None:
         raise DataError(f"{file}: its first line names no column of paths; call one path, filepath, image or file")
-    for _, (name,) in csv_rows(file, column):
-        yield os.fspath(file.parent / name)
+    found, without = list[str | UnreadableImage](), 0
+    for line, values in csv_rows(file, column, short=True):
+        if not values:
+            found.append(UnreadableImage(f"{file} line {line}", f"the line is too short to have a {column}"))
+        elif values[0]:
+            found.append(os.fspath(file.parent / values[0]))
+        else:  # as a photograph without a face has it in the manifest of prepare
+            without += 1
+    if without:
+        notes.append(f"{file}: {without:,} line{'s' * (without != 1)} without a {column} left out")
+    return found

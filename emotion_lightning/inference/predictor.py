@@ -117,11 +117,12 @@ class Predictor:
             raise DataError(answer.error if answer.path is None else f"{answer.path}: {answer.error}")
         return answer
 
-    def stream(self, items: Iterable[Picture], batch_size: int = 32) -> Iterator[Prediction]:
+    def stream(self, items: Iterable[Picture | UnreadableImage], batch_size: int = 32) -> Iterator[Prediction]:
         """Answer for each of ``items`` in their order, as they come: memory does not grow with their number.
 
         Args:
-            items: Pictures as :meth:`predict` takes them; those that cannot be read become answers with an ``error``.
+            items: Pictures as :meth:`predict` takes them; those that cannot be read become answers with an ``error``,
+                and so do errors in place of pictures.
             batch_size: Pictures that the model is given at a time.
 
         Raises:
@@ -167,14 +168,16 @@ class Predictor:
         while batch := list(islice(parts, batch_size)):  # pictures with many faces make several
             yield from self._answers(batch)
 
-    def _taken(self, x: Picture) -> str | Path | list[Read]:
+    def _taken(self, x: Picture | UnreadableImage) -> str | Path | list[Read]:
         """Read a picture in memory at once, as who gives it may fill the same object with the next; a file can wait."""
         return x if isinstance(x, str | Path) else self._read(x)
 
-    def _read(self, x: Picture | list[Read]) -> list[Read]:
+    def _read(self, x: Picture | UnreadableImage | list[Read]) -> list[Read]:
         """Return each part of a picture that is answered for, or why there is none."""
         if isinstance(x, list):
             return x
+        if isinstance(x, UnreadableImage):
+            return [Read(str(x.path), error=x.reason)]
         path = str(x) if isinstance(x, str | Path) else None
         try:
             picture = as_picture(x)

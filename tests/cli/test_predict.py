@@ -94,6 +94,18 @@ def test_a_file_that_exists_is_replaced_only_if_asked_for(
     assert len(rows("mine.csv")) == 6
 
 
+def test_a_line_of_a_table_that_is_too_short_is_a_row_with_its_reason(
+    best: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("list.csv").write_text("label,path\nhappy,faces/happy/00.png\nsad\nsad,\n")
+    main(["predict", "--ckpt_path", best, "list.csv", "--output", "answers.csv"])
+    assert [(row["path"], row["error"]) for row in rows("answers.csv")] == [
+        ("faces/happy/00.png", ""),
+        ("list.csv line 3", "the line is too short to have a path"),
+    ]
+    assert "list.csv: 1 line without a path left out" in capsys.readouterr().err
+
+
 def test_a_link_that_leads_nowhere_is_not_replaced(
     best: str, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ def _some_pictures(in_an_empty_folder: None) -> None:
 
 
 def named(*given: str) -> list[str]:
-    return named_pictures(given, [])
+    return list(map(str, named_pictures(given, [])))
 
 
 def test_files_come_in_the_order_given_and_a_folder_in_that_of_its_paths() -> None:
@@ -46,6 +46,15 @@ def test_paths_in_a_table_start_from_its_folder(column: str) -> None:
     absolute = str(Path("a.png").resolve())
     Path("list.csv").write_text(f"{column}\na.png\n{absolute}\n")
     assert named("list.csv", "b") == ["a.png", absolute, "b/a/deep.JPG", "b/z.png"]
+
+
+def test_a_line_without_a_path_does_not_end_the_run() -> None:
+    Path("list.csv").write_text("label,path\nhappy,a.png\nsad\nsad,\nsad, \nsad,b/z.png\n")
+    notes = list[str]()
+    first, short, last = named_pictures(["list.csv"], notes)
+    assert (first, last) == ("a.png", "b/z.png")
+    assert str(short) == "list.csv line 3: the line is too short to have a path"
+    assert notes == ["list.csv: 2 lines without a path left out"]
 
 
 def test_a_table_without_paths_is_refused() -> None:

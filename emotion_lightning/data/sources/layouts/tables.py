@@ -163,7 +163,7 @@ def is_image_file(base: Path, name: str) -> bool:
     return file_of(base / name).is_file()
 
 
-def csv_rows(file: Path, *columns: str, strip: bool = True) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(file: Path, *columns: str, strip: bool = True, short: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each line of a table and its values of ``columns``.
 
     Args:
@@ -171,6 +171,7 @@ def csv_rows(file: Path, *columns: str, strip: bool = True) -> Iterator[tuple[in
             names in it need not be UTF-8.
         columns: The names in lower case.
         strip: Take away blanks around the values.
+        short: Yield a line that is too short without values; by default it is a DataError.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig", errors=PATH_ERRORS) as stream:
@@ -184,6 +185,9 @@ def csv_rows(file: Path, *columns: str, strip: bool = True) -> Iterator[tuple[in
             places = [header.index(name) for name in columns]
             for row in filter(None, reader):
                 if len(row) <= max(places):
+                    if short:
+                        yield reader.line_num, []
+                        continue
                     raise DataError(f"{file} line {reader.line_num} has {len(row)} values, expected {len(header)}")
                 yield reader.line_num, [row[place].strip() if strip else row[place] for place in places]
     except (OSError, csv.Error) as error:
