@@ -1,5 +1,6 @@
 """Calibration: a temperature that makes probabilities honest, and a threshold below which the answer is uncertain."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.callbacks.metrics_writer import current_outputs
-from emotion_lightning.errors import UsageError
+from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.calibration import fit_temperature
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.evaluation.selective import UNCERTAIN, choose_threshold, fewest_answers, risk_coverage_of
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.runs.checkpoint_io import update_checkpoint
+from emotion_lightning.runs.checkpoint_io import identity, update_checkpoint
+from emotion_lightning.runs.config import load_checkpoint
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import pasted
 
@@ -43,11 +45,18 @@ class Calibration(Callback):
         if precision is not None and not 0 < precision < 1:
             raise UsageError(f"`predict.precision` {precision} is not in (0, 1), such as 0.9")
         self.precision = precision
+        self._measured: tuple[int, int, int] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a threshold that would be ambiguous, or chosen on a part of the images."""
         if stage in ("fit", "validate") and isinstance(pl_module, EmotionClassifier):
             self.check_fit(trainer, pl_module)
+        self._measured = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note which file it was loaded from, as a run that goes on may replace it while it is measured."""
+        if self._chooses_for_checkpoint(trainer) and trainer.ckpt_path is not None:
+            self._measured = identity(trainer.ckpt_path)
 
     def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a threshold beside a class of its name, or on a part of the validation split.
@@ -84,14 +93,18 @@ class Calibration(Callback):
                 "`predict.precision` chooses a threshold on the validation split of the checkpoint's own run, and this "
                 "is other data: leave out `root` or `predict.precision`"
             )
-        if pl_module.temperature_tta not in (None, tta):
+        if (own := _own_tta(trainer, pl_module)) != tta:
             raise UsageError(
-                f"`tta={tta}`: the checkpoint answers with `tta={pl_module.temperature_tta}`, for which "
-                "`predict.precision` chooses a threshold; leave one of them out"
+                f"`tta={tta}`: the checkpoint answers with `tta={own}`, for which `predict.precision` chooses a "
+                "threshold; leave one of them out"
             )
         if trainer.ckpt_path is not None:
-            folder = Path(trainer.ckpt_path).resolve().parent
-            ensure_writable(folder, advice="`predict.precision` writes into the checkpoint: copy it to another folder")
+            file = Path(trainer.ckpt_path).resolve()
+            advice = "`predict.precision` writes into the checkpoint: copy it to another folder"
+            if not (file.stat().st_mode & 0o222 and os.access(file, os.W_OK)):  # root may write it all the same
+                raise DataError(f"{trainer.ckpt_path} is read-only; {advice}, or make it writable")
+            ensure_writable(file.parent, advice=advice)
+            self._measured = self._measured or identity(file)  # one without the states of callbacks
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fit the temperature and choose the threshold; checkpoints are saved later, at the end of the epoch."""
@@ -126,12 +139,20 @@ class Calibration(Callback):
             replaced = "" if before is None else f" in place of {before.probability:.4f}"
             written = f"; written into {pasted(trainer.ckpt_path)}{replaced}"
             if trainer.is_global_zero:
-                update_checkpoint(trainer.ckpt_path, "calibration", {"threshold": found._asdict()})
+                assert self._measured is not None  # noted before
+                update_checkpoint(trainer.ckpt_path, "calibration", {"threshold": found._asdict()}, self._measured)
         rank_zero_info(
             f"Threshold: below a probability of {found.probability:.4f} the answer is uncertain; the others, to "
             f"{found.coverage:.1%} of {len(calibrated.labels):,} validation images, are right to "
             f"{found.precision:.4f}{written}"
         )
+
+
+def _own_tta(trainer: Trainer, model: EmotionClassifier) -> str:
+    """Test-time augmentation that the checkpoint which is measured predicts with."""
+    if trainer.ckpt_path is None:
+        return str(model.temperature_tta or model.hparams["tta"])
+    return str(load_checkpoint(str(trainer.ckpt_path))["hyper_parameters"]["tta"])
 
 
 def _limited(trainer: Trainer) -> bool:

@@ -237,6 +237,53 @@ def test_a_checkpoint_that_cannot_be_written_is_said_before_it_is_measured(
     main(args)  # which writes none
 
 
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_checkpoint_that_was_replaced_while_it_was_measured_gets_no_threshold(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, after = trained / "best.ckpt", Calibration.on_validation_start
+
+    def meanwhile(self: Calibration, trainer: Trainer, pl_module: LightningModule) -> None:
+        shutil.copy(trained / "last.ckpt", "newer.ckpt")
+        Path("newer.ckpt").replace(best)  # as a run that goes on
+        after(self, trainer, pl_module)
+
+    monkeypatch.setattr(Calibration, "on_validation_start", meanwhile)
+    said = fails(capsys, 1, "validate", "--ckpt_path", str(best), "--predict.precision", "0.2", *QUIET)
+    assert "best.ckpt was replaced while it was measured" in said
+    assert said.count("\n") == 1
+    assert best.read_bytes() == (trained / "last.ckpt").read_bytes()
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_read_only_checkpoint_is_said_before_it_is_measured(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = trained / "best.ckpt"
+    best.chmod(0o444)
+    before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file()}
+    said = fails(capsys, 1, "validate", "--ckpt_path", str(best), "--predict.precision", "0.2", *QUIET)
+    assert "best.ckpt is read-only; --predict.precision writes into the checkpoint: copy it to another folder" in said
+    assert best.stat().st_mode & 0o777 == 0o444
+    assert {path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_checkpoint_that_was_never_calibrated_gets_no_threshold_of_other_views(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = trained / "best.ckpt"
+    checkpoint = load(best)
+    del checkpoint["calibration"]
+    torch.save(checkpoint, best)
+    args = ["validate", "--ckpt_path", str(best), "--predict.precision", "0.2", *QUIET]
+    said = fails(capsys, 2, *args, "--model.tta", "tencrop")
+    assert "--model.tta tencrop: the checkpoint answers with --model.tta none, for which" in said
+    assert_equal(load(best), checkpoint)
+    main(args)
+    assert load(best)["calibration"]["threshold"] is not None
+
+
 def test_a_class_named_uncertain_is_refused(lab: Lab) -> None:
     model = lab.model(class_names=["angry", "happy", "Uncertain"])
     with pytest.raises(UsageError, match="a class is named Uncertain, which is what"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO, update_checkpoint
+from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO, identity, update_checkpoint
 from tests.helpers import assert_equal
 
 
@@ -55,7 +55,7 @@ def test_an_update_changes_what_it_names_and_nothing_else(tmp_path: Path) -> Non
     real, link = tmp_path / "real/best.ckpt", tmp_path / "best.ckpt"
     AtomicCheckpointIO().save_checkpoint(saved, real)
     link.symlink_to(real)
-    update_checkpoint(link, "calibration", {"threshold": {"probability": 0.5}})
+    update_checkpoint(link, "calibration", {"threshold": {"probability": 0.5}}, identity(link))
     assert link.is_symlink()
     found = torch.load(real, weights_only=True)
     assert found["state_dict"]["weight"].stride() == weight.stride()
@@ -63,6 +63,26 @@ def test_an_update_changes_what_it_names_and_nothing_else(tmp_path: Path) -> Non
     assert found["calibration"].pop("threshold") == {"probability": 0.5}
     assert_equal(saved, found)
     torch.save({"epoch": 3}, link)  # of version 0.1
-    update_checkpoint(link, "calibration", {"threshold": None})
+    update_checkpoint(link, "calibration", {"threshold": None}, identity(link))
     assert torch.load(real, weights_only=True) == {"epoch": 3, "calibration": {"threshold": None}}
     assert [path.name for path in real.parent.iterdir()] == ["best.ckpt"]
+
+
+def test_a_file_that_took_the_place_of_the_one_that_is_meant_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    io, path = AtomicCheckpointIO(), tmp_path / "best.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+    known, save = identity(path), torch.save
+
+    def meanwhile(checkpoint: object, file: object) -> None:
+        save(checkpoint, file)
+        monkeypatch.undo()
+        io.save_checkpoint({"epoch": 2}, path)
+
+    monkeypatch.setattr(torch, "save", meanwhile)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"best\.ckpt was replaced while it was measured.*nothing was written"):
+            update_checkpoint(path, "calibration", {"threshold": None}, known)
+        assert torch.load(path, weights_only=True) == {"epoch": 2}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best.ckpt"]
