@@ -89,7 +89,7 @@ def export(
     with new_folder(target) as temporary:
         pictures = pictures_of_run(checkpoint, path, root, splits_file)
         if quantize == "int8" and not pictures.own:
-            raise DataError(f"int8 is calibrated on the run's training images, and here are {pictures.data}")
+            raise DataError(f"int8 is calibrated and measured on the run's own images, and here are {pictures.data}")
         predictor = load(path, "cpu")
         about, model = About.of(predictor, license), predictor.model.requires_grad_(False)
         origin = Origin.of(Path(path), checkpoint, about, weights_hash(model))

@@ -11,6 +11,7 @@ from PIL import Image
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.dataset import spread
 from emotion_lightning.data.images.decode import UnreadableImage
+from emotion_lightning.data.measured import resolved
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.config import checkpoint_config, splits_of_old_run
@@ -25,7 +26,7 @@ class Pictures:
         read: Decodes the picture at a position, upright and RGB.
         labels: Class of each picture.
         splits: Positions of the pictures of each split; in the order in which they are to be taken if not all are.
-        own: Whether they are those of the checkpoint's run, so that their labels mean something.
+        own: Whether they are those of the checkpoint's run, so that figures on them are figures of its data.
     """
 
     data: str
@@ -68,16 +69,17 @@ def pictures_of_run(
     """
     options = checkpoint_config(checkpoint, "validate")["data"]
     was = options["root"]
-    known = "EmotionDataModule" in checkpoint
-    if root is None and not (known and (was is None or Path(was).exists())):
-        why = f"the run's data is not in {was}" if known else "the checkpoint does not say which data its run had"
+    state = checkpoint.get("EmotionDataModule", {})
+    if root is None and not (state and (was is None or Path(was).exists())):
+        why = f"the run's data is not in {was}" if state else "the checkpoint does not say which data its run had"
         warnings.warn(f"{why}: drawn faces take its place; give `root` if you have it", stacklevel=2)
         return _pictures(EmotionDataModule(), "drawn faces, as those of the run were not there", own=False)
     options |= {"root": root or was, "splits_file": splits_file or options["splits_file"]}
     if options["root"] == was and options["splits_file"] is None:
         options["splits_file"] = splits_of_old_run(checkpoint, path)
     data = EmotionDataModule(**options, seed=checkpoint["hyper_parameters"]["seed"])
-    found = _pictures(data, data.manifest.describe(), own=True)
+    own = bool(state) and (resolved(data.root) == was or data.faces.holds(state.get("trained_on")))
+    found = _pictures(data, ("" if own else "other data than that of the run: ") + data.manifest.describe(), own)
     if not found.splits["val"]:
         raise DataError(f"{data.root}: no validation images to verify the export on; give `root` other data")
     return found
@@ -86,6 +88,6 @@ def pictures_of_run(
 def _pictures(data: EmotionDataModule, name: str, own: bool) -> Pictures:
     manifest = data.manifest
     splits: dict[Split, Sequence[int]] = {
-        split: spread(manifest.indices(split), manifest.labels, data.seed) for split in ("train", "val")
+        split: spread(data.indices(split), manifest.labels, data.seed) for split in ("train", "val")
     }
     return Pictures(name, manifest.read, manifest.labels, splits, own)
