@@ -193,6 +193,36 @@ def test_the_curve_of_risk_has_its_figures_and_the_threshold(tmp_path: Path) -> 
     assert "uncertain below 0.70\ncoverage 0.333\nrisk 0.000" in text  # where it is marked
 
 
+def test_the_threshold_is_judged_by_images_that_it_may_be_judged_by(tmp_path: Path) -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0], [2.0, 0.0]]).double()
+    outputs = EvalOutputs(logits, torch.tensor([0, 0, 1, 0]), torch.arange(4))
+    unseen = EvalOutputs(*(values[1:] for values in outputs))
+    write_test(tmp_path / "run", outputs, ["a", "b"], ["w", "x", "y", "z"], "x")
+    folder = tmp_path / "run/report/test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+
+    def page(probability: float, **more: object) -> str:
+        threshold = Threshold(probability, 0.9, 0.5)
+        free = compute_metrics(unseen, ["a", "b"]) | {"selective": selective_metrics(unseen, 1.0, threshold)}
+        measured = {"leaked": 1, "leak_free": free, "selective": selective_metrics(outputs, 1.0, threshold)}
+        write_metrics(folder, metrics | measured | more)
+        return write_report(tmp_path / "run", Baseline()).read_text()
+
+    text = page(0.8)
+    assert (
+        "the answer is uncertain. The others, to 2 of 3 images never seen (a share of 0.6667), are right to 0.50"
+        in text
+    )
+    assert "chosen on this split" not in text
+    text = page(0.8, split="val", other_data=False)
+    assert (
+        "of 0.8000, chosen on this split, the answer is uncertain. The others, to 2 of 3 images not trained on" in text
+    )
+    assert "chosen on this split" not in page(0.8, split="val", other_data=True)
+    assert "the answer is uncertain. The others, to 3 of 4 images (a share" in page(0.8, leaked=0)
+    assert "the answer is uncertain. So it is for all 3 images never seen." in page(0.99)
+
+
 def test_what_is_no_number_spoils_no_page(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 1.0], [1.0, 0.0]]).double()
     outputs = EvalOutputs(logits, torch.tensor([0, 1, 1]), torch.arange(3))
