@@ -119,7 +119,8 @@ def _written_to(output: Path | None, format: str, class_names: Sequence[str]) ->
             yield write
         return
     try:
-        yield answers_output(format, class_names)
+        with answers_output(format, class_names) as write:
+            yield write
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
@@ -168,13 +169,15 @@ def _answer(
     first, start = "", time.perf_counter()
     answers = predictor.stream(counted(), batch_size)
     try:
-        for answer in tqdm(answers, "Predicting", total, unit=" pictures", disable=not bar):
-            write(answer)
-            rows += 1
-            uncertain += answer.uncertain
-            unanswered += answer.error is not None
-            if answer.error is not None and not first:
-                first = f"{answer.path}: {answer.error}"
+        with tqdm(desc="Predicting", total=total, unit=" pictures", disable=not bar) as shown:
+            for answer in answers:
+                write(answer)
+                shown.update(answer.part == 0)  # a picture has a row for each of its faces
+                rows += 1
+                uncertain += answer.uncertain
+                unanswered += answer.error is not None
+                if answer.error is not None and not first:
+                    first = f"{answer.path}: {answer.error}"
     except torch.OutOfMemoryError as error:
         raise UsageError(f"`batch_size` {batch_size} is too large for the device's memory; halve it") from error
     return Summary(taken, rows, unanswered, uncertain, time.perf_counter() - start, first)

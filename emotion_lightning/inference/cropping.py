@@ -21,10 +21,11 @@ NO_FACE = "no face"
 
 
 class Part(NamedTuple):
-    """A part of a picture, and where in it that is: left, top, width and height in pixels."""
+    """A part of a picture, where in it that is: left, top, width and height in pixels, and how sure a face is."""
 
     picture: Image.Image
     box: Box
+    score: float | None = None
 
 
 class FaceCropper:
@@ -62,7 +63,7 @@ class FaceCropper:
         except UsageError:
             self._warn(picture, NEED)
             return whole
-        return [Part(crop(picture, face), face.box) for face in detector.find(picture)]
+        return [Part(crop(picture, face), face.box, face.score) for face in detector.find(picture)]
 
     def is_photograph(self, picture: Image.Image) -> bool:
         """Say whether a picture is a photograph to a model that knows crops of faces."""

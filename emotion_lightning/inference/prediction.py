@@ -30,6 +30,8 @@ class Prediction:
         path: File of the picture, if it was given as one.
         box: Left, top, width and height in pixels of the part of the picture that the answer is about, which is all of
             it unless faces were looked for; None where the picture cannot be read.
+        part: Place of that part among those of its picture, from 0 on: of its faces, the largest first.
+        score: How sure the detector is of the face, in [0, 1]; None where none was looked for.
     """
 
     label: str | None = None
@@ -38,6 +40,8 @@ class Prediction:
     error: str | None = None
     path: str | None = None
     box: Box | None = None
+    part: int = 0
+    score: float | None = None
 
     @property
     def best(self) -> str | None:

@@ -43,12 +43,16 @@ class Read(NamedTuple):
         pixels: uint8 ``(3, image_size, image_size)``; None if it cannot be read.
         box: Left, top, width and height of the part of it that this is.
         error: Why there are no pixels.
+        part: Place of this part among those of its picture.
+        score: How sure the detector is of the face that this is.
     """
 
     path: str | None
     pixels: Tensor | None = None
     box: Box | None = None
     error: str | None = None
+    part: int = 0
+    score: float | None = None
 
 
 class Predictor:
@@ -186,7 +190,10 @@ class Predictor:
         except DataError as error:
             return [Read(path, error=str(error).removeprefix(f"{path}: "))]
         parts = self.cropper.parts(picture)
-        found = [Read(path, to_tensor(part.picture, self.image_size), part.box) for part in parts]
+        found = [
+            Read(path, to_tensor(part.picture, self.image_size), part.box, part=place, score=part.score)
+            for place, part in enumerate(parts)
+        ]
         return found or [Read(path, error=NO_FACE)]
 
     def _answers(self, pictures: Sequence[Read]) -> list[Prediction]:
@@ -200,14 +207,15 @@ class Predictor:
         ]
 
     def _answer(self, picture: Read, row: list[float]) -> Prediction:
+        where: Any = {"path": picture.path, "box": picture.box, "part": picture.part, "score": picture.score}
         if any(map(isnan, row)):
             diverged = "the model gives no numbers, as its weights have diverged"
-            return Prediction(error=diverged, path=picture.path, box=picture.box)
+            return Prediction(error=diverged, **where)
         probability = max(row)
         certain = self.threshold is None or probability >= self.threshold.probability
         label = self.class_names[row.index(probability)] if certain else UNCERTAIN
         probabilities = dict(zip(self.class_names, row, strict=True))
-        return Prediction(label, probability, probabilities, path=picture.path, box=picture.box)
+        return Prediction(label, probability, probabilities, **where)
 
 
 def load(

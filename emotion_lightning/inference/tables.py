@@ -65,29 +65,58 @@ def answers_file(path: Path, format: str, class_names: Sequence[str]) -> Iterato
                 yield write
             return
         errors = PATH_ERRORS if format == "csv" else "backslashreplace"  # JSON has its own way to write any bytes
-        with temporary.open("w", newline="", encoding="utf-8", errors=errors) as stream:
-            yield _writer(stream, format, class_names)
+        with (
+            temporary.open("w", newline="", encoding="utf-8", errors=errors) as stream,
+            _writer(stream, format, class_names) as write,
+        ):
+            yield write
 
 
-def answers_output(format: str, class_names: Sequence[str]) -> Write:
-    """Return a function that writes an answer to standard output."""
+@contextmanager
+def answers_output(format: str, class_names: Sequence[str]) -> Iterator[Write]:
+    """Give a function that writes an answer to standard output, where the last are when the block ends."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(
             encoding="utf-8", errors=PATH_ERRORS if format == "csv" else "backslashreplace", newline=""
         )
-    return _writer(sys.stdout, format, class_names)
+    with _writer(sys.stdout, format, class_names) as write:
+        yield write
 
 
-def _writer(stream: TextIO, format: str, class_names: Sequence[str]) -> Write:
+@contextmanager
+def _writer(stream: TextIO, format: str, class_names: Sequence[str]) -> Iterator[Write]:
     if format == "csv":
         columns = _columns(class_names)
         writer = csv.DictWriter(
             stream, columns, restval=""
         )  # its lines end in \r\n, without which a \r is left unquoted
         writer.writeheader()
-        return lambda answer: writer.writerow({name: _cell(value) for name, value in row(answer).items()})
-    shape = {"jsonl": _plain, "deepface": _as_deepface, "fer": _as_fer}[format]
-    return lambda answer: stream.write(f"{json.dumps(shape(answer), ensure_ascii=False, allow_nan=False)}\n")
+        yield lambda answer: writer.writerow({name: _cell(value) for name, value in row(answer).items()})
+    elif format == "jsonl":
+        yield lambda answer: _write_line(stream, _plain(answer))
+    else:
+        with _lists(stream, {"deepface": _as_deepface, "fer": _as_fer}[format]) as write:
+            yield write
+
+
+@contextmanager
+def _lists(stream: TextIO, shape: Callable[[Prediction], object]) -> Iterator[Write]:
+    """Write the answers for the parts of one picture as one list, as soon as the next picture begins."""
+    faces: list[object] = []
+
+    def write(answer: Prediction) -> None:
+        if answer.part == 0 and faces:
+            _write_line(stream, faces)
+            faces.clear()
+        faces.append(shape(answer))
+
+    yield write
+    if faces:
+        _write_line(stream, faces)
+
+
+def _write_line(stream: TextIO, value: object) -> None:
+    stream.write(f"{json.dumps(value, ensure_ascii=False, allow_nan=False)}\n")
 
 
 def _columns(class_names: Sequence[str]) -> list[str]:
@@ -120,23 +149,28 @@ def _own(answer: Prediction) -> dict[str, Any]:
     return {"path": answer.path, "predicted": answer.label, "error": answer.error}
 
 
-def _as_deepface(answer: Prediction) -> list[dict[str, Any]]:
-    """Return what ``DeepFace.analyze(path, actions=["emotion"], detector_backend="skip")`` does, and what is ours.
+def _as_deepface(answer: Prediction) -> dict[str, Any]:
+    """Return what ``DeepFace.analyze(path, actions=["emotion"])`` has for each face of a picture, and what is ours.
 
-    It gives a list of the faces in a picture, each with its emotions in percent.
+    It has emotions in percent, and a ``face_confidence`` of 0 where no face was looked for.
     """
     region = None
     if answer.box is not None:
         region = {**dict(zip("xywh", map(int, answer.box), strict=True)), "left_eye": None, "right_eye": None}
     emotion = {name: round(100 * probability, DIGITS - 2) for name, probability in answer.probabilities.items()}
-    found = {"emotion": emotion, "dominant_emotion": answer.best, "region": region, "face_confidence": 0.0}
-    return [found | _own(answer)]
+    found = {
+        "emotion": emotion,
+        "dominant_emotion": answer.best,
+        "region": region,
+        "face_confidence": round(answer.score or 0.0, DIGITS),
+    }
+    return found | _own(answer)
 
 
-def _as_fer(answer: Prediction) -> list[dict[str, Any]]:
-    """Return what ``FER().detect_emotions(path)`` does, a list of the faces in a picture, and what is ours."""
+def _as_fer(answer: Prediction) -> dict[str, Any]:
+    """Return what ``FER().detect_emotions(path)`` has for each face of a picture, and what is ours."""
     box = None if answer.box is None else list(map(int, answer.box))
-    return [{"box": box, "emotions": _rounded(answer)} | _own(answer)]
+    return {"box": box, "emotions": _rounded(answer)} | _own(answer)
 
 
 @contextmanager

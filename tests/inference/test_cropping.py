@@ -1,5 +1,6 @@
 """A model of crops is given the faces of a photograph, and crops as they are."""
 
+import json
 import sys
 import warnings
 from dataclasses import replace
@@ -11,6 +12,7 @@ from PIL import Image
 
 import emotion_lightning
 from emotion_lightning.cli import main
+from emotion_lightning.cli.predict import _answer
 from emotion_lightning.data.drawn import draw_face
 from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.errors import DataError, UsageError
@@ -150,6 +152,23 @@ def test_predict_writes_a_row_for_each_face(best: Path, capsys: pytest.CaptureFi
     with pytest.warns(UserWarning, match="--face.detect auto|`face.detect=auto`"):
         main([*command, "--face.detect", "never"])
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.usefixtures("finder", "in_an_empty_folder")
+def test_the_faces_of_a_photograph_are_one_picture(best: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photograph("happy", "angry").save("two.png")
+    PHOTOGRAPH.save("none.png")
+    main(["predict", "--ckpt_path", str(best), "two.png", "none.png", "two.png", "two.png", "--format", "deepface"])
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[face["face_confidence"] for face in faces] for faces in results] == [
+        [0.9, 0.9],
+        [0],
+        [0.9, 0.9],
+        [0.9, 0.9],
+    ]
+    _answer(emotion_lightning.load(best, "cpu"), ["two.png", "none.png"], 2, 32, lambda answer: None, True)
+    assert "100%" in (last := capsys.readouterr().err.split("\r")[-1])
+    assert "2/2" in last
 
 
 def test_crops_are_answered_alike_without_the_extra(best: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,16 @@ def test_deepface_finds_what_analyze_returns(tmp_path: Path) -> None:
     assert (broken["path"], broken["error"]) == ("c.png", BROKEN.error)
 
 
+@pytest.mark.parametrize("format", ["deepface", "fer"])
+def test_the_faces_of_a_picture_are_one_list_and_are_written_when_the_next_begins(tmp_path: Path, format: str) -> None:
+    faces = [replace(SURE, part=part, score=score) for part, score in enumerate((0.875, 0.75))]
+    given = [*faces, BROKEN, SURE, SURE]  # the last picture is given twice
+    results = [json.loads(line) for line in written(tmp_path, format, *given).read_text("utf-8").splitlines()]
+    assert [len(faces) for faces in results] == [2, 1, 1, 1]
+    if format == "deepface":
+        assert [face["face_confidence"] for faces in results for face in faces] == [0.875, 0.75, 0, 0, 0]
+
+
 def test_fer_finds_what_detect_emotions_returns(tmp_path: Path) -> None:
     """A list of faces for each picture, as fer 25.10.3 has them in fer.py."""
     results = [json.loads(line) for line in written(tmp_path, "fer").read_text(encoding="utf-8").splitlines()]
@@ -147,9 +157,9 @@ def test_fer_finds_what_detect_emotions_returns(tmp_path: Path) -> None:
 def test_standard_output_is_written_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
     output = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(output, "ascii"))
-    write = answers_output(format, CLASSES)
-    for answer in (SURE, UNSURE, BROKEN):
-        write(answer)
+    with answers_output(format, CLASSES) as write:
+        for answer in (SURE, UNSURE, BROKEN):
+            write(answer)
     sys.stdout.flush()
     assert output.getvalue() == written(tmp_path, format).read_bytes()
 
