@@ -15,6 +15,7 @@ SHOWN = 20
 """Answers that a printed table has at most."""
 
 Box = tuple[float, float, float, float]
+"""Left, top, width and height of a part of a picture in pixels."""
 
 
 @dataclass(frozen=True)

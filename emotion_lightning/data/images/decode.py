@@ -51,7 +51,8 @@ class UnreadableImage(DataError):
         return f"{self.path}: {self.reason}" if self.reason else str(self.path)
 
 
-Box = tuple[float, float, float, float]
+Bounds = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of an image in pixels."""
 
 
 class Decoded(NamedTuple):
@@ -69,7 +70,7 @@ class Decoded(NamedTuple):
     """
 
     image: Image.Image
-    box: Box
+    box: Bounds
     width: int
     height: int
     mode: str
@@ -182,7 +183,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, int]:
         return image, 1
 
 
-def _upright_box(orientation: int, size: tuple[int, int], extent: tuple[float, float]) -> Box:
+def _upright_box(orientation: int, size: tuple[int, int], extent: tuple[float, float]) -> Bounds:
     """Where the upper left ``extent`` of pixels of this ``size`` lies in the upright image."""
     (width, height), (across, down) = size, extent
     left = width - across if orientation in (2, 3, 7, 8) else 0.0
@@ -211,7 +212,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def square(image: Image.Image, size: int, box: Box | None = None) -> Image.Image:
+def square(image: Image.Image, size: int, box: Bounds | None = None) -> Image.Image:
     """Resize straight to a square of ``size`` x ``size`` pixels with antialiased bilinear filtering.
 
     Args:
