@@ -1,6 +1,7 @@
 """The files of an export that hold the network, and those that say how to call it."""
 
 import copy
+import io
 import json
 import shutil
 import warnings
@@ -37,9 +38,11 @@ def write_networks(temporary: Path, model: EmotionNetwork, about: About) -> None
     write_graph(core, temporary / CORE, about.metadata())
     write_graph(whole_graph(core, about), temporary / MODEL, about.metadata())
     program = exported(PixelClassifier(model, about), torch.zeros(square, dtype=torch.uint8))
+    held = io.BytesIO()  # a disk that fills while torch writes a file would end the process
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found")  # weights that are views, as those saved are
-        torch.export.save(program, temporary / PROGRAM, extra_files={"about.json": json.dumps(about.metadata())})
+        torch.export.save(program, held, extra_files={"about.json": json.dumps(about.metadata())})
+    (temporary / PROGRAM).write_bytes(held.getbuffer())
     weights = {name: value.contiguous() for name, value in Core(model).state_dict().items()}
     (temporary / WEIGHTS).write_bytes(save(weights, about.metadata() | {"format": "pt"}))
     write_json(temporary / LABELS, about.class_names)

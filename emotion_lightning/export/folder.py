@@ -2,10 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +18,7 @@ from emotion_lightning.export.quantization import Quantized
 from emotion_lightning.export.verification import Agreement
 from emotion_lightning.inference.predictor import Predictor, load
 from emotion_lightning.runs.config import load_checkpoint
-from emotion_lightning.runs.files import ensure_writable, write_json
+from emotion_lightning.runs.files import new_folder, write_json
 from emotion_lightning.runs.provenance import versions, weights_hash
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -113,30 +109,6 @@ def export(
             agreements=agreements,
         )
     return done
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``path`` when the block ends without an error; else nothing is left.
-
-    Raises:
-        UsageError: There is something at ``path``.
-        DataError: The folder cannot be written.
-    """
-    if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} exists, and an export replaces nothing: name a folder that does not exist yet")
-    ensure_writable(path, advice="name a folder elsewhere")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        os.rename(temporary, path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {error.filename or path}: {error.strerror or error}; free space or mend the folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_packages() -> None:

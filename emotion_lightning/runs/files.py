@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
@@ -67,17 +67,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists, and nothing in it is replaced: name a folder that does not exist yet")
     ensure_writable(path, advice="name a folder elsewhere")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp").absolute()
+    missing = [parent for parent in temporary.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)
         yield temporary
         os.rename(temporary, path)
     except OSError as error:
+        place = temporary if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
+        written = place.is_relative_to(temporary) or temporary.is_relative_to(place)  # else something was to be read
+        advice = "; free space or mend the folder" if written else ""
         raise DataError(
-            f"cannot write {error.filename or path}: {error.strerror or error}; free space or mend the folder"
+            f"cannot {'write' if written else 'use'} {error.filename or path}: {error.strerror or error}{advice}"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in missing:
+            with suppress(OSError):  # it is no longer empty
+                parent.rmdir()
 
 
 @contextmanager

@@ -295,6 +295,24 @@ def test_a_folder_that_cannot_be_made_is_refused_before_work_is_put_in(
     assert "cannot write to file/model" in message
 
 
+def test_a_disk_that_fills_is_said_and_leaves_nothing(
+    judged: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == artifacts.PROGRAM:
+            raise OSError(28, "No space left on device")  # which has no file name, as of a write
+        return write(path, data)
+
+    for name in ("core_graph", "whole_graph", "write_graph"):
+        monkeypatch.setattr(artifacts, name, lambda *given: None)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    message = fails(capsys, 1, "export", "--ckpt_path", str(best(judged)), "--output", "pa/rent/model")
+    assert message == "error: cannot write pa/rent/model: No space left on device; free space or mend the folder\n"
+    assert list(Path().iterdir()) == []
+
+
 def test_what_is_no_checkpoint_of_a_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": {}}, "other.ckpt")
     assert "not a checkpoint" in fails(capsys, 1, "export", "--ckpt_path", "other.ckpt", "--output", "model")

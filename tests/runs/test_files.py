@@ -7,8 +7,32 @@ import torch
 
 from emotion_lightning.cli import main
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.files import atomic_write, ensure_writable
+from emotion_lightning.runs.files import atomic_write, ensure_writable, new_folder
 from tests.helpers import QUIET
+
+
+def test_a_folder_that_fails_leaves_none_of_those_that_it_needed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(DataError, match="of the data"), new_folder(tmp_path / "there/pa/rent/model"):
+        raise DataError("of the data")
+    assert list((tmp_path / "there").iterdir()) == []
+    with new_folder(tmp_path / "there/pa/rent/model") as temporary:
+        (temporary / "a.txt").write_text("all")
+    assert [path.name for path in (tmp_path / "there/pa/rent").iterdir()] == ["model"]
+    with pytest.raises(DataError, match="of the data"), new_folder(tmp_path / "there/pa/other"):
+        raise DataError("of the data")
+    assert (tmp_path / "there/pa/rent/model/a.txt").read_text() == "all"
+
+
+def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"^cannot use .*gone\.txt: No such file or directory$"),
+        new_folder(tmp_path / "model"),
+    ):
+        (tmp_path / "gone.txt").read_text()
+    with pytest.raises(DataError, match=r"^cannot write .*; free space"), new_folder(tmp_path / "model") as temporary:
+        (temporary / "no/a.txt").write_text("")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path: Path) -> None:
