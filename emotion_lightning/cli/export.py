@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from emotion_lightning.export.folder import Export
 
 OWN = ("quantize",)
-"""Options of export that an error may name as parameters."""
+"""Parameters in an error that are options of export itself and not of a run."""
 
 
 def export(args: Sequence[str], program: str, description: str) -> None:
     """Export a checkpoint, and print how far each file agrees with it."""
-    from emotion_lightning.export.folder import export as write  # what draws no run need not import
+    from emotion_lightning.export.folder import export as write  # which other commands need not import
 
     parser = EmotionParser(prog=program, description=description)
     parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to export, such as a run's best.ckpt.")
@@ -51,13 +51,13 @@ def export(args: Sequence[str], program: str, description: str) -> None:
 
 def summary(done: "Export") -> str:
     """Say what was verified, what 8 bits cost, and where it all is."""
-    rows = [("file", "at once", "greatest difference", "different answers")]
+    rows = [("file", "at once, up to", "greatest difference", "different answers")]
     rows += [
         (found.artifact, str(found.batch), f"{found.greatest_difference:.1e}", str(found.different_answers))
         for found in done.agreements
     ]
     lines = [f"Verified on {done.agreements[0].images:,} pictures ({done.pictures}) against the checkpoint:"]
-    lines += [f"  {name:<12}{batch:>9}{difference:>22}{answers:>20}" for name, batch, difference, answers in rows]
+    lines += [f"  {name:<12}{batch:>15}{difference:>22}{answers:>20}" for name, batch, difference, answers in rows]
     if small := done.quantized:
         lines.append(
             f"8-bit: {small.bytes / 1e6:.1f} MB instead of {small.bytes_before / 1e6:.1f}, "

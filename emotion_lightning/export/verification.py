@@ -30,7 +30,7 @@ class Agreement:
 
     Attributes:
         artifact: Name of its file.
-        batch: Pictures that were given at once.
+        batch: Most pictures that were given at once; a file that takes them as they are gets those of one size.
         tolerance: Greatest difference of a probability that is accepted.
         images: Pictures compared.
         greatest_difference: Greatest difference of the probability of any class, infinite for one that is no number.
