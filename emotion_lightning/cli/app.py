@@ -89,8 +89,11 @@ class EmotionCLI(LightningCLI):
             )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return the given command alone, since building the options of each command takes a second."""
-        every = LightningCLI.subcommands()
+        """Return the given command alone, since building the options of each command takes a second.
+
+        ``predict`` is a command of its own, without a trainer.
+        """
+        every = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
         return {name: skipped for name, skipped in every.items() if name == self._command} or every
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -134,7 +134,7 @@ class Predictor:
         """
         check_least("batch_size", batch_size, 1)
         if is_picture(items):
-            raise UsageError("`stream` takes several pictures, and was given one: give a list, as in [picture]")
+            raise UsageError("stream takes several pictures, and was given one: give a list, as in [picture]")
         return self._stream(map(self._taken, items), batch_size)
 
     def _stream(self, coming: Iterator[str | Path | list[Read]], batch_size: int) -> Iterator[Prediction]:

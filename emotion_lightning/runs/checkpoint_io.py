@@ -57,8 +57,8 @@ def update_checkpoint(path: str | Path, key: str, values: Mapping[str, Any], kno
             )
 
 
-def _save(checkpoint: dict[str, Any], file: Path) -> None:
-    with file.open("wb") as stream:
+def _save(checkpoint: dict[str, Any], temporary: Path) -> None:
+    with temporary.open("wb") as stream:
         try:
             torch.save(checkpoint, stream)
         except RuntimeError as error:  # torch's word for a full disk

@@ -223,9 +223,13 @@ def test_data_errors_take_one_line_and_status_1(capsys: pytest.CaptureFixture[st
     assert "empty" in fails(capsys, 1, "fit", *TINY, "--data.root", "empty")
 
 
-@pytest.mark.parametrize("path", ["best", "https://example.org/a.ckpt", "missing.ckpt"])
-def test_checkpoints_that_are_no_files_are_refused(capsys: pytest.CaptureFixture[str], path: str) -> None:
-    assert f"--ckpt_path {path}: no such file" in fails(capsys, 1, "test", "--ckpt_path", path)
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("best", "no such file"), ("missing.ckpt", "no such file")]
+    + [("https://example.org/a.ckpt", "addresses are not fetched")],
+)
+def test_checkpoints_that_are_no_files_are_refused(capsys: pytest.CaptureFixture[str], path: str, reason: str) -> None:
+    assert f"--ckpt_path {path}: {reason}" in fails(capsys, 1, "test", "--ckpt_path", path)
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -328,8 +332,9 @@ def test_overfitting_takes_the_same_training_images_in_every_epoch(
     ids=str,
 )
 def test_what_cannot_be_built_is_said_in_one_line(
-    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+    faces: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
 ) -> None:
+    monkeypatch.setattr("lightning.pytorch.callbacks.progress.rich_progress._RICH_AVAILABLE", False)
     error = fails(capsys, 2, "fit", "--data.root", str(faces), *TINY, *QUIET, *options)
     assert said in error
     assert error.count("\n") == 1

@@ -56,7 +56,8 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     best = torch.load(reported / "checkpoints/best.ckpt", weights_only=True)
     found = json.loads((reported / "report/val/metrics.json").read_text())
     assert found["f1_macro"] == pytest.approx(best["callbacks"]["Checkpoint"]["best_score"], abs=1e-6)
-    assert found["calibration"]["temperature"] == best["calibration"]["temperature"] != 1
+    assert found["calibration"]["temperature"] == best["calibration"]["temperature"]
+    assert found["calibration"]["fitted_with_tta"] == "none"
     assert found["bias_warnings"] == [
         "These are the images that chose the checkpoint: on others the metrics will be somewhat lower."
     ]
