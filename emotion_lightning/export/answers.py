@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def pixels(pictures: Sequence[Image.Image], side: int) -> Tensor:
     """Resize as evaluation does: uint8 ``(N, 3, side, side)``."""
-    return torch.stack([to_tensor(picture, side) for picture in pictures])
+    return torch.stack([to_tensor(picture.convert("RGB"), side) for picture in pictures])
 
 
 def images(pictures: Sequence[Image.Image], about: About) -> Tensor:
@@ -37,16 +37,17 @@ def checkpoint_answer(predictor: Predictor) -> Answer:
 
 
 def whole_answer(file: Path) -> Answer:
-    """What an ONNX file answers that takes pictures as they are; those of one size are given together."""
+    """What an ONNX file answers that takes pictures as they are; those of one size and mode are given together."""
     session = open_session(file)
 
     def answer(pictures: Sequence[Image.Image]) -> Tensor:
-        sizes: dict[tuple[int, int], list[int]] = {}
+        shapes: dict[tuple[tuple[int, int], str], list[int]] = {}
         for place, picture in enumerate(pictures):
-            sizes.setdefault(picture.size, []).append(place)
+            shapes.setdefault((picture.size, picture.mode), []).append(place)
         rows: dict[int, Tensor] = {}
-        for places in sizes.values():
+        for (_, mode), places in shapes.items():
             given = np.stack([np.asarray(pictures[place]) for place in places])
+            given = given[..., None] if mode == "L" else given
             rows.update(zip(places, _run(session, "pictures", given), strict=True))
         return torch.stack([rows[place] for place in range(len(pictures))])
 

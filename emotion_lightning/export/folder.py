@@ -14,6 +14,7 @@ from emotion_lightning.export.about import About
 from emotion_lightning.export.artifacts import CORE, MODEL, PROGRAM, TIMM, write_networks, write_small, write_timm
 from emotion_lightning.export.card import Origin, write_card
 from emotion_lightning.export.pictures import Pictures, pictures_of_run
+from emotion_lightning.export.preprocessing import SMALL
 from emotion_lightning.export.quantization import Quantized
 from emotion_lightning.export.verification import Agreement
 from emotion_lightning.inference.predictor import Predictor, load
@@ -126,7 +127,8 @@ def _verify(temporary: Path, predictor: Predictor, about: About, pictures: Pictu
     if (temporary / TIMM).is_dir():
         artifacts[TIMM] = (answers.timm_answer(temporary / TIMM, about), verification.CORE)
     taken = (picture for picture, _ in pictures.take("val", verification.IMAGES))
-    shown = tqdm(taken, "Verifying", verification.IMAGES, unit=" pictures", leave=False, disable=None)
+    both_ways = verification.varied(taken, SMALL * about.side**2)  # in which a picture is resized in the graph
+    shown = tqdm(both_ways, "Verifying", verification.IMAGES, unit=" pictures", leave=False, disable=None)
     return verification.verify(answers.checkpoint_answer(predictor), artifacts, shown)
 
 

@@ -1,5 +1,6 @@
 """Whether what was exported answers as the checkpoint does: the same pictures to both, side by side."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from torch import Tensor
 from emotion_lightning.errors import DataError
 
 Answer = Callable[[Sequence[Image.Image]], Tensor]
-"""Turns RGB pictures of any size into probabilities ``(N, classes)``."""
+"""Turns RGB or gray pictures of any size into probabilities ``(N, classes)``."""
 
 IMAGES = 500
 """Pictures that an export is verified on."""
@@ -93,6 +94,19 @@ def verify(
     if not all(agreement.images for agreement in agreements):
         raise DataError("there is no picture to verify the export on")
     return agreements
+
+
+def varied(pictures: Iterable[Image.Image], pixels: int) -> Iterator[Image.Image]:
+    """Of every eight pictures, make one gray and enlarge another to more than so many ``pixels``."""
+    for place, picture in enumerate(pictures):
+        if place % 8 == 1:
+            yield picture.convert("L")
+        elif place % 8 == 5:
+            width, height = picture.size
+            times = math.isqrt(pixels // (width * height)) + 1
+            yield picture.resize((times * width, times * height), Image.Resampling.BICUBIC)
+        else:
+            yield picture
 
 
 def refuse_disagreement(agreements: Iterable[Agreement]) -> None:

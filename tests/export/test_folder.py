@@ -184,7 +184,9 @@ def test_the_card_says_what_was_measured_and_what_is_forbidden(exported: Path, j
     assert f"{metrics['calibration']['ece_scaled']:.3f} ({metrics['calibration']['ece']:.3f} before)" in card.text
     assert "folder tree with splits, 3 classes" in card.text
     assert "Article 5(1)(f) of Regulation (EU) 2024/1689" in card.text
-    assert "no figures of what is exported" not in card.text
+    of_test, of_validation = card.text.split("### Test")[1].split("### Validation")
+    assert "no figures of what is exported" not in of_test
+    assert "of a temperature of 1.0, not 1.7" in of_validation  # measured when the fit ended
     assert str(judged) not in card.content
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from emotion_lightning.errors import DataError
-from emotion_lightning.export.verification import Agreement, Answer, refuse_disagreement, verify
+from emotion_lightning.export.verification import Agreement, Answer, refuse_disagreement, varied, verify
 
 PICTURES = [Image.new("RGB", (8, 8), (number, 0, 0)) for number in range(40)]
 SURE, TORN = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.4999999, 1e-7])
@@ -65,3 +65,12 @@ def test_what_is_no_number_is_no_agreement() -> None:
 def test_nothing_to_compare_is_no_agreement() -> None:
     with pytest.raises(DataError, match="no picture"):
         verify(always(SURE), {"a": (always(SURE), 1e-3)}, [])
+
+
+def test_some_pictures_are_given_as_gray_and_some_enlarged() -> None:
+    found = list(varied((Image.new("RGB", (30, 20)) for _ in range(16)), 50_000))
+    assert [place for place, picture in enumerate(found) if picture.mode == "L"] == [1, 9]
+    large = [place for place, picture in enumerate(found) if picture.width * picture.height > 50_000]
+    assert large == [5, 13]
+    assert found[5].size == (300, 200)
+    assert {picture.size for place, picture in enumerate(found) if place not in large} == {(30, 20)}
