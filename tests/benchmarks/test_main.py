@@ -33,6 +33,7 @@ class ThisProcess(Executor):
         return done
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_processes")
 def test_one_command_measures_every_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -72,6 +73,7 @@ def test_too_few_images_are_refused(tmp_path: Path, setting: Setting, capsys: py
     assert "has 36 training images" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_processes")
 def test_only_chosen_peers_train(tmp_path: Path, setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.json"

@@ -27,7 +27,7 @@ from emotion_lightning.export.pictures import pictures_of_run
 from emotion_lightning.model.module import EmotionClassifier
 from tests.helpers import CLASSES, fails
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_an_empty_folder")]
 
 Face = Callable[..., Image.Image]
 STRANGE = ['"sad", they say', "<b>happy</b> | *not*", "a_b\n# angry"]
@@ -339,7 +339,6 @@ def test_eight_bits_need_the_data_of_the_run(judged: Path, capsys: pytest.Captur
     assert "int8 is calibrated and measured on the run's own images, and here are drawn faces" in message
 
 
-@pytest.mark.slow
 def test_eight_bits_are_measured_against_thirty_two(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["export", "--ckpt_path", str(best(judged)), "--output", "model", "--quantize", "int8"])
     found = json.loads(Path("model/verification.json").read_text())["int8"]
