@@ -1,7 +1,5 @@
 """A local page on which a model is tried: a picture or the webcam in, its faces with probabilities and Grad-CAM out."""
 
-import base64
-import io
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -16,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from emotion_lightning.data.images.data_uri import data_uri
 from emotion_lightning.data.images.decode import MAX_BYTES, UnreadableImage, to_tensor
 from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.errors import DataError, UsageError
@@ -284,6 +283,4 @@ def _framed(picture: Image.Image, boxes: Sequence[Box]) -> str:
 
 
 def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(image, WHOLE, "JPEG", quality=90)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.summary import summary
+from emotion_lightning.data.images.data_uri import data_uri
 from emotion_lightning.data.images.decode import UnreadableImage
-from emotion_lightning.report.data_uri import data_uri
 from emotion_lightning.report.page import environment
 
 SHOWN = 100

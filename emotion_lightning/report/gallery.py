@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from emotion_lightning.data.images.data_uri import data_uri
 from emotion_lightning.evaluation.examples import confident_mistakes, most_confident, top_confusions, top_losses
 from emotion_lightning.evaluation.outputs import EvalOutputs
-from emotion_lightning.report.data_uri import data_uri
 
 MISTAKES = 24
 """Faces in each of the galleries of confident mistakes and of highest losses."""
