@@ -92,8 +92,8 @@ def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.slow
-def test_a_peer_changes_its_own_process_alone(setting: Setting) -> None:
-    assert not torch.backends.cudnn.benchmark  # which ours sets
+def test_a_peer_changes_its_own_process_alone(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # which ours sets, as do trainers of tests before
     figures = phases.measure(setting)
     assert {(figure.work, figure.who) for figure in figures} == {
         (phase, peer) for phase in PHASES for peer in setting.peers
