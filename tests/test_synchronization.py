@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from emotion_lightning import cli
 from emotion_lightning.callbacks import EMA, ProgressBar, Throughput, Unfreeze
-from emotion_lightning.cli import run
+from emotion_lightning.cli import training
 from emotion_lightning.cli.app import EmotionCLI
 from tests.helpers import TINY, Lab
 
@@ -63,7 +63,7 @@ def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, m
             self.trainer_defaults["callbacks"].append(watch)
             return super().instantiate_trainer(**kwargs)
 
-    monkeypatch.setattr(run, "EmotionCLI", Watched)
+    monkeypatch.setattr(training, "EmotionCLI", Watched)
     monkeypatch.setattr("emotion_lightning.model.watch.COMPARED", "none")  # as on a GPU
     every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])

@@ -28,7 +28,7 @@ from emotion_lightning.cli.after_fit import conclude
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.messages import reason, with_dashes
-from emotion_lightning.cli.parser import EmotionParser, seed_of, whole_numbers_stay
+from emotion_lightning.cli.parser import seed_of
 from emotion_lightning.cli.refusal import (
     nothing_left_of_a_refusal,
     refuse_own,
@@ -36,6 +36,7 @@ from emotion_lightning.cli.refusal import (
     refuse_threshold,
     remembered_options_named,
 )
+from emotion_lightning.cli.run_parser import RunParser, whole_numbers_stay
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
@@ -80,7 +81,7 @@ class EmotionCLI(LightningCLI):
                 save_config_callback=SaveRunConfig,
                 trainer_defaults=RECIPE_TRAINER | {"callbacks": fixed_callbacks()},
                 seed_everything_default=42,
-                parser_class=EmotionParser,
+                parser_class=RunParser,
                 parser_kwargs={"prog": PROGRAM}
                 | {name: {"description": COMMANDS[name]} for name in self.subcommands()},
                 auto_configure_optimizers=False,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import EmotionParser
+from emotion_lightning.cli.parser import OptionParser
 from emotion_lightning.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def export(args: Sequence[str], program: str, description: str) -> None:
     """Export a checkpoint, and print how far each file agrees with it."""
     from emotion_lightning.export.folder import export as write  # which other commands need not import
 
-    parser = EmotionParser(prog=program, description=description)
+    parser = OptionParser(prog=program, description=description)
     parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to export, such as a run's best.ckpt.")
     parser.add_argument("--output", type=str | None, help="Folder to make; it must not exist yet.")
     parser.add_argument(

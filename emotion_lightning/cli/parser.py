@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser
 
-from emotion_lightning.cli.flags import add_flags
 from emotion_lightning.cli.messages import with_dashes
 from emotion_lightning.errors import UsageError
 
@@ -38,39 +37,17 @@ def seed_of(value: bool | int) -> int:
     return value
 
 
-def whole_numbers_stay(parser: LightningArgumentParser) -> None:
-    """Read ``--trainer.limit_val_batches 1`` as one batch, as from Python, and not as 1.0, which is all of them.
-
-    Python may give ``float | int``, in which the float comes first, for the ``int | float`` of Lightning's trainer.
-    Should jsonargparse call its types otherwise, 1 is 1.0 again.
-    """
-    for action in parser._actions:
-        if action.dest.startswith("trainer.limit_") and hasattr(action, "_typehint"):
-            action._typehint = int | float | None
-
-
-def add_face_options(parser: LightningArgumentParser) -> None:
+def add_face_options(parser: ArgumentParser) -> None:
     """Add the options of the commands that look for faces in pictures."""
     parser.add_argument("--face.detect", type=str, default="auto", help=HELP["face.detect"])
     parser.add_argument("--face.model", type=str, help=HELP["face.model"])
 
 
-class EmotionParser(LightningArgumentParser):
-    """Parser of the program and of each subcommand: no abbreviations, short errors, exit status 2."""
+class OptionParser(ArgumentParser):
+    """Parser of a command's options: no abbreviations, short errors, exit status 2."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def add_method_arguments(self, class_type: type, method_name: str, *args: Any, **kwargs: Any) -> list[str]:
-        """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""
-        added: list[str] = super().add_method_arguments(class_type, method_name, *args, **kwargs)
-        for action in self._actions:
-            action.help = HELP.get(action.dest, action.help)
-        if method_name in ("validate", "test"):
-            self.set_defaults({"verbose": False})  # the classification report says it better
-        if method_name == "fit":
-            add_flags(self)
-        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""

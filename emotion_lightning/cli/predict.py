@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import EmotionParser, add_face_options
+from emotion_lightning.cli.parser import OptionParser, add_face_options
 from emotion_lightning.data.images.decode import UnreadableImage
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.paths import LIST, listed_pictures, named_pictures
@@ -57,8 +57,8 @@ def predict(args: Sequence[str], program: str, description: str) -> None:
         )
 
 
-def _parser(program: str, description: str) -> EmotionParser:
-    parser = EmotionParser(prog=program, description=description)
+def _parser(program: str, description: str) -> OptionParser:
+    parser = OptionParser(prog=program, description=description)
     parser.add_argument(
         "pictures",
         nargs="*",

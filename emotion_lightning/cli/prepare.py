@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emotion_lightning.cli.parser import HELP, EmotionParser
+from emotion_lightning.cli.parser import HELP, OptionParser
 from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
 from emotion_lightning.inference.faces import FaceDetector
 from emotion_lightning.inference.preparation import MANIFEST
@@ -13,7 +13,7 @@ from emotion_lightning.inference.preparation import prepare as cut_out
 
 def prepare(args: Sequence[str], program: str, description: str) -> None:
     """Cut the faces out of a folder tree of photographs, and say how many there were."""
-    parser = EmotionParser(prog=program, description=description)
+    parser = OptionParser(prog=program, description=description)
     parser.add_argument(
         "photos", type=str, metavar="PHOTOS", help="Folder of the photographs, with or without class folders."
     )

@@ -2,29 +2,18 @@
 
 import logging
 import sys
-import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.spike import TrainingSpikeException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.commands import COMMANDS
-from emotion_lightning.cli.demo import demo
-from emotion_lightning.cli.export import export
 from emotion_lightning.cli.messages import reason, with_dashes
-from emotion_lightning.cli.predict import predict
-from emotion_lightning.cli.prepare import prepare
-from emotion_lightning.cli.tools import audit, report
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.options import PROGRAM
-from emotion_lightning.runtime.allocator import tune_malloc
 
 FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
 """What torch says where the memory through which processes share tensors is full."""
@@ -49,23 +38,14 @@ def run(args: Sequence[str]) -> None:
     try:
         command = args[0]
         _check_command(command)
-        tools = {
-            "predict": predict,
-            "export": export,
-            "demo": demo,
-            "audit": audit,
-            "report": report,
-            "prepare": prepare,
-        }
-        if tool := tools.get(command):
+        if tool := _tool(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:
-            tune_malloc()
-            EmotionCLI(args)
+            from emotion_lightning.cli.training import run_lightning
+
+            run_lightning(args)
     except EmotionError as error:
         _stop(str(error), error.exit_status)
-    except MisconfigurationException as error:
-        _stop(str(error), 2)
     except torch.OutOfMemoryError:
         _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
     except Warning as warning:  # of python -W error
@@ -74,8 +54,6 @@ def run(args: Sequence[str]) -> None:
         _stop(reason(error), 1)
     except OSError as error:
         _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
-    except TrainingSpikeException as error:
-        _stop(f"{error}: the callback SpikeDetection ends a run at such a loss; last.ckpt is of the epoch before", 1)
     except RuntimeError as error:
         if any(sign in str(error) for sign in FULL_MEMORY):
             _stop(
@@ -87,18 +65,8 @@ def run(args: Sequence[str]) -> None:
             raise
         # torch has no public class for what its compiler raises
         _stop(f"`compile=true` needs a C++ compiler, on a GPU Triton as well; torch failed with: {reason(error)}", 2)
-    except (ValueError, TypeError) as error:
-        if not _is_raised_by_lightning(error):
-            raise
-        _stop(reason(error), 2)
-    except SIGTERMException:
-        sys.exit(128 + 15)
     except KeyboardInterrupt:
         sys.exit(128 + 2)
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
-            sys.exit(128 + 2)
-        raise
     finally:
         warnings.formatwarning = FORMAT_WARNING
         logger.removeFilter(_speak_command_line)
@@ -117,17 +85,31 @@ def _speak_of_warning(message: Warning | str, category: type[Warning], filename:
     return FORMAT_WARNING(message, category, filename, *args, **kwargs)
 
 
+def _tool(command: str) -> Callable[[Sequence[str], str, str], None] | None:
+    """Return the function of a command that has no trainer; each imports what it needs alone, as that takes seconds."""
+    match command:
+        case "predict":
+            from emotion_lightning.cli.predict import predict as tool
+        case "export":
+            from emotion_lightning.cli.export import export as tool
+        case "demo":
+            from emotion_lightning.cli.demo import demo as tool
+        case "audit":
+            from emotion_lightning.cli.tools import audit as tool
+        case "report":
+            from emotion_lightning.cli.tools import report as tool
+        case "prepare":
+            from emotion_lightning.cli.prepare import prepare as tool
+        case _:
+            return None
+    return tool
+
+
 def _check_command(name: str) -> None:
     if not name.startswith("-") and name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
         meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
         raise UsageError(f"there is no command '{name}'{meant}")
-
-
-def _is_raised_by_lightning(error: Exception) -> bool:
-    """Say whether Lightning itself refuses an option, which it does by errors of Python's own as well."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__", "")).startswith("lightning.")
 
 
 def _stop(message: str, status: int) -> None:

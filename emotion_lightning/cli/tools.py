@@ -10,7 +10,7 @@ import yaml
 
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.cli.messages import with_dashes
-from emotion_lightning.cli.parser import HELP, EmotionParser, seed_of
+from emotion_lightning.cli.parser import HELP, OptionParser, seed_of
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
@@ -23,7 +23,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     """Audit a data set: print a summary, write audit.json and audit.html, and under --strict end by what was found."""
     from emotion_lightning.report.audit_page import page  # what draws is slow to import
 
-    parser = EmotionParser(prog=program, description=description)
+    parser = OptionParser(prog=program, description=description)
     parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())
     parser.add_argument("--seed_everything", type=int, default=42, help=HELP["seed_everything"])
@@ -53,7 +53,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     from emotion_lightning.report.comparison import write_comparison  # what draws is slow to import
     from emotion_lightning.report.page import write_report
 
-    parser = EmotionParser(prog=program, description=description)
+    parser = OptionParser(prog=program, description=description)
     parser.add_argument(
         "runs", nargs="+", type=str, metavar="RUN", help="Folder of a run, such as lightning_logs/version_0."
     )

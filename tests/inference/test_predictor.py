@@ -298,14 +298,20 @@ def test_a_device_that_there_is_not_is_refused(best: Path, device: str) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_of_a_trainer_is_imported_to_answer(best: Path, files: list[Path]) -> None:
-    program = f"""
-import sys
-import emotion_lightning
-answer = emotion_lightning.load({str(best)!r}, "cpu").predict({str(files[0])!r})
-print(*sys.modules)
-"""
+@pytest.mark.parametrize(
+    ("answer", "own"),
+    [
+        ("import emotion_lightning; emotion_lightning.load({best!r}, 'cpu').predict({file!r})", set()),
+        (
+            "from emotion_lightning.cli import main; main(['predict', '--ckpt_path', {best!r}, {file!r}])",
+            {"jsonargparse"},
+        ),
+    ],
+)
+def test_nothing_of_a_trainer_is_imported_to_answer(best: Path, files: list[Path], answer: str, own: set[str]) -> None:
+    program = f"import sys; {answer.format(best=str(best), file=str(files[0]))}; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     modules = {name.partition(".")[0] for name in printed.split()}
-    assert {"torch", "timm", "PIL"} <= modules
-    assert {"lightning", "torchmetrics", "matplotlib", "tensorboard", "jsonargparse", "scipy"} & modules == set()
+    assert {"torch", "timm", "PIL", *own} <= modules
+    others = {"lightning", "torchmetrics", "matplotlib", "tensorboard", "jsonargparse", "scipy"} - own
+    assert others & modules == set()

@@ -1,0 +1,50 @@
+"""Lightning's commands, and how they end where Lightning itself ends them."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.spike import TrainingSpikeException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from emotion_lightning.cli.app import EmotionCLI
+from emotion_lightning.cli.messages import reason
+from emotion_lightning.errors import DataError, EmotionError, UsageError
+from emotion_lightning.runtime.allocator import tune_malloc
+
+
+def run_lightning(args: Sequence[str]) -> None:
+    """Run one of Lightning's commands; an interruption ends with 128 and the signal's number.
+
+    Raises:
+        UsageError: Lightning refuses an option.
+        DataError: The loss rose so that a callback of Lightning's ends the run.
+    """
+    tune_malloc()
+    try:
+        EmotionCLI(args)
+    except EmotionError:
+        raise
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except TrainingSpikeException as error:
+        raise DataError(
+            f"{error}: the callback SpikeDetection ends a run at such a loss; last.ckpt is of the epoch before"
+        ) from error
+    except (ValueError, TypeError) as error:
+        if not _is_raised_by_lightning(error):
+            raise
+        raise UsageError(reason(error)) from error
+    except SIGTERMException:
+        sys.exit(128 + 15)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
+            sys.exit(128 + 2)
+        raise
+
+
+def _is_raised_by_lightning(error: Exception) -> bool:
+    """Say whether Lightning itself refuses an option, which it does by errors of Python's own as well."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).startswith("lightning.")
