@@ -5,12 +5,12 @@ import logging
 import math
 import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ RECORD = np.dtype(
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),
         ("offset", "<i8"),  # of its pixels; -1 where none are kept
         ("shape", "<i4", (3,)),  # height, width and channels of its pixels; 1 channel where red, green and blue agree
+        ("checksum", "<u4"),  # CRC-32 of its pixels
     ]
 )
 Records = npt.NDArray[np.void]
@@ -129,7 +130,8 @@ class Cache:
     def reader(self, paths: Sequence[Path]) -> "CachedImages":
         """Return what reads the images at ``paths``, from the cache where it has them."""
         records, _ = self.lookup(paths)
-        return CachedImages(tuple(paths), self.side, records["offset"].copy(), records["shape"].copy(), self._pixels)
+        offsets, shapes, checksums = (records[name].copy() for name in ("offset", "shape", "checksum"))
+        return CachedImages(tuple(paths), self.side, offsets, shapes, checksums, self._pixels)
 
     @property
     def _pixels(self) -> Path | None:
@@ -142,11 +144,13 @@ class Cache:
             return {}
         try:
             with np.load(self.index, allow_pickle=False) as saved:
+                if damaged := saved.zip.testzip():
+                    raise ValueError(f"{damaged} in it is damaged")
                 names, records, pixels = saved["names"].tobytes(), saved["records"], str(saved["pixels"])
             size = (self.index.parent / pixels).stat().st_size
             if records.dtype != RECORD or size != int(_sizes(records).sum()):
                 raise ValueError("index and pixels do not fit")
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        except Exception as error:  # a damaged archive makes its reader raise nearly anything
             logger.warning("Cache: %s is not used, and made anew: %s", self.index, error)
             return {}
         if size > self.budget_bytes:  # of a run with a larger budget
@@ -164,14 +168,15 @@ class Cache:
                 records["offset"][position] = -1
                 if end + pixels.size <= self.budget_bytes:
                     records["offset"][position] = end
-                    stream.write(np.ascontiguousarray(pixels).data)
+                    stream.write(pixels.data)
                     end += pixels.size
 
             for position in np.flatnonzero(records["offset"] >= 0).tolist():
                 start = int(records["offset"][position])
                 keep(position, old[start : start + int(_sizes(records[position]))])
             for position, pixels in decoded:
-                records["shape"][position] = pixels.shape
+                pixels = np.ascontiguousarray(pixels)
+                records["shape"][position], records["checksum"][position] = pixels.shape, zlib.crc32(pixels.data)
                 keep(position, pixels)
         kept = np.flatnonzero(records["width"])
         names = b"\0".join(os.fsencode(os.path.abspath(paths[position])) for position in kept.tolist())
@@ -210,7 +215,7 @@ class Cache:
 
 
 class CachedImages:
-    """Reads the image at a position from a cache's pixels, or from its file where the cache does not have it.
+    """Reads the image at a position from a cache's pixels, or from its file where the cache has none that are sound.
 
     It can be sent to worker processes, which map the pixels themselves.
     """
@@ -221,10 +226,13 @@ class CachedImages:
         side: int,
         offsets: npt.NDArray[np.int64],
         shapes: npt.NDArray[np.int32],
+        checksums: npt.NDArray[np.uint32],
         file: Path | None,
     ) -> None:
-        self.paths, self.side, self._offsets, self._shapes, self._file = paths, side, offsets, shapes, file
+        self.paths, self.side, self._file = paths, side, file
+        self._offsets, self._shapes, self._checksums = offsets, shapes, checksums
         self._pixels: Pixels | None = None
+        self._damage_said = False
 
     def __call__(self, index: int) -> Image.Image:
         """Return the RGB image in the size in which it is kept, or to which it is decoded for ``side``.
@@ -237,11 +245,23 @@ class CachedImages:
             return open_image(self.paths[index], self.side)
         height, width, channels = self._shapes[index].tolist()
         block = pixels[offset : offset + height * width * channels]
+        if zlib.crc32(block.data) != self._checksums[index]:
+            self._say_damage()
+            return open_image(self.paths[index], self.side)
         return Image.frombytes("L" if channels == 1 else "RGB", (width, height), block).convert("RGB")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the mapped pixels."""
         return self.__dict__ | {"_pixels": None}
+
+    def _say_damage(self) -> None:
+        if not self._damage_said:
+            self._damage_said = True
+            logger.warning(
+                "Cache: pixels in %s are damaged; such images are decoded from their files. Remove it to have it made "
+                "anew, and see to the disk",
+                self._file,
+            )
 
     def _mapped(self) -> Pixels | None:
         if self._pixels is None and self._file is not None:

@@ -341,6 +341,61 @@ def test_workers_read_the_cache(tmp_path: Path, files: Files, method: str) -> No
         assert np.array_equal(np.asarray(image), np.asarray(read(index)))
 
 
+def flip(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("method", [None, "fork"])
+def test_damaged_pixels_are_said_once_and_decoded_anew(
+    tmp_path: Path,
+    files: Files,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str | None,
+) -> None:
+    kept = filled(tmp_path, files)
+    pixels = next(kept.index.parent.glob("*.pixels"))
+    for place in (0, 5_000, pixels.stat().st_size - 1):
+        flip(pixels, place)
+    read = kept.reader(files.paths)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler()])  # as in a program
+    images: list[Image.Image] = []
+    if method is None:
+        images = [read(index) for index in range(len(files.paths))]
+    else:
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            images = pool.map(read, range(len(files.paths)), chunksize=len(files.paths))
+    for image, path in zip(images, files.paths, strict=True):
+        assert torch.equal(to_tensor(image, SIDE), to_tensor(open_image(path), SIDE)), path.name
+    assert capfd.readouterr().err.count("are damaged; such images are decoded from their files") == 1
+
+
+def test_damaged_pixels_stay_known_as_such_in_the_next_version(
+    tmp_path: Path, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    flip(next(filled(tmp_path, files).index.parent.glob("*.pixels")), 0)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "faces" / "new.png")
+    scan(Files((*files.paths, tmp_path / "faces" / "new.png")), again := cache(tmp_path), progress=False)
+    assert_exact(again.reader(files.paths), files)
+    assert "are damaged" in caplog.text
+
+
+def test_no_flipped_bit_of_the_index_is_taken_for_what_it_said(tmp_path: Path, files: Files) -> None:
+    expected, kept = scan(files, None, progress=False), filled(tmp_path, files)
+    sound = kept.index.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(sound), 40).tolist():
+        kept.index.write_bytes(sound)
+        flip(kept.index, place)
+        found = scan(files, again := cache(tmp_path), progress=False)
+        assert found.digests == expected.digests
+        assert np.array_equal(found.thumbnails, expected.thumbnails)
+        assert_exact(again.reader(files.paths), files)
+        kept = filled(tmp_path, files)
+        sound = kept.index.read_bytes()
+
+
 def test_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EMOTION_LIGHTNING_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
