@@ -22,6 +22,7 @@ from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
 from emotion_lightning.report.pictures import SHOWN, Picture
 from emotion_lightning.runs.folder import log_dir
+from emotion_lightning.runs.limited_yaml import load_mapping
 from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainable_stages
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class TensorBoardImages(Callback):
         """Write what is known before training."""
         file, data = log_dir(trainer) / "config.yaml", data_of(trainer)  # asks all ranks
         config = file.read_text(encoding="utf-8") if file.is_file() else ""  # none for a run made from Python
-        given = yaml.safe_load(config) or {
+        given = load_mapping(config, file) or {
             "model": pl_module.hparams,
             "data": {} if data is None else data.hparams,
         }

@@ -1,15 +1,20 @@
 """Command-line parsing whose errors take one line and name the nearest right option."""
 
 import argparse
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
 from emotion_lightning.cli.messages import with_dashes
 from emotion_lightning.errors import UsageError
+from emotion_lightning.runs.limited_yaml import check_limits
 
 LINK = re.compile(r"Call to compute_fn of link .* failed: ")  # our own message follows it
 OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_][\w.]*)")
@@ -43,11 +48,29 @@ def add_face_options(parser: ArgumentParser) -> None:
     parser.add_argument("--face.model", type=str, help=HELP["face.model"])
 
 
+def load_within_limits(text: str) -> Any:
+    """Read the YAML of a configuration file or of a single option as jsonargparse does, unless it costs too much."""
+    check_limits(text)
+    return _load(text)
+
+
+_load = get_loader("yaml")
+set_loader("yaml", load_within_limits, (yaml.YAMLError,))
+
+
 class OptionParser(ArgumentParser):
     """Parser of a command's options: no abbreviations, short errors, exit status 2."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Parse, unless an option is given a pipe, which jsonargparse would wait for."""
+        for value in (arg.rpartition("=")[2] for arg in args or ()):
+            with suppress(OSError, ValueError):
+                if stat.S_ISFIFO(os.stat(value).st_mode):
+                    self.error(f"{value} is a pipe, which would be waited for: give the path of a file")
+        return super().parse_args(args, *more, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line that says what is wrong and what was perhaps meant, and exit with status 2."""

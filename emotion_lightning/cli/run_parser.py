@@ -1,11 +1,19 @@
 """Parsing the options of a run, which are Lightning's and those of the recipe's classes."""
 
+import argparse
+import os
+import re
 from typing import Any
 
+from jsonargparse import ActionConfigFile, set_parsing_settings  # type: ignore[attr-defined]  # it is public
 from lightning.pytorch.cli import LightningArgumentParser
 
 from emotion_lightning.cli.flags import add_flags
 from emotion_lightning.cli.parser import HELP, OptionParser
+from emotion_lightning.errors import DataError
+from emotion_lightning.runs.limited_yaml import read_yaml
+
+set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning, as it was imported, let files be fetched
 
 
 def whole_numbers_stay(parser: LightningArgumentParser) -> None:
@@ -19,8 +27,29 @@ def whole_numbers_stay(parser: LightningArgumentParser) -> None:
             action._typehint = int | float | None
 
 
+class LocalConfigFile(ActionConfigFile):
+    """Option that names a configuration file, which is looked at before it is read."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Refuse what is no local file within the limits on YAML, unless it is the YAML itself."""
+        path = os.path.expanduser(values)
+        if values == "-" or re.match(r"\w+://", values) or os.path.exists(path):
+            try:
+                read_yaml(path)
+            except DataError as error:
+                parser.error(f"{option_string} {error}")
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+
+
 class RunParser(OptionParser, LightningArgumentParser):
     """Parser of the program and of each of Lightning's commands."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """Add an option; one for a configuration takes local files only."""
+        if kwargs.get("action") is ActionConfigFile:
+            kwargs["action"] = LocalConfigFile
+        added: argparse.Action = super().add_argument(*args, **kwargs)
+        return added
 
     def add_method_arguments(self, class_type: type, method_name: str, *args: Any, **kwargs: Any) -> list[str]:
         """Add a subcommand's own arguments, with our words where Lightning's speak of other things."""

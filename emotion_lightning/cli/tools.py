@@ -6,17 +6,16 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.cli.messages import with_dashes
 from emotion_lightning.cli.parser import HELP, OptionParser, seed_of
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
-from emotion_lightning.errors import UsageError
+from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import AUDITED, flatten, renamed
 from emotion_lightning.report.run import Run
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
+from emotion_lightning.runs.limited_yaml import read_mapping
 
 
 def audit(args: Sequence[str], program: str, description: str) -> None:
@@ -79,9 +78,9 @@ def report(args: Sequence[str], program: str, description: str) -> None:
 def _audited_options(file: Path) -> dict[str, Any]:
     """Options in a configuration file that matter for an audit."""
     try:
-        options = dict(flatten(renamed(yaml.safe_load(file.read_text(encoding="utf-8")) or {})))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
-        raise UsageError(f"--config {file} cannot be read as a configuration: {error}") from error
+        options = dict(flatten(renamed(read_mapping(file))))
+    except DataError as error:
+        raise UsageError(f"--config {error}") from error
     audited = {"seed_everything", *(f"data.{name}" for name in AUDITED)}
     return {name: value for name, value in options.items() if name in audited}
 

@@ -6,13 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emotion_lightning.errors import DataError
 from emotion_lightning.options import renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
+from emotion_lightning.runs.limited_yaml import read_mapping
 from emotion_lightning.runs.provenance import provenance_file
 from emotion_lightning.schedule import parse_schedule
 
@@ -67,10 +66,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """Options of the run; none for a run made from Python."""
         path = self.folder / "config.yaml"
-        try:
-            return renamed(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read as a configuration") from error
+        return renamed(read_mapping(path)) if path.exists() else {}
 
     @cached_property
     def audit(self) -> dict[str, Any] | None:

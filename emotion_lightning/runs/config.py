@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emotion_lightning.batch import IMAGENET
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import OPTIONS, PROGRAM, changes_learning, flatten, renamed
 from emotion_lightning.runs.folder import CHECKPOINTS, pasted
+from emotion_lightning.runs.limited_yaml import load_mapping
 from emotion_lightning.runs.loading import load_safely
 
 Config = dict[str, Any]
@@ -50,7 +49,7 @@ def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
 
 def run_options(checkpoint: Mapping[str, Any]) -> Config:
     """All options of the run that wrote ``checkpoint``, as they were given; none of a run made from Python."""
-    return renamed(yaml.safe_load(checkpoint.get(KEY, "")) or {})
+    return renamed(load_mapping(checkpoint.get(KEY, ""), "the configuration in the checkpoint"))
 
 
 def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,44 @@ def test_help_of_a_checkpoint_is_ours(capsys: pytest.CaptureFixture[str]) -> Non
     text = " ".join(capsys.readouterr().out.split())
     assert "Checkpoint file of an earlier run" in text
     assert "hpc" not in text
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcde", "bcdef", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["fit", "--config", "bomb.yaml"],
+            "--config bomb.yaml cannot be read as YAML: it has more than the 2,000",
+        ),
+        (["fit", "--data", "bomb.yaml"], "it has more than the 2,000 values"),
+        (["audit", "--config", "bomb.yaml"], "--config bomb.yaml cannot be read as YAML: it has more than the 2,000"),
+        (["fit", "--config", "pipe"], "pipe is a pipe"),
+        (["fit", "--trainer", "pipe"], "pipe is a pipe"),
+        (["audit", "--config=pipe"], "pipe is a pipe"),
+        (["fit", "--config", "memory://x.yaml"], "--config memory://x.yaml: addresses are not fetched"),
+        (["fit", "--data", "memory://x.yaml"], "memory://x.yaml"),
+        (["fit", "--config", "-"], "-"),
+        (["fit", "--config", "."], ". is no regular file"),
+    ],
+)
+def test_configurations_are_local_files_within_limits(
+    capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://x.yaml", "w") as stream:
+        stream.write("trainer: {max_epochs: 1}")
+    Path("bomb.yaml").write_text(BOMB)
+    os.mkfifo("pipe")
+    assert message in fails(capsys, 2, *args)
+
+
+def test_a_configuration_may_be_given_as_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "trainer: {max_epochs: 3}", "--config", "data: {num_workers: 1}", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["trainer"]["max_epochs"], printed["data"]["num_workers"]) == (3, 1)

@@ -5,11 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from emotion_lightning.data.sources.labels import is_number, plain_number
 from emotion_lightning.data.sources.layouts.listing import text_of
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.limited_yaml import read_yaml
 
 NAME_LISTS = ("classes.txt", "obj.names")
 """Files that name a class in each line, in the order of the ids."""
@@ -66,10 +65,7 @@ def _names_in(folder: Path, faults: list[DataError]) -> dict[str, str]:
 
 def _yaml_names(file: Path) -> dict[str, str]:
     """Read ``names``, a list or a map from ids; nothing where there is none."""
-    try:
-        content = yaml.safe_load(text_of(file))
-    except (yaml.YAMLError, ValueError) as error:  # a date that cannot be is a ValueError
-        raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
