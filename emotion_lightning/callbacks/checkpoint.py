@@ -18,6 +18,7 @@ from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
 from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.runs.temporary import sweep_below
 
 LAST = "last.ckpt"
 """Name of the checkpoint of the last epoch that has ended, from which a resume is exact."""
@@ -68,8 +69,7 @@ class RunCheckpoint(callbacks.Checkpoint):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
-            for orphan in self.folder.glob(".*.tmp"):  # left by a run that was killed while writing
-                orphan.unlink(missing_ok=True)
+            sweep_below(self.folder.parent)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the folder, before an hour of training is lost for it, and once it is known whether a run goes on."""

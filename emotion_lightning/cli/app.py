@@ -51,6 +51,7 @@ from emotion_lightning.runs.config import (
 )
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS
+from emotion_lightning.runs.temporary import sweep_below
 from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -135,6 +136,8 @@ class EmotionCLI(LightningCLI):
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             return
         self.checkpoint_path = str(path)
+        if (folder := Path(path).resolve().parent).name == CHECKPOINTS:
+            sweep_below(folder.parent)
         checkpoint = load_checkpoint(self.checkpoint_path)
         self.trained_size = checkpoint["hyper_parameters"].get("input_size")
         saved = checkpoint_config(checkpoint, subcommand)
@@ -257,6 +260,7 @@ class EmotionCLI(LightningCLI):
                     run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False
                 )
         ensure_writable(Path(root or ".") / RUNS)
+        sweep_below(Path(root or ".") / RUNS)
         return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
 
 

@@ -16,6 +16,7 @@ from emotion_lightning.options import AUDITED, flatten, renamed
 from emotion_lightning.report.run import Run
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 from emotion_lightning.runs.limited_yaml import read_mapping
+from emotion_lightning.runs.temporary import sweep_below
 
 
 def audit(args: Sequence[str], program: str, description: str) -> None:
@@ -63,6 +64,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; give that of a run, such as lightning_logs/version_0")
+        sweep_below(folder)
     given = {name: value for name, value in config.report.as_dict().items() if value is not None}
     if len(folders) > 1:
         if given:

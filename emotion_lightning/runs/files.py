@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from emotion_lightning.errors import DataError, UsageError
+from emotion_lightning.runs.temporary import sweep_once, temporary_beside
 
 PATH_ERRORS = "surrogateescape"
 """Error handler by which Python keeps the bytes of file names that are not valid UTF-8."""
@@ -21,8 +22,9 @@ def ensure_writable(folder: Path, option: str = "`default_root_dir`", advice: st
     Raises:
         DataError: It does not; the message names ``option``, or gives other ``advice``.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    probe = there / f".probe.{os.getpid()}.tmp"
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    probe = temporary_beside(there / "probe")
+    sweep_once(there)
     try:
         probe.touch()
         probe.unlink()
@@ -40,9 +42,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         DataError: The file cannot be written.
     """
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}.tmp"
-    )  # in the same folder, since a rename must not cross file systems
+    temporary = temporary_beside(path)
+    sweep_once(path.parent.absolute())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -67,7 +68,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists, and nothing in it is replaced: name a folder that does not exist yet")
     ensure_writable(path, advice="name a folder elsewhere")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp").absolute()
+    temporary = temporary_beside(path).absolute()
     missing = [parent for parent in temporary.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)

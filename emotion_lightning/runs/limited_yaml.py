@@ -107,7 +107,7 @@ def check_limits(text: str) -> None:
 
 def _sizes(text: str) -> Iterator[tuple[int, int, int]]:
     """Yield how many values there are so far, how deep this one is, and its letters."""
-    repeated, values, within = dict[str, int](), 0, list[tuple[str | None, int]]()
+    repeated, values, within = dict[str | None, int](), 0, list[tuple[str | None, int]]()
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = within.pop()

@@ -48,7 +48,7 @@ def test_what_people_write_is_read() -> None:
 
 
 def test_the_configuration_in_a_checkpoint_has_the_same_limits() -> None:
-    with pytest.raises(DataError, match="configuration in the checkpoint cannot be read as YAML: .* 2,000 values"):
+    with pytest.raises(DataError, match=r"configuration in the checkpoint cannot be read as YAML: .* 2,000 values"):
         run_options({"config": BOMB})
 
 

@@ -22,6 +22,7 @@ from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.files import atomic_write, ensure_writable
+from emotion_lightning.runs.temporary import is_left, owner, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +51,6 @@ Pixels = npt.NDArray[np.uint8]
 
 VERSION = 3
 """Raise it when a record's meaning or the way of decoding changes."""
-
-ABANDONED = 3600.0
-"""Seconds after which a file that no index names was left by a killed run."""
-
 
 CLOCK_TICK = 2.0
 """Longest time in seconds between two ticks of a file system's clock: FAT's."""
@@ -160,7 +157,7 @@ class Cache:
 
     def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[tuple[int, Pixels]]) -> None:
         old, old_name, end = self._mapped(), self._pixels_name, 0
-        name = f"{self.index.stem}-{uuid4().hex}.pixels"
+        name = f"{self.index.stem}-{uuid4().hex}.{owner()}.pixels"
         with atomic_write(self.index.parent / name) as temporary, temporary.open("wb") as stream:
 
             def keep(position: int, pixels: Pixels) -> None:
@@ -199,11 +196,11 @@ class Cache:
             with suppress(OSError):
                 sizes = [path.stat().st_size for path in (index, *folder.glob(f"{index.stem}-*.pixels"))]
                 caches[index], total = (index.stat().st_mtime, sum(sizes)), total + sum(sizes)
-        for left in (*folder.glob(".decoded-*.tmp"), *folder.glob("decoded-*.pixels")):
-            index = folder / f"{left.stem.rpartition('-')[0]}.npz"
-            used = left.name == self._pixels_name if index == self.index else index in caches
+        sweep(folder)
+        named = {self._pixels_name, *map(_pixels_named, caches)}
+        for left in folder.glob("decoded-*.pixels"):
             with suppress(OSError):
-                if not used and time.time() - left.stat().st_mtime > ABANDONED:
+                if left.name not in named and is_left(left):
                     left.unlink()
         for index in sorted(caches.keys() - {self.index}, key=lambda path: caches[path]):
             if total <= self.budget_bytes:
@@ -287,6 +284,15 @@ def cache_folder() -> Path:
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emotion_lightning"
+
+
+def _pixels_named(index: Path) -> str:
+    """Name of the pixel file that an index names now, whichever process has written it; nothing if it is damaged."""
+    try:
+        with np.load(index, allow_pickle=False) as saved:
+            return str(saved["pixels"])
+    except Exception:  # a damaged archive makes its reader raise nearly anything
+        return ""
 
 
 def _map(path: Path) -> Pixels:
