@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 from emotion_lightning.cli.commands import asks_for_overview, overview
+from emotion_lightning.cli.terminal import controls_shown
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -13,12 +13,11 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments after the program's name; by default those of the process.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as Python does for stderr: no terminal can show everything
     given = list(sys.argv[1:] if args is None else args)
-    if asks_for_overview(given):
-        print(overview())
-        return
-    from emotion_lightning.cli.run import run  # imports every library, which takes seconds
+    with controls_shown():
+        if asks_for_overview(given):
+            print(overview())
+            return
+        from emotion_lightning.cli.run import run  # imports every library, which takes seconds
 
-    run(given)
+        run(given)
