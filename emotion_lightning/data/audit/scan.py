@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -155,7 +156,8 @@ def _try_file(job: tuple[Path, int]) -> Probe | str:
     """Decode a file and look at it; return the reason where it is unreadable."""
     path, side = job
     try:
-        return _probe(decode(path, side), side, path)
+        with ExitStack() as turn:
+            return _probe(decode(path, side, turn), side, path)
     except UnreadableImage as error:
         return error.reason
 

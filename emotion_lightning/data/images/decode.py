@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 
 from emotion_lightning.data.images.region import Region, split_region
+from emotion_lightning.data.images.work import LARGE_IMAGE, TURN, check_work
 from emotion_lightning.errors import DataError
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
@@ -109,25 +111,32 @@ def open_image(path: Path, side: int = 0) -> Image.Image:
 
     Raises:
         UnreadableImage: The file is missing, damaged, truncated, of a format that is not allowed, larger than
-            ``MAX_BYTES`` (checked before opening), or has more than ``MAX_PIXELS`` pixels (checked before decoding).
+            ``MAX_BYTES`` (checked before opening), or has more than ``MAX_PIXELS`` pixels or takes more work than
+            :mod:`.work` allows (checked before decoding).
     """
     decoded = decode(path, side)
     return decoded.square(side) if decoded.reduction(side) > 1 else decoded.image
 
 
-def decode(path: Path, side: int = 0) -> Decoded:
-    """Decode as :func:`open_image` does, but resize nothing, and keep what the file says of itself; raises the same."""
+def decode(path: Path, side: int = 0, turn: ExitStack | None = None) -> Decoded:
+    """Decode as :func:`open_image` does, but resize nothing, and keep what the file says of itself; raises the same.
+
+    Threads take turns to decode large images; one that gives ``turn`` keeps its own until that is closed.
+    """
     file, region = split_region(path)
     try:
         _check_file(file)
-        with Image.open(file, formats=ALLOWED_FORMATS) as image:
+        with Image.open(file, formats=ALLOWED_FORMATS) as image, ExitStack() as own:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImage(path, f"{width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
+            check_work(image)
             format = image.format or ""
             divisor = 1 if region else _reduction(format, width, height, side)
             if divisor > 1:
                 image.draft(None, (width // divisor, height // divisor))
+            if image.width * image.height > LARGE_IMAGE:
+                (turn or own).enter_context(TURN)
             image.load()
             mode, frames = image.mode, int(getattr(image, "n_frames", 1))
             upright, orientation = _upright(image)

@@ -98,7 +98,7 @@ def test_a_file_named_twice_is_decoded_once(tmp_path: Path, monkeypatch: pytest.
         Image.fromarray(noise(4, 4, index)).save(paths[index])
     seen = []
     real = scan_module.decode
-    monkeypatch.setattr(scan_module, "decode", lambda path, side: (seen.append(path), real(path, side))[1])
+    monkeypatch.setattr(scan_module, "decode", lambda path, *more: (seen.append(path), real(path, *more))[1])
     found = scan(Files(paths), None, progress=False)
     assert len(seen) == 2
     assert found.digests[0] == found.digests[2] != found.digests[1]
@@ -114,7 +114,7 @@ def test_large_files_are_decoded_by_threads_in_order(tmp_path: Path, monkeypatch
     paths[20].write_bytes(b"no image")
     real, threads = scan_module.decode, set()
     monkeypatch.setattr(
-        scan_module, "decode", lambda path, side: (threads.add(threading.get_ident()), real(path, side))[1]
+        scan_module, "decode", lambda path, *more: (threads.add(threading.get_ident()), real(path, *more))[1]
     )
     found = scan(Files(paths), None, progress=False)
     assert threading.get_ident() not in threads

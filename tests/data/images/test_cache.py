@@ -48,7 +48,7 @@ def watch_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that scans decode from now on."""
     names: list[str] = []
     real = scan_module.decode
-    monkeypatch.setattr(scan_module, "decode", lambda path, side: (names.append(path.name), real(path, side))[1])
+    monkeypatch.setattr(scan_module, "decode", lambda path, *more: (names.append(path.name), real(path, *more))[1])
     return names
 
 
