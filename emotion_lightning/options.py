@@ -29,7 +29,7 @@ _DATA = {
         *("image_size", "resolution_schedule", "batch_size", "leaks", "conflicts", "balance"),
         *("merge_classes", "drop_classes", "class_names", "fer_plus"),
     ),
-    Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable"),
+    Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable", "allow_outside"),
     Effect.MEASURING: ("test_split",),
     Effect.MACHINE: ("eval_batch_size", "num_workers", "cache_gb"),
 }
@@ -95,6 +95,7 @@ AUDITED = (
     "merge_classes",
     "drop_classes",
     "group_regex",
+    "allow_outside",
 )
 """Options of the data that change what an audit finds, or how fast."""
 

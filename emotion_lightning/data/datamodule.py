@@ -60,6 +60,8 @@ class EmotionDataModule(MeasuredFaces):
         drop_classes: Classes whose images are left out, such as [contempt].
         group_regex: Regular expression whose first group, or that named subject, is searched in the path of each image
             below root; a cut keeps images together in which it finds the same.
+        allow_outside: Whether tables may name images outside of root and of their own folder, by absolute paths or by
+            "..", as those of strangers should not.
         class_names: Emotions in the order of their labels; by default as the data has them, merged and dropped.
         unfreeze_epoch: Epoch from which augmentation is aggressive. On the command line it is the first unfreezing.
 
@@ -89,6 +91,7 @@ class EmotionDataModule(MeasuredFaces):
         merge_classes: dict[str, list[str]] | None = None,
         drop_classes: list[str] | None = None,
         group_regex: str | None = None,
+        allow_outside: bool = False,
         class_names: list[str] | None = None,
         unfreeze_epoch: int | None = unfreeze_epoch(RECIPE_SCHEDULE),
     ):
@@ -116,6 +119,7 @@ class EmotionDataModule(MeasuredFaces):
             merge_classes=merge_classes,
             drop_classes=drop_classes or (),
             group_regex=group_regex,
+            allow_outside=allow_outside,
         )
         super().__init__(
             faces,

@@ -1,9 +1,13 @@
 """The metrics of every epoch of a run, from what it logged for TensorBoard."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from emotion_lightning.evaluation.metrics import MONITOR
+
+logger = logging.getLogger(__name__)
 
 Values = dict[int, float]
 History = dict[str, Values]
@@ -24,7 +28,8 @@ def read_history(run: Path) -> History:
     # everything in the files is read, but of all kinds but scalars nothing is kept
     sizes = dict.fromkeys(("compressedHistograms", "histograms", "images", "audio", "tensors"), 1)
     events = EventAccumulator(str(run), size_guidance=sizes | {SCALARS: 0})
-    events.Reload()
+    with _damage_said():
+        events.Reload()
     tags = events.Tags()[SCALARS]
     if EPOCH not in tags:
         return {}
@@ -34,6 +39,37 @@ def read_history(run: Path) -> History:
         for tag in tags
         if tag != EPOCH
     }
+
+
+class _Damage(logging.Handler):
+    """Collects the files that TensorBoard says in its log for developers alone it cannot read to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = dict[str, None]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the name of the file; should TensorBoard say it in other words, damage is not seen."""
+        if str(record.msg).startswith("Truncated record in") and isinstance(record.args, tuple):
+            self.files[str(record.args[0])] = None
+
+
+@contextmanager
+def _damage_said() -> Iterator[None]:
+    """Warn of event files that are damaged, of which what stands behind is not read."""
+    reader, damage = logging.getLogger("tensorboard"), _Damage()
+    before = reader.level, reader.propagate
+    reader.addHandler(damage)
+    reader.propagate = False
+    reader.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        reader.removeHandler(damage)
+        reader.propagate = before[1]
+        reader.setLevel(before[0])
+    for file in damage.files:
+        logger.warning("Report: %s is damaged or cut off: charts and times lack what stood behind", file)
 
 
 def _by_epoch(steps: Iterable[tuple[int, float]], epochs: dict[int, int], best: bool) -> Values:

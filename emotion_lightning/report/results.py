@@ -52,9 +52,19 @@ class SplitResults:
 
     @cached_property
     def faces(self) -> list[dict[str, Any]]:
-        """Faces that show what the model gets right and wrong; none if none were kept."""
+        """Faces that show what the model gets right and wrong; none if none were kept.
+
+        Raises:
+            DataError: The file is damaged, or names pictures elsewhere, which a page would fetch.
+        """
         path = self.folder / FACES
-        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        try:
+            found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            pictures = [face[key] for face in found for key in ("picture", "heat") if face[key] is not None]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path} is damaged; measure the checkpoint again") from error
+        if not all(str(picture).startswith("data:image/") for picture in pictures):
+            raise DataError(f"{path} names pictures that are not in it; measure the checkpoint again")
         return found
 
     def galleries(self, kind: str) -> list[list[dict[str, Any]]]:

@@ -3,12 +3,15 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from sklearn import metrics as sklearn
 
-from emotion_lightning.report.results import read_results, results_folder, write_metrics
+from emotion_lightning.errors import DataError
+from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.report.results import SplitResults, read_results, results_folder, write_metrics
 
 
 def test_every_figure_is_that_of_scikit_learn(reported: Path) -> None:
@@ -64,6 +67,22 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
     test = json.loads((reported / "report/test/metrics.json").read_text())
     assert test["bias_warnings"] == []
     assert test["calibration"]["temperature"] == best["calibration"]["temperature"]  # never fitted to the test split
+
+
+@pytest.mark.parametrize(
+    ("face", "message"),
+    [
+        ({"picture": "https://example.org/x.png", "heat": None}, "names pictures that are not in it"),
+        ({"picture": "data:image/png;base64,AA", "heat": "//example.org/x.png"}, "names pictures that are not in it"),
+        ({"picture": None}, "is damaged"),
+        (["?"], "is damaged"),
+    ],
+)
+def test_pictures_from_elsewhere_are_refused(tmp_path: Path, face: Any, message: str) -> None:
+    (tmp_path / "faces.json").write_text(json.dumps([face]))
+    results = SplitResults(tmp_path, {}, (), EvalOutputs(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0)))
+    with pytest.raises(DataError, match=rf"faces\.json {message}"):
+        results.faces  # noqa: B018  # it is read now
 
 
 def test_other_data_of_one_name_has_a_folder_each(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def read(
     merge_classes: Mapping[str, Sequence[str]] | None = None,
     drop_classes: Sequence[str] = (),
     group_regex: str | None = None,
+    allow_outside: bool = False,
     training: bool = True,
 ) -> SampleList:
     """List the data set at ``root``, whose layout is found by looking, with its classes merged, dropped and ordered.
@@ -139,6 +140,7 @@ def read(
         drop_classes: Classes whose images are left out.
         group_regex: Regular expression; what its first group, or that named subject, finds in the names of images below
             ``root`` keeps them in one split.
+        allow_outside: Whether tables may name images outside of ``root`` and of the folder of ``splits_file``.
         training: Whether a model is to be trained on it. Otherwise one that knows ``class_names`` is only measured: no
             split and no class need be there, and images of classes that it does not know are left out.
 
@@ -154,6 +156,8 @@ def read(
             listing = read_splits_file(root, splits_file, layout, classes.merge)
     except OSError as error:  # a folder without permission, a name too long for the file system
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+    if not allow_outside:
+        _refuse_outside(listing, (root, root.resolve(), *([splits_file.absolute().parent] if splits_file else [])))
     read_files = (*(listing.source.paths if isinstance(listing.source, Files) else ()), *listing.known_files)
     listing = replace(listing, unread=_unread(root, read_files, splits_file))
     listing = count_votes(listing, classes.new_names())
@@ -235,6 +239,24 @@ def read_manifest(root: Path, seed: int = 42, **options: Any) -> Manifest:
     if not listing.lacks_splits:
         return complete_splits(listing, seed)
     return complete_splits(listing, seed, [listing.source.digest(index) for index in range(len(listing.rows))])
+
+
+def _refuse_outside(listing: SampleList, folders: Sequence[Path]) -> None:
+    """Refuse images that a table names in none of ``folders``; where links lead is another question."""
+    if not isinstance(listing.source, Files):
+        return
+    bases = [os.path.join(os.path.abspath(folder), "") for folder in folders]
+    outside = [
+        row.name
+        for row in listing.rows
+        if (".." in row.name or os.path.isabs(row.name))
+        and not os.path.abspath(listing.root / row.name).startswith(tuple(bases))
+    ]
+    if outside:
+        raise DataError(
+            f"{len(outside):,} images are outside of {listing.root}, such as {outside[0]}: if you trust the table that "
+            "names them, give `allow_outside=true`"
+        )
 
 
 def _unread(root: Path, read_files: Sequence[Path], splits_file: Path | None) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,14 +27,41 @@ def test_csv_labels_are_names_or_indices_of_the_map(manifests: Path) -> None:
     assert manifest.labels[:4] == (0, 1, 0, 1)
 
 
-def test_csv_paths_may_be_absolute_and_outside(manifests: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_csv_paths_may_be_absolute_and_where_it_is_allowed_outside(
+    manifests: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     outside = tmp_path_factory.mktemp("elsewhere") / "face.png"
     face(outside, 9)
     rows = [(outside, "happy"), (manifests / "faces/0.png", "sad"), ("faces/../faces/1.png", "sad")]
     table(manifests / "train.csv", "filepath,label", rows)
-    manifest = read_manifest(manifests)
+    with pytest.raises(DataError, match=r"1 images are outside of .*, such as .*face\.png: .*`allow_outside=true`"):
+        read_manifest(manifests)
+    manifest = read_manifest(manifests, allow_outside=True)
     assert manifest.names[:3] == (outside.as_posix(), "faces/0.png", "faces/1.png")
     assert manifest.read(0).getpixel((0, 0)) == (9, 0, 7)
+
+
+def test_no_table_leads_out_of_the_data_and_its_own_folder(manifests: Path, tmp_path_factory: Any) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    face(elsewhere / "face.png", 9)
+    up = os.path.relpath(elsewhere / "face.png", manifests)
+    rows = [("faces/0.png", "happy", "train"), ("faces/1.png", "sad", "train"), (up, "sad", "val")]
+    for folder in (manifests, elsewhere):
+        table(folder / "mine.csv", "filepath,label,split", rows)
+    with pytest.raises(DataError, match=r"1 images are outside of .*, such as \.\./"):
+        read_manifest(manifests, splits_file=manifests / "mine.csv")
+    assert len(read_manifest(manifests, splits_file=elsewhere / "mine.csv")) == 3  # it lies beside the table
+    table(manifests / "train.csv", "filepath,label", [(up, "happy"), ("faces/1.png", "sad")])
+    with pytest.raises(DataError, match="1 images are outside"):
+        read_manifest(manifests)
+
+
+def test_a_link_to_the_data_is_the_data(manifests: Path, tmp_path_factory: Any) -> None:
+    link = tmp_path_factory.mktemp("links") / "data"
+    link.symlink_to(manifests)
+    rows = [(manifests / "faces/0.png", "happy"), (link / "faces/1.png", "sad")]
+    table(manifests / "train.csv", "filepath,label", rows)
+    assert len(read_manifest(link)) > 1
 
 
 @pytest.mark.parametrize(
