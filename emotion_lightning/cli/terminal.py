@@ -52,9 +52,9 @@ def controls_shown() -> Iterator[None]:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as Python does for stderr: no terminal can show everything
     if sys.stdout is not None and sys.stdout.isatty():
-        sys.stdout = Terminal(sys.stdout)  # type: ignore[assignment]
+        sys.stdout = Terminal(sys.stdout)
     if sys.stderr is not None:
-        sys.stderr = Terminal(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = Terminal(sys.stderr)
     try:
         yield
     except SystemExit:

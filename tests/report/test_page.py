@@ -55,6 +55,7 @@ def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
     assert "url(#" in text  # clip paths, which are its own
     assert not re.findall(r"url\([^#]", text)
     assert "link" not in page.tags
+    assert """content="default-src 'none'; img-src data:; """ in text  # nor what a run's files may name
     assert "script" not in page.tags
 
 
