@@ -14,6 +14,7 @@ from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from emotion_lightning.runs.temporary import owner
 from tests.helpers import QUIET, SCHEDULE, TINY, Lab, assert_equal, fails
 
 
@@ -46,7 +47,7 @@ def test_trainer_writes_through_it(lab: Lab) -> None:
 
 
 def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
-    orphan = tmp_path / "run" / "checkpoints" / ".last.ckpt.123.tmp"
+    orphan = tmp_path / "run" / "checkpoints" / f".last.ckpt.{owner().split('.')[0]}.{2**30}.1.tmp"  # of no process
     orphan.parent.mkdir(parents=True)
     orphan.touch()
     lab.trainer(max_epochs=1).fit(lab.model(), lab.data())
