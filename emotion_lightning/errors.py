@@ -17,6 +17,10 @@ class DataError(EmotionError):
     """The data or a file is not as it should be (exit status 1)."""
 
 
+class DivergenceError(EmotionError):
+    """Training has come to numbers that are not finite, from which it cannot go on (exit status 1)."""
+
+
 class UsageError(EmotionError, ValueError):
     """A parameter or a combination of parameters cannot work (exit status 2)."""
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile
 
 from emotion_lightning import cli
-from emotion_lightning.callbacks import EMA, ProgressBar, Throughput, Unfreeze
+from emotion_lightning.callbacks import EMA, Divergence, ProgressBar, Throughput, Unfreeze
 from emotion_lightning.cli import training
 from emotion_lightning.cli.app import EmotionCLI
 from tests.helpers import TINY, Lab
@@ -65,6 +65,7 @@ def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, m
 
     monkeypatch.setattr(training, "EmotionCLI", Watched)
     monkeypatch.setattr("emotion_lightning.model.watch.COMPARED", "none")  # as on a GPU
+    monkeypatch.setattr("emotion_lightning.callbacks.divergence.READ_AT_ONCE", "none")
     every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.reads) == 18
@@ -87,7 +88,7 @@ def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str) -> None:
         def on_exception(self, *args: Any) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
-    callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Throughput(), ProgressBar(), Strict()]
+    callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Divergence(), Throughput(), ProgressBar(), Strict()]
     options = {"accelerator": "gpu", "devices": 1, "precision": precision, "enable_progress_bar": True}
     trainer = lab.trainer(max_epochs=2, log_every_n_steps=6, callbacks=callbacks, **options)
     trainer.fit(lab.model(), lab.data())

@@ -68,10 +68,11 @@ class Ours:
     Args:
         setting: What to run with.
         synthetic: Feed random numbers in place of images.
+        without: Kinds of callbacks to leave out.
     """
 
-    def __init__(self, setting: Setting, synthetic: bool = False) -> None:
-        self.setting = setting
+    def __init__(self, setting: Setting, synthetic: bool = False, without: tuple[type[Callback], ...] = ()) -> None:
+        self.setting, self.without = setting, without
         torch.manual_seed(setting.seed)
         self.model = EmotionClassifier(setting.class_names, setting.backbone, pretrained=False, seed=setting.seed)
         self.data: LightningDataModule = Synthetic(setting) if synthetic else images(setting)
@@ -81,7 +82,8 @@ class Ours:
         assert isinstance(self.data, EmotionDataModule | Synthetic)
         tune_malloc()  # as the command line does
         self.data.unfreeze_epoch = None if phase == "classifier only" else 0
-        fit(self.setting, deepcopy(self.model), self.data, PHASES[phase], StopAfter(lap), limit_val_batches=0)
+        watcher, options = StopAfter(lap), {"limit_val_batches": 0}
+        fit(self.setting, deepcopy(self.model), self.data, PHASES[phase], watcher, self.without, **options)
 
 
 def images(setting: Setting) -> EmotionDataModule:
@@ -101,9 +103,11 @@ def fit(
     data: LightningDataModule,
     lowest: str,
     watcher: Callback,
+    without: tuple[type[Callback], ...] = (),
     **options: Any,
 ) -> None:
     """Fit as the command line does, without a word, until ``watcher`` raises ``Measured``."""
+    recipe = [each for each in default_callbacks({0: lowest}, every_n_epochs=0) if not isinstance(each, without)]
     accelerator = "gpu" if setting.on_gpu else "cpu"
     with TemporaryDirectory() as folder, silence():
         trainer = Trainer(
@@ -112,7 +116,7 @@ def fit(
                 "accelerator": accelerator,
                 "devices": 1,
                 "precision": resolve_precision("16-mixed", accelerator, model),
-                "callbacks": [*default_callbacks({0: lowest}, every_n_epochs=0), ProgressBar(), watcher],
+                "callbacks": [*recipe, ProgressBar(), watcher],
                 "logger": TensorBoardLogger(folder, default_hp_metric=False),
                 "num_sanity_val_steps": 0,
             }

@@ -27,5 +27,6 @@ SECTIONS: Mapping[str, Section] = {
     "input": Section("input", "from files to augmented batches, one process on one core", "torchvision"),
     "parts": Section("parts", "single operations", ""),
     "epoch_end": Section("epoch_end", "between two epochs: validation, and all else with the checkpoints", ""),
+    "divergence": Section("divergence", "a training step at 64 px, with and without its numbers seen to", "without"),
     "startup": Section("startup", "a process from its start to its end", "importing the libraries"),
 }

@@ -25,6 +25,7 @@ from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, open_image, to_tensor
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.running import ConfusionMetric
+from emotion_lightning.model.finite import all_finite
 from emotion_lightning.model.mix import MixUpCutMix
 from emotion_lightning.model.module import EmotionClassifier
 
@@ -99,7 +100,10 @@ def _average(setting: Setting) -> Parts:
         trainer: Any = SimpleNamespace(global_step=next(steps))
         average.on_train_batch_end(trainer, model, None, None, 0)
 
-    return {"EMA of all weights": (step, 0)}
+    return {
+        "EMA of all weights": (step, 0),
+        "see that all weights are finite": (lambda: all_finite(model.state_dict().values()), 0),
+    }
 
 
 def _metrics(setting: Setting) -> Parts:

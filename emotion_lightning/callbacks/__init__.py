@@ -8,6 +8,7 @@ from emotion_lightning.callbacks.batch_size import BatchSize
 from emotion_lightning.callbacks.calibration import Calibration
 from emotion_lightning.callbacks.checkpoint import RunCheckpoint
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.divergence import Divergence
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_summary import EpochSummary
@@ -24,6 +25,7 @@ __all__ = [
     "EMA",
     "BatchSize",
     "Calibration",
+    "Divergence",
     "EarlyStopping",
     "EpochSummary",
     "MetricsWriter",
@@ -42,7 +44,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), SaveData(), Throughput(), MetricsWriter(), EpochSummary()]
+    return [BatchSize(), SaveData(), Divergence(), Throughput(), MetricsWriter(), EpochSummary()]
 
 
 def default_callbacks(

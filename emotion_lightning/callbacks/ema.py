@@ -11,6 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
+from emotion_lightning.model.finite import refuse_nonfinite
 
 RAW = "raw_state_dict"
 """Key of a checkpoint for the weights that training goes on from; ``state_dict`` holds the average."""
@@ -144,6 +145,7 @@ class EMA(Callback):
             return
         if self.decay == 0:
             raise UsageError("the checkpoint holds averaged weights: `decay=0` cannot continue its run")
+        refuse_nonfinite(checkpoint[RAW])
         self._average = dict(checkpoint["state_dict"])
         pl_module.load_state_dict(checkpoint[RAW])
 

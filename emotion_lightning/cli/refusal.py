@@ -18,7 +18,7 @@ from emotion_lightning.callbacks import (
     Unfreeze,
 )
 from emotion_lightning.cli.messages import PARAMETER
-from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.errors import DivergenceError, EmotionError, UsageError
 from emotion_lightning.options import option_named
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -65,6 +65,8 @@ def nothing_left_of_a_refusal(trainer: Trainer) -> Iterator[None]:
             new = []
     try:
         yield
+    except DivergenceError:  # of the first of accumulated batches: what it says is worth keeping
+        raise
     except Exception:
         if new and trainer.global_step == 0 and not any(folder.rglob("*.ckpt")):
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from emotion_lightning.errors import DataError
+from emotion_lightning.model.finite import refuse_nonfinite
 
 State = dict[str, Tensor]
 
@@ -60,6 +61,10 @@ def fill(body: nn.Module, content: Any, path: Path) -> None:
         match = max((_in_order(expected, state) for _, state in states), key=lambda match: len(match.fitting))
     if len(match.fitting) < len(expected):
         raise DataError(f"`pretrained` {path}: {_refusal(body, expected, match, max(states, key=_size)[1])}")
+    try:
+        refuse_nonfinite(match.found)
+    except DataError as error:
+        raise DataError(f"`pretrained` {path}: {error}") from error
     body.load_state_dict(body.state_dict() | match.found)
     if match.left:
         _say(f"Weights: {path.name} also holds {_list(match.left)}, which the backbone has no place for")

@@ -105,6 +105,7 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         self.train_scores = ConfusionMetric(len(class_names))
         self.val_outputs, self.test_outputs = OutputCollector(), OutputCollector()
         self.gradient_norm = FiniteMean()
+        self.last_gradient_norm: Tensor | None = None
         self.logit_adjustment: Tensor
         self.register_buffer("logit_adjustment", torch.zeros(len(class_names)), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -210,6 +211,7 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
             scaler.unscale_(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        self.last_gradient_norm = norm
         self.gradient_norm.update(norm)  # a step whose gradients overflowed is not taken, and does not count
         if gradient_clip_val and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)

@@ -11,6 +11,7 @@ from emotion_lightning.batch import Normalization
 from emotion_lightning.errors import DataError
 from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.model.backbone import Backbone
+from emotion_lightning.model.finite import refuse_nonfinite
 from emotion_lightning.model.head import build_head
 from emotion_lightning.model.inputs import as_images
 from emotion_lightning.model.tta import TTA, tta_logits
@@ -73,8 +74,9 @@ class EmotionNetwork(nn.Module):
         """Take from a checkpoint its temperature, its threshold and what its images were normalized by.
 
         Raises:
-            DataError: The temperature is not above 0.
+            DataError: The temperature is not above 0, or a weight is not finite.
         """
+        refuse_nonfinite(checkpoint.get("state_dict", {}))
         hparams = BEFORE_A_CHOICE | checkpoint["hyper_parameters"]
         self._normalize_by(hparams["mean"], hparams["std"])
         calibration = checkpoint.get("calibration", {})

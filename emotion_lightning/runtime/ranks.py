@@ -1,4 +1,4 @@
-"""Work that only the first of several processes does."""
+"""What several processes agree on, and work that only the first of them does."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -35,3 +35,8 @@ def on_first_rank(trainer: "Trainer", function: Callable[[], T]) -> T:
     if isinstance(result, DataError):
         raise result
     return result  # type: ignore[return-value]  # the first process has set it
+
+
+def of_each_rank(trainer: "Trainer", value: T) -> list[T]:
+    """Return the ``value`` of every process, in their order, in all of them."""
+    return [trainer.strategy.broadcast(value, src=rank) for rank in range(trainer.world_size)]
