@@ -1,6 +1,6 @@
 """How fast this project is, and how fast others are: one run, one table, one JSON file.
 
-python -m benchmarks [phases overhead input parts epoch_end divergence startup] [--root faces/] [--output benchmarks.json]
+python -m benchmarks [SECTION ...] [--root faces/] [--output benchmarks.json]
 
 All are given the same images, network, batch size, device and number of workers, and take turns. Without --root, drawn
 faces are used, which are gone in the end. Let nothing else run on the machine.

@@ -13,12 +13,10 @@ from emotion_lightning.callbacks import Divergence
 SIZE = 64
 """Side of the images in pixels, at which a step is short."""
 
-STEPS = 30
-
 
 def measure(setting: Setting) -> list[Figure]:
     """Compare runs on random numbers in the last phase, where all weights train."""
-    small = replace(setting, image_size=min(SIZE, setting.image_size), steps=max(STEPS, setting.steps))
+    small = replace(setting, image_size=min(SIZE, setting.image_size))
     peers = {"without": Ours(small, synthetic=True, without=(Divergence,)), "ours": Ours(small, synthetic=True)}
     turns = {name: partial(step_seconds, small, peer, "all") for name, peer in peers.items()}
     seconds = alternate(turns, small.rounds, "divergence")

@@ -8,6 +8,7 @@ from emotion_lightning.callbacks.batch_size import BatchSize
 from emotion_lightning.callbacks.calibration import Calibration
 from emotion_lightning.callbacks.checkpoint import RunCheckpoint
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.disk_space import DiskSpace
 from emotion_lightning.callbacks.divergence import Divergence
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
@@ -25,6 +26,7 @@ __all__ = [
     "EMA",
     "BatchSize",
     "Calibration",
+    "DiskSpace",
     "Divergence",
     "EarlyStopping",
     "EpochSummary",
@@ -44,7 +46,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), SaveData(), Divergence(), Throughput(), MetricsWriter(), EpochSummary()]
+    return [BatchSize(), DiskSpace(), SaveData(), Divergence(), Throughput(), MetricsWriter(), EpochSummary()]
 
 
 def default_callbacks(

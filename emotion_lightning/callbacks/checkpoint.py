@@ -143,7 +143,17 @@ class RunCheckpoint(callbacks.Checkpoint):
             self._save(trainer, "best.ckpt")
 
     def _save(self, trainer: Trainer, name: str) -> None:
-        trainer.save_checkpoint(self.folder / name, weights_only=False)  # with all that a resume needs
+        """Save all that a resume needs; where the first rank cannot write it, all ranks end alike."""
+        failed: DataError | None = None
+        try:
+            trainer.save_checkpoint(self.folder / name, weights_only=False)
+        except DataError as error:
+            last = self.folder / LAST
+            kept = f"; {from_here(last)} is whole, and the run can go on from it" if last.is_file() else ""
+            failed = DataError(f"{error}{kept}")
+            trainer.strategy.barrier()  # at which the others wait, as it comes after writing
+        if failed := trainer.strategy.broadcast(failed):
+            raise failed
 
     def state_dict(self) -> dict[str, Any]:
         """Save which checkpoint is the best, so that a resumed run does not replace it by a worse one."""

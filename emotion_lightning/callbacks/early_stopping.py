@@ -1,9 +1,11 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
+from pathlib import Path
+
 import lightning.pytorch.callbacks as lightning_callbacks
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import validated_in_fit
@@ -78,6 +80,9 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         """Put the weights of the best checkpoint into the model."""
         checkpoint = run_checkpoint(trainer)
         if checkpoint is None or not checkpoint.best_model_path:
+            return
+        if not Path(checkpoint.best_model_path).is_file():
+            rank_zero_warn(f"{checkpoint.best_model_path} is gone: the model keeps the weights of the last epoch")
             return
         best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
         pl_module.load_state_dict(best["state_dict"])

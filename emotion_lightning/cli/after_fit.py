@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import measured_part
@@ -38,13 +38,24 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
             + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
         )
         return
+    if not Path(checkpoint.best_model_path).is_file():
+        rank_zero_info(
+            f"\n{pasted(checkpoint.best_model_path)} is gone, and nothing was measured"
+            + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
+        )
+        return
     best, score = pasted(checkpoint.best_model_path), f"{checkpoint.best_score:.4f}{measured_part(trainer)}"
     rank_zero_info(
         f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {score}"
         f"\nCheckpoint: {best}, which is now measured on the validation split"
     )
     trainer.loggers = []  # the curves have this epoch already
-    trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
+    try:
+        trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
+    except DataError as error:  # such as of a full disk: what was trained is kept
+        rank_zero_warn(f"the best checkpoint has no report: {error}")
+        rank_zero_info(_next_commands(data, Path(checkpoint.best_model_path), loggers))
+        return
     run = run_dir(trainer)
     if trainer.is_global_zero:
         found = Run(run)

@@ -10,7 +10,6 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from emotion_lightning.callbacks import (
     EMA,
@@ -24,6 +23,7 @@ from emotion_lightning.callbacks import (
     fixed_callbacks,
 )
 from emotion_lightning.callbacks.save_config import SaveRunConfig
+from emotion_lightning.callbacks.tensorboard_logger import RunLogger
 from emotion_lightning.cli.after_fit import conclude
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
@@ -247,7 +247,7 @@ class EmotionCLI(LightningCLI):
         if not sum(self.trainer.num_test_batches):
             raise DataError("nothing was measured: see `limit_test_batches`")
 
-    def _logger(self, root: str | None) -> TensorBoardLogger:
+    def _logger(self, root: str | None) -> RunLogger:
         """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""
         if self.checkpoint_path is not None:
             folder = Path(self.checkpoint_path).resolve().parent
@@ -256,12 +256,10 @@ class EmotionCLI(LightningCLI):
                 if root is not None and Path(root).resolve() != run.parent.parent:
                     raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
                 ensure_writable(run, advice="copy the run's folder to where you can write, and resume it there")
-                return TensorBoardLogger(
-                    run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False
-                )
+                return RunLogger(run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False)
         ensure_writable(Path(root or ".") / RUNS)
         sweep_below(Path(root or ".") / RUNS)
-        return TensorBoardLogger(root or ".", name=RUNS, default_hp_metric=False)
+        return RunLogger(root or ".", name=RUNS, default_hp_metric=False)
 
 
 def _has_progress_bar(callbacks: Any) -> bool:

@@ -1,6 +1,7 @@
 """Lightning's commands, and how they end where Lightning itself ends them."""
 
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.spike import TrainingSpikeException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from emotion_lightning.callbacks.tensorboard_logger import say_nothing_of_writer
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.messages import reason
 from emotion_lightning.errors import DataError, EmotionError, UsageError
@@ -22,6 +24,7 @@ def run_lightning(args: Sequence[str]) -> None:
         DataError: The loss rose so that a callback of Lightning's ends the run.
     """
     tune_malloc()
+    threading.excepthook = say_nothing_of_writer
     try:
         EmotionCLI(args)
     except EmotionError:
@@ -42,6 +45,8 @@ def run_lightning(args: Sequence[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning has cleaned up, and would end with 1
             sys.exit(128 + 2)
         raise
+    finally:
+        threading.excepthook = threading.__excepthook__
 
 
 def _is_raised_by_lightning(error: Exception) -> bool:

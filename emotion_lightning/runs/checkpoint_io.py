@@ -61,5 +61,6 @@ def _save(checkpoint: dict[str, Any], temporary: Path) -> None:
     with temporary.open("wb") as stream:
         try:
             torch.save(checkpoint, stream)
-        except RuntimeError as error:  # torch's word for a full disk
-            raise OSError(str(error)) from error
+        except RuntimeError as error:  # torch's word for a full disk, which knew the system's
+            said = error.__context__
+            raise (said if isinstance(said, OSError) else OSError(str(error))) from error

@@ -54,7 +54,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only folder refuses this too, and has said so above
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -235,3 +235,20 @@ def test_a_users_own_checkpoints_beside_ours_do_not_hide_the_best(lab: Lab, tmp_
     trainer.fit(model, lab.data())
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert_equal(dict(model.state_dict()), best["state_dict"])
+
+
+def test_a_disk_that_is_full_later_ends_the_run_with_the_last_checkpoint_whole(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = torch.save
+
+    def full(checkpoint: dict[str, Any], file: Any) -> None:
+        if checkpoint["epoch"] == 1:
+            raise OSError(28, "No space left on device")
+        save(checkpoint, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    callbacks = [Unfreeze({0: "all"}), RunCheckpoint(every_n_epochs=0)]
+    with pytest.raises(DataError, match=r"No space left on device; free space .*last\.ckpt is whole"):
+        lab.trainer(callbacks=callbacks).fit(lab.model(), lab.data())
+    assert torch.load(lab.folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 0

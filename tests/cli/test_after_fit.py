@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emotion_lightning.cli import main
+from emotion_lightning.errors import DataError
 from tests.helpers import QUIET, RUN, TINY, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
@@ -81,3 +82,17 @@ def small_tree(faces: Path, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return copy
+
+
+def test_a_report_that_cannot_be_written_ends_no_training(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: object) -> None:
+        raise DataError("cannot write index.html: No space left on device")
+
+    monkeypatch.setattr("emotion_lightning.callbacks.report.write_faces", full)
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        main(["fit", "--data.root", str(faces), *TINY, *QUIET, "--report.write", "true"])
+    [said] = [str(each.message) for each in recwarn if "no report" in str(each.message)]
+    assert "No space left" in said
+    assert "test --ckpt_path lightning_logs/version_0/checkpoints/best.ckpt" in caplog.text

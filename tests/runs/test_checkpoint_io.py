@@ -86,3 +86,17 @@ def test_a_file_that_took_the_place_of_the_one_that_is_meant_is_left_as_it_is(
             update_checkpoint(path, "calibration", {"threshold": None}, known)
         assert torch.load(path, weights_only=True) == {"epoch": 2}
     assert [entry.name for entry in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit on the size of files")
+def test_a_disk_that_gets_full_while_torch_writes_is_said_in_the_systems_words(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # stands for a full disk
+    try:
+        with pytest.raises(DataError, match="File too large; free space"):
+            AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(100_000)}, tmp_path / "last.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

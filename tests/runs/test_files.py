@@ -93,3 +93,18 @@ def test_every_name_in_a_run_is_one_on_windows(reported: Path) -> None:
     assert len(names) > 20
     assert [name for name in names if re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', name)] == []
     assert not {name.partition(".")[0].upper() for name in names} & {"CON", "PRN", "AUX", "NUL", "COM1", "LPT1"}
+
+
+def test_a_folder_that_refuses_also_the_removal_says_why_it_was_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*args: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    monkeypatch.setattr(Path, "write_text", read_only)
+    with (
+        pytest.raises(DataError, match="cannot write .*Read-only file system"),
+        atomic_write(tmp_path / "a") as temporary,
+    ):
+        temporary.write_text("a")
