@@ -104,7 +104,7 @@ def test_a_folder_that_refuses_also_the_removal_says_why_it_was_not_written(
     monkeypatch.setattr(Path, "unlink", read_only)
     monkeypatch.setattr(Path, "write_text", read_only)
     with (
-        pytest.raises(DataError, match="cannot write .*Read-only file system"),
+        pytest.raises(DataError, match=r"cannot write .*Read-only file system"),
         atomic_write(tmp_path / "a") as temporary,
     ):
         temporary.write_text("a")
