@@ -11,6 +11,8 @@ class EmotionError(Exception):
     """Base of every error a user can mend; its text names the file, parameter or value and says what to do."""
 
     exit_status = 1
+    of_all_ranks = False
+    """Whether every process of a run raises it, so that one alone need say it."""
 
 
 class DataError(EmotionError):
@@ -19,6 +21,18 @@ class DataError(EmotionError):
 
 class DivergenceError(EmotionError):
     """Training has come to numbers that are not finite, from which it cannot go on (exit status 1)."""
+
+    of_all_ranks = True
+
+
+class PeerError(EmotionError):
+    """Another process of the run has ended by an error, whose exit status this one takes over."""
+
+    of_all_ranks = True
+
+    def __init__(self, message: str, exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 class UsageError(EmotionError, ValueError):

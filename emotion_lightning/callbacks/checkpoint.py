@@ -153,6 +153,7 @@ class RunCheckpoint(callbacks.Checkpoint):
             failed = DataError(f"{error}{kept}")
             trainer.strategy.barrier()  # at which the others wait, as it comes after writing
         if failed := trainer.strategy.broadcast(failed):
+            failed.of_all_ranks = True
             raise failed
 
     def state_dict(self) -> dict[str, Any]:

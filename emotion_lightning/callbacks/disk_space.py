@@ -63,8 +63,8 @@ def _check(trainer: Trainer, pl_module: LightningModule, saver: RunCheckpoint) -
     if free < (needed := later * (new + 1) + ALL_ELSE):
         rank_zero_warn(
             f"{saver.folder}: {_size(free)} are free, and the run will write up to {_size(needed)}, {new} checkpoints "
-            f"of {_size(later)} among them: free space, or keep fewer by `checkpoint.every_n_epochs`, or a full disk may "
-            "end it"
+            f"of {_size(later)} among them: free space, or keep fewer by `checkpoint.every_n_epochs`, or a full disk "
+            "may end it"
         )
 
 

@@ -29,6 +29,7 @@ from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.parser import seed_of
+from emotion_lightning.cli.peers import wait_for_others
 from emotion_lightning.cli.refusal import (
     nothing_left_of_a_refusal,
     refuse_own,
@@ -207,8 +208,19 @@ class EmotionCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check everything before other processes start, which would wait for it, and before a folder is made."""
-        if not is_first_rank():
-            return
+        if is_first_rank():
+            self._check_before_fit()
+        wait_for_others()
+
+    def before_validate(self) -> None:
+        """Begin when the other processes are ready."""
+        wait_for_others()
+
+    def before_test(self) -> None:
+        """Begin when the other processes are ready."""
+        wait_for_others()
+
+    def _check_before_fit(self) -> None:
         self.datamodule.check("fit")
         if self.flag is not None or self.checkpoint_path is not None:
             return  # nothing is written, or into the folder of the run that is resumed

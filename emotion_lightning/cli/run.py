@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
+from emotion_lightning.cli.peers import is_to_say, peer_error
 from emotion_lightning.errors import EmotionError, UsageError
 from emotion_lightning.options import PROGRAM
 
@@ -45,7 +46,7 @@ def run(args: Sequence[str]) -> None:
 
             run_lightning(args)
     except EmotionError as error:
-        _stop(str(error), error.exit_status)
+        _stop(str(error), error.exit_status, error.of_all_ranks)
     except torch.OutOfMemoryError:
         _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
     except Warning as warning:  # of python -W error
@@ -55,6 +56,8 @@ def run(args: Sequence[str]) -> None:
     except OSError as error:
         _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
     except RuntimeError as error:
+        if peer := peer_error(error):
+            _stop(str(peer), peer.exit_status, peer.of_all_ranks)
         if any(sign in str(error) for sign in FULL_MEMORY):
             _stop(
                 "the shared memory (/dev/shm) is too small for what `num_workers` processes read: give `num_workers=0`,"
@@ -112,6 +115,8 @@ def _check_command(name: str) -> None:
         raise UsageError(f"there is no command '{name}'{meant}")
 
 
-def _stop(message: str, status: int) -> None:
-    print(f"error: {with_dashes(message)}", file=sys.stderr)
+def _stop(message: str, status: int, of_all_ranks: bool = False) -> NoReturn:
+    said = with_dashes(message)
+    if is_to_say(status, said, of_all_ranks) and said:
+        print(f"error: {said}", file=sys.stderr)
     sys.exit(status)

@@ -1,6 +1,7 @@
 """The LightningDataModule: its options, what it checks before a stage, and what a resume needs."""
 
-from functools import cached_property
+import hashlib
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,12 +13,14 @@ from emotion_lightning.data.audit.coverage import votes_note
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
+from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.loaders import RECIPE_BATCH, FerPlus
 from emotion_lightning.data.measured import MeasuredFaces, resolved
 from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.runtime.ranks import on_every_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
     RECIPE_SCHEDULE,
@@ -143,11 +146,19 @@ class EmotionDataModule(MeasuredFaces):
         classes. Of data without splits all is measured, unless it is that of the model's run.
 
         Raises:
-            DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong.
+            DataError: A split is empty, an image cannot be read, or a policy is error and something is wrong; or the
+                processes of a run see different data.
         """
+        if self.trainer is None:
+            self._set_up(stage)
+        else:
+            on_every_rank(self.trainer, partial(self._set_up, stage))
+
+    def _set_up(self, stage: str) -> str:
+        """Check this process's data; return what the data of the others must be equal to."""
         if stage == "predict":
             self._predictable  # noqa: B018  # looks at the images now, not when the loader is made
-            return
+            return ""
         self._unchecked = stage
         if stage != "fit":
             self._measure_only()
@@ -156,12 +167,30 @@ class EmotionDataModule(MeasuredFaces):
         if stage == "fit":
             self.first_epoch, self.exposure = 0, Exposure(self.manifest, self.audit, self.policies)
         if self.trainer is None:
-            return
+            return ""
         if stage == "fit":
             warn_unreached("resolution_schedule", self.resolutions, self.trainer)
         if match_data := getattr(self.trainer.lightning_module, "match_data", None):
             # the adjustment is for training, and would read the data before a checkpoint has said what its own was
             match_data(stage, self.class_names, self.seed, self.logit_adjustment if stage == "fit" else None)
+        return self._files_here() if stage == "fit" and self.trainer.world_size > 1 else ""
+
+    def _files_here(self) -> str:
+        """What identifies the images, which the first process has told, by names and sizes as this one finds them.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        paths, digest = self.manifest.paths or (), hashlib.sha256(self._manifest_hash.encode())
+        for path in map(file_of, paths):
+            try:
+                digest.update(f"{path.stat().st_size} ".encode())
+            except OSError as error:
+                raise DataError(
+                    f"{path}: {error.strerror} for a process of the run, though the first has it: give all machines "
+                    "the same files under the same names"
+                ) from error
+        return digest.hexdigest()
 
     def check(self, stage: str) -> None:
         """Say what the data is and what is wrong with it, and stop where it cannot be used for ``stage``.

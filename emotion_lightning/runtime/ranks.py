@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from emotion_lightning.errors import DataError
+from emotion_lightning.errors import DataError, EmotionError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -33,6 +33,7 @@ def on_first_rank(trainer: "Trainer", function: Callable[[], T]) -> T:
             result = error
     result = trainer.strategy.broadcast(result)
     if isinstance(result, DataError):
+        result.of_all_ranks = True
         raise result
     return result  # type: ignore[return-value]  # the first process has set it
 
@@ -40,3 +41,28 @@ def on_first_rank(trainer: "Trainer", function: Callable[[], T]) -> T:
 def of_each_rank(trainer: "Trainer", value: T) -> list[T]:
     """Return the ``value`` of every process, in their order, in all of them."""
     return [trainer.strategy.broadcast(value, src=rank) for rank in range(trainer.world_size)]
+
+
+def on_every_rank(trainer: "Trainer", function: Callable[[], str]) -> None:
+    """Call ``function`` in each process, which must return the same in all of them.
+
+    Raises:
+        EmotionError: The function raised it in one process; all raise it, or they would wait for that one.
+        DataError: It returned something else in one process than in the first.
+    """
+    found: str | EmotionError
+    try:
+        found = function()
+    except EmotionError as error:
+        found = error
+    every = of_each_rank(trainer, found)
+    failed = next((each for each in every if isinstance(each, EmotionError)), None)
+    if failed is None and len(set(every)) > 1:
+        rank = next(rank for rank, each in enumerate(every) if each != every[0])
+        failed = DataError(
+            f"process {rank} of the run sees other data than the first: give all machines the same files under the "
+            "same names, and the same options"
+        )
+    if failed is not None:
+        failed.of_all_ranks = True
+        raise failed
