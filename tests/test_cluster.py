@@ -105,7 +105,7 @@ def test_data_that_one_machine_does_not_have_ends_both_with_one_line(faces: Path
     assert [len(errors(each)) for each in said] == [1, 1]
     assert "process 1 has ended" in said[0]
     assert all("nowhere does not exist" in errors(each)[0] for each in said)
-    assert not any("gloo" in each for each in said)
+    assert not any("RuntimeError" in each for each in said)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_an_error_of_one_process_within_training_ends_both_with_one_line(
     assert 0 not in statuses
     assert [len(errors(each)) for each in said] == [1, 1], said
     assert all("a.png: truncated" in errors(each)[0] for each in said)
-    assert not any("gloo" in each for each in said)
+    assert not any("RuntimeError" in each for each in said)
 
 
 @pytest.mark.parametrize("script", sorted(CLUSTER.iterdir()), ids=lambda path: path.name)
@@ -135,5 +135,5 @@ def test_the_commands_of_the_cluster_scripts_are_understood(
         main([*args, "--trainer.accelerator", "cpu", "--data.root", str(faces), "--print_config"])
     assert stopped.value.code == 0
     found = yaml.safe_load(capsys.readouterr().out)["trainer"]
-    assert (found["devices"], found["num_nodes"]) == (4, 2)
+    assert (int(found["devices"]), found["num_nodes"]) == (4, 2)
     assert shutil.which("bash") is None or subprocess.run(["bash", "-n", script], check=False).returncode == 0

@@ -121,3 +121,56 @@ def test_the_command_line_chooses_the_strategy_that_follows_unfreezing(faces: Pa
         found = json.loads((folder / "report/test-other/metrics.json").read_text())
         assert (found["n"], found["of"], found["other_data"]) == (images, 18, True)
         assert {row["support"] for row in found["per_class"].values()} <= {5, 6}
+
+
+GLOBAL_BATCH = """
+import sys
+import torch
+from lightning.pytorch import Callback, Trainer
+from emotion_lightning.callbacks import Unfreeze
+from emotion_lightning.data.datamodule import EmotionDataModule
+from emotion_lightning.model.module import EmotionClassifier
+
+root, output, processes, batch_norm = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+
+class Losses(Callback):
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(trainer.strategy.reduce(outputs["loss"].clone(), reduce_op="mean").item())
+
+torch.manual_seed(0)
+data = EmotionDataModule(root=root, image_size=32, batch_size=8 // processes, num_workers=0, unfreeze_epoch=1)
+model = EmotionClassifier(
+    data.class_names, backbone="test_resnet", pretrained=False, batch_norm=batch_norm, head="linear", mix_prob=0.0,
+    dropout_rate=0.0, lr_backbone=1e-3, lr_classifier=1e-2,
+)
+losses = Losses()
+trainer = Trainer(
+    accelerator="cpu", devices=processes, max_epochs=2, gradient_clip_val=1.0, logger=False, default_root_dir=output,
+    strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto", enable_checkpointing=False,
+    enable_progress_bar=False, enable_model_summary=False, callbacks=[Unfreeze({0: "classifier", 1: "all"}), losses],
+)
+trainer.fit(model, data)
+if trainer.is_global_zero:
+    torch.save(torch.tensor(losses.losses, dtype=torch.double), f"{output}/losses{processes}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_two_processes_train_as_one_with_the_same_images_in_a_step_does(
+    faces: Path, tmp_path: Path, batch_norm: str
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(GLOBAL_BATCH)
+    for processes in ("1", "2"):
+        command = [sys.executable, str(script), str(faces), str(tmp_path), processes, batch_norm]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (torch.load(tmp_path / f"losses{processes}.pt", weights_only=True) for processes in (1, 2))
+    assert len(one) == 12
+    difference = float((one - two).abs().max())
+    print(f"{batch_norm}: losses differ by {difference:.1e} at most")
+    assert difference < 1e-5 if batch_norm == "frozen" else difference > 1e-4

@@ -33,11 +33,11 @@ class Launched:
     def __init__(self) -> None:
         self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.machine = int(os.environ.get("GROUP_RANK", "0"))
-        store = dist.TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=PATIENCE
         )
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = dist.PrefixStore(f"emotion_lightning/{attempt}", store)
+        self._store = dist.PrefixStore(f"emotion_lightning/{attempt}", store)  # type: ignore[attr-defined]
 
     def wait_until_ready(self) -> Ending | None:
         """Wait until all processes are ready to train; return how one of them ends instead."""
