@@ -15,7 +15,7 @@ FOREIGN = 24 * 3600.0
 """Seconds after which what a process on another machine began, of which nothing can be known, counts as left."""
 
 _OWNED = re.compile(r"\.([0-9a-f]{8})\.(\d+)\.(\d*)\.\w+\Z")
-_TEMPORARY = re.compile(r"\..*\.\d*\.tmp\Z", re.DOTALL)
+_TEMPORARY = re.compile(r"\..*" + _OWNED.pattern.replace(r"\w+", "tmp"), re.DOTALL)
 
 
 def temporary_beside(path: Path) -> Path:

@@ -89,9 +89,9 @@ def test_another_process_of_the_same_number_is_known_by_its_start(tmp_path: Path
 
 
 def test_what_may_be_another_machines_stays_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign, old = tmp_path / ".a.0123abcd.999999.1.tmp", tmp_path / ".a.999999.tmp"
-    others = [tmp_path / ".hidden.tmp", tmp_path / "a.0123abcd.999999.1.tmp", tmp_path / ".a.b.tmp"]
-    for path in (foreign, old, *others):
+    foreign = tmp_path / ".a.0123abcd.999999.1.tmp"
+    others = [tmp_path / name for name in (".hidden.tmp", "a.0123abcd.999999.1.tmp", ".a.b.tmp", ".a.999999.tmp")]
+    for path in (foreign, *others):
         path.touch()
     sweep(tmp_path)
     assert len(list(tmp_path.iterdir())) == 5
