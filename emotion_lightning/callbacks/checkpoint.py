@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch.callbacks as callbacks
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
@@ -14,7 +13,7 @@ from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import PROGRAM
-from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from emotion_lightning.runs.checkpoint_io import install
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
 from emotion_lightning.runs.loading import load_safely
@@ -60,14 +59,13 @@ class RunCheckpoint(callbacks.Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run, and take up the folder of this one."""
+        install(trainer)
         self._fitting = stage == "fit"
         if not self._fitting or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.best_model_path, self.best_score, self.best_epoch = "", float("-inf"), -1
         self.best_metrics, self._measured = {}, {}
         self.folder = log_dir(trainer).resolve() / CHECKPOINTS
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # or one that the user chose
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.is_global_zero:
             sweep_below(self.folder.parent)
 
@@ -200,5 +198,5 @@ def run_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
 
 
 def _best_epoch(path: Path) -> int:
-    saved: int = load_safely(path, "checkpoint", mmap=True)["epoch"]
+    saved: int = load_safely(path, "checkpoint", ("epoch",))["epoch"]
     return saved

@@ -12,6 +12,7 @@ from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.runs.config import MODEL
 from emotion_lightning.runs.loading import load_safely
 from emotion_lightning.schedule import RECIPE_SCHEDULE, last_unfreezing
 
@@ -81,10 +82,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         checkpoint = run_checkpoint(trainer)
         if checkpoint is None or not checkpoint.best_model_path:
             return
-        if not Path(checkpoint.best_model_path).is_file():
-            rank_zero_warn(f"{checkpoint.best_model_path} is gone: the model keeps the weights of the last epoch")
-            return
-        best = load_safely(checkpoint.best_model_path, "checkpoint", mmap=True)  # the optimizer's state stays on disk
+        best = load_safely(checkpoint.best_model_path, "checkpoint", MODEL)
         pl_module.load_state_dict(best["state_dict"])
         pl_module.on_load_checkpoint(best)  # the temperature and the threshold
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")

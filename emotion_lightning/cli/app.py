@@ -1,6 +1,7 @@
 """Lightning's command line for one model and one datamodule."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from emotion_lightning.cli.refusal import (
     refuse_strategy,
     refuse_threshold,
     remembered_options_named,
+    taken_up,
 )
 from emotion_lightning.cli.run_parser import RunParser, whole_numbers_stay
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -46,6 +48,7 @@ from emotion_lightning.options import PROGRAM, flatten
 from emotion_lightning.runs.config import (
     checkpoint_config,
     load_checkpoint,
+    of_checkpoint,
     refuse_contradictions,
     run_options,
     splits_of_old_run,
@@ -141,7 +144,9 @@ class EmotionCLI(LightningCLI):
             sweep_below(folder.parent)
         checkpoint = load_checkpoint(self.checkpoint_path)
         self.trained_size = checkpoint["hyper_parameters"].get("input_size")
-        saved = checkpoint_config(checkpoint, subcommand)
+        given = _given(args, self.config[subcommand].trainer)
+        with of_checkpoint(path):
+            saved = checkpoint_config(checkpoint, subcommand, path, given)
         self.layout_remembered = self.config[subcommand].data.layout == "auto"  # no other was given
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
@@ -229,10 +234,20 @@ class EmotionCLI(LightningCLI):
             if check_fit := getattr(callback, "check_fit", None):
                 check_fit(self.trainer, self.model)
 
+    def validate(self, **kwargs: Any) -> None:
+        """Measure a checkpoint on the validation split."""
+        with taken_up(self.checkpoint_path):
+            self.trainer.validate(**kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Measure a checkpoint on the test split."""
+        with taken_up(self.checkpoint_path):
+            self.trainer.test(**kwargs)
+
     def fit(self, **kwargs: Any) -> None:
         """Train; with a flag, only try the run out."""
         if self.flag is None:
-            with nothing_left_of_a_refusal(self.trainer):
+            with nothing_left_of_a_refusal(self.trainer), taken_up(self.checkpoint_path):
                 self.trainer.fit(**kwargs)
             return
         given, options = self.config[self.subcommand], self.trainer_options
@@ -272,6 +287,13 @@ class EmotionCLI(LightningCLI):
         ensure_writable(Path(root or ".") / RUNS)
         sweep_below(Path(root or ".") / RUNS)
         return RunLogger(root or ".", name=RUNS, default_hp_metric=False)
+
+
+def _given(args: Sequence[str], trainer: Mapping[str, Any]) -> set[str]:
+    """Options of the trainer that were typed, or that a configuration file has."""
+    typed = {arg.removeprefix("--trainer.") for arg in args if arg.startswith("--trainer.")}
+    configured = {name for name, value in trainer.items() if value not in (None, "auto")}
+    return configured | {re.split(r"[.+=]", option)[0] for option in typed}
 
 
 def _has_progress_bar(callbacks: Any) -> bool:

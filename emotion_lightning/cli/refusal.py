@@ -1,6 +1,7 @@
 """How a command line is refused: in its own words, and so that nothing is left."""
 
 import shutil
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +18,8 @@ from emotion_lightning.callbacks import (
     TensorBoardImages,
     Unfreeze,
 )
-from emotion_lightning.cli.messages import PARAMETER
-from emotion_lightning.errors import DivergenceError, EmotionError, UsageError
+from emotion_lightning.cli.messages import PARAMETER, reason
+from emotion_lightning.errors import DataError, DivergenceError, EmotionError, UsageError
 from emotion_lightning.options import option_named
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -33,6 +34,9 @@ OWN = {
     Report: "`report.write`",
 }
 """The recipe's callbacks, and the option by which each is set."""
+
+RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
+"""Lightning's module that restores a checkpoint: what fails in it, the checkpoint lacks."""
 
 
 @contextmanager
@@ -75,6 +79,26 @@ def nothing_left_of_a_refusal(trainer: Trainer) -> Iterator[None]:
         for place in new:
             with suppress(OSError):
                 place.rmdir()  # if nothing is in it
+
+
+@contextmanager
+def taken_up(path: str | None) -> Iterator[None]:
+    """Say in one line what of the checkpoint at ``path`` Lightning could not restore.
+
+    Raises:
+        DataError: It is damaged, or was changed.
+    """
+    try:
+        yield
+    except EmotionError:
+        raise
+    except Exception as error:
+        frames = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
+        if path is None or RESTORING not in frames:
+            raise
+        raise DataError(
+            f"`ckpt_path` {path}: damaged, or changed: it cannot be restored ({type(error).__name__}: {reason(error)})"
+        ) from error
 
 
 def refuse_own(callbacks: Any) -> None:

@@ -23,7 +23,7 @@ from emotion_lightning.inference.prediction import Box, Prediction, Predictions
 from emotion_lightning.model.inputs import as_images
 from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.model.tta import TTA
-from emotion_lightning.runs.config import MODEL, load_checkpoint
+from emotion_lightning.runs.config import MODEL, load_checkpoint, of_checkpoint
 
 DEVICES = ("cuda", "mps", "cpu")
 """Where a model answers, the first that the machine has."""
@@ -243,18 +243,9 @@ def load(
     """
     where = _device(device)
     checkpoint = load_checkpoint(os.path.expanduser(ckpt_path), MODEL)
-    try:
+    with of_checkpoint(ckpt_path):
         model = EmotionNetwork.restored(checkpoint)
         trained_on, image_size = _trained_on(checkpoint), _image_size(checkpoint, model)
-    except DataError as error:
-        raise DataError(f"`ckpt_path` {ckpt_path}: {error}") from error
-    except UsageError:  # a ValueError too
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:  # of what is absent, or of another kind
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DataError(
-            f"`ckpt_path` {ckpt_path}: damaged, or not a checkpoint of an emotion_lightning run ({said})"
-        ) from error
     return Predictor(model, image_size, where, tta, FaceCropper(trained_on, detect, face_model))
 
 

@@ -23,6 +23,10 @@ from emotion_lightning.model.network import EmotionNetwork
 from emotion_lightning.model.optim import build_optimizer, build_scheduler
 from emotion_lightning.model.tta import TTA, tta_logits
 from emotion_lightning.model.weights import find_weights
+from emotion_lightning.runs.checkpoint_io import install
+from emotion_lightning.runs.config import of_checkpoint
+from emotion_lightning.runs.loading import checked_file
+from emotion_lightning.runs.schema import check_training
 from emotion_lightning.seeding import derive_seed
 
 
@@ -98,7 +102,9 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         # resolved, as a checkpoint is restored without its pretrained weights
         self.hparams["batch_norm"] = resolve_batch_norm(batch_norm, bool(pretrained), lr_backbone)
         self.build(find_weights(backbone, pretrained))
+        self._resumed: Mapping[str, Any] | None
         self._compiled_for: set[str] = set()
+        self._resuming, self._resumed = False, None  # a checkpoint, until its states are taken up
         self._position = 0
         self._rates: dict[str, float] = {}
         self.mix = MixUpCutMix(mixup_alpha, cutmix_alpha, mix_prob)
@@ -119,15 +125,17 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
             kwargs: Hyper-parameters to override, and ``map_location``.
 
         Raises:
-            DataError: The path is no file.
+            DataError: The file is missing or damaged, would run code, or does not go with the hyper-parameters.
         """
-        if not Path(checkpoint_path).is_file():
-            raise DataError(f"{checkpoint_path}: no such checkpoint file")
-        model: Self = super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"pretrained": False} | kwargs)
+        options = {"pretrained": False} | kwargs | {"weights_only": True}
+        with checked_file(checkpoint_path, "`ckpt_path`") as (file, _), of_checkpoint(checkpoint_path):
+            model: Self = super().load_from_checkpoint(file, **options)
         return model.eval()
 
     def setup(self, stage: str) -> None:
-        """Compile the backbone, if it is to be, and let a model train that was restored or measured before."""
+        """Load checkpoints as data alone, compile the backbone if it is to be, and let a restored model train."""
+        install(self.trainer)
+        self._resuming = stage == "fit" and self.trainer.ckpt_path is not None
         if stage == "fit":
             self.check_fit(self.trainer)
             if not self.training:
@@ -184,6 +192,13 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         self.training = True  # also where it was restored, in evaluation mode
         self.backbone.set_trainable(stages)
         self.classifier.requires_grad_("classifier" in stages).train("classifier" in stages)
+
+    def on_fit_start(self) -> None:
+        """See that the states of a checkpoint go with this training, before they are taken up."""
+        checkpoint, self._resumed = self._resumed, None
+        if checkpoint is not None:
+            with of_checkpoint(str(self.trainer.ckpt_path)):
+                check_training(checkpoint, self.trainer)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW and OneCycle for the whole run, every stage included."""
@@ -306,6 +321,8 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
         self.take_up(checkpoint)
+        if self._resuming:
+            self._resumed = checkpoint
 
     def to_torchscript(
         self,

@@ -1,6 +1,7 @@
 """What answers once training is over: backbone, classifier, and what makes probabilities of their logits."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,18 +75,18 @@ class EmotionNetwork(nn.Module):
         """Take from a checkpoint its temperature, its threshold and what its images were normalized by.
 
         Raises:
-            DataError: The temperature is not above 0, or a weight is not finite.
+            DataError: The temperature is no number above 0, or a weight is not finite.
         """
         refuse_nonfinite(checkpoint.get("state_dict", {}))
         hparams = BEFORE_A_CHOICE | checkpoint["hyper_parameters"]
         self._normalize_by(hparams["mean"], hparams["std"])
         calibration = checkpoint.get("calibration", {})
         self.temperature = calibration.get("temperature", 1.0)
-        if not self.temperature > 0:
+        if not (isinstance(self.temperature, int | float) and 0 < self.temperature < inf):
             raise DataError(f"the checkpoint's temperature is {self.temperature}, and logits are divided by it")
         self.temperature_tta = calibration.get("tta")
         threshold = calibration.get("threshold")  # which version 0.1 did not have
-        self.threshold = None if threshold is None else Threshold(**threshold)
+        self.threshold = None if threshold is None else Threshold(**{k: float(v) for k, v in threshold.items()})
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images ``(B, 3, H, W)``, normalized floats or uint8 pixels, into logits ``(B, classes)``.

@@ -1,15 +1,19 @@
 """The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from emotion_lightning.batch import IMAGENET
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import OPTIONS, PROGRAM, changes_learning, flatten, renamed
-from emotion_lightning.runs.folder import CHECKPOINTS, pasted
+from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_of
 from emotion_lightning.runs.limited_yaml import load_mapping
 from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.runs.schema import check_types
+from emotion_lightning.runs.trust import check_plain, trusted
 
 Config = dict[str, Any]
 KEY = "config"
@@ -31,6 +35,9 @@ BEFORE_A_CHOICE: Config = {
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict")
 """Option groups that a resume takes up."""
 
+GROUPED = (*RESUMED_CALLBACKS, "trainer", "model", "data", "report")
+"""Options that are groups."""
+
 
 def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
     """Load what a local checkpoint says of its run, or other ``names``, without running code from it.
@@ -40,24 +47,68 @@ def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
     Raises:
         DataError: The file is missing or damaged, or would run code.
     """
-    checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", mmap=True)
-    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(hparams, dict) or not {"class_names", "seed"} <= hparams.keys():
-        raise DataError(f"`ckpt_path` {path}: not a checkpoint of an emotion_lightning run")
-    return {name: checkpoint[name] for name in names if name in checkpoint}
+    checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", ("hyper_parameters", *names))
+    with of_checkpoint(path):
+        check_types(checkpoint)
+        if not {"class_names", "seed"} <= checkpoint.get("hyper_parameters", {}).keys():
+            raise DataError("not a checkpoint of an emotion_lightning run")
+    return checkpoint
+
+
+@contextmanager
+def of_checkpoint(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say in one line what cannot be made of what a checkpoint holds.
+
+    Raises:
+        DataError: Something in it is absent, or of another kind than a run writes.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"`ckpt_path` {path}: {error}") from error
+    except UsageError:  # a ValueError too
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError(
+            f"`ckpt_path` {path}: damaged, or not a checkpoint of an emotion_lightning run ({said:.200})"
+        ) from error
 
 
 def run_options(checkpoint: Mapping[str, Any]) -> Config:
-    """All options of the run that wrote ``checkpoint``, as they were given; none of a run made from Python."""
-    return renamed(load_mapping(checkpoint.get(KEY, ""), "the configuration in the checkpoint"))
+    """All options of the run that wrote ``checkpoint``, as they were given; none of a run made from Python.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    found = load_mapping(checkpoint.get(KEY, ""), "the configuration in the checkpoint")
+    if not all(isinstance(found.get(name, {}), dict) for name in GROUPED):
+        raise DataError("its options are not groups of names and values, as those of a run are")
+    return renamed(found)
 
 
-def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
-    """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them."""
+def checkpoint_config(
+    checkpoint: Mapping[str, Any], subcommand: str, path: str | Path = "", given: Collection[str] = ()
+) -> Config:
+    """Options of the run that wrote ``checkpoint``, as far as ``subcommand`` goes on with them.
+
+    Args:
+        checkpoint: What :func:`load_checkpoint` gave.
+        subcommand: fit, validate or test.
+        path: The checkpoint's file: what its options write must be in the folder of its run.
+        given: Options of the trainer that the user has given, which go before those of the run.
+
+    Raises:
+        DataError: An option is not plain, would run code, or would write outside the run; nothing was imported.
+    """
     hparams = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters", {})}
     saved = run_options(checkpoint)
+    for name in (*RESUMED_CALLBACKS, "report"):
+        check_plain(name, saved.get(name, {}))
     config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
               for group, found in renamed(hparams).items()}  # fmt: skip
+    for name, group in config.items():
+        check_plain(name, group)
     config["model"] = BEFORE_A_CHOICE | config["model"]
     data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
     data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
@@ -68,12 +119,22 @@ def checkpoint_config(checkpoint: Mapping[str, Any], subcommand: str) -> Config:
     if subcommand == "fit":
         if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
             trainer.pop("default_root_dir", None)
+        trainer = trusted(trainer, run_of(path), given)
         callbacks = {name: saved[name] for name in RESUMED_CALLBACKS if name in saved}
-        if schedule := callbacks.get("unfreeze", {}).get("schedule"):  # jsonargparse writes its epochs as text
-            callbacks["unfreeze"] = {"schedule": {int(epoch): stage for epoch, stage in schedule.items()}}
+        if "unfreeze" in callbacks:
+            callbacks["unfreeze"] = _unfreezing(callbacks["unfreeze"])
         return config | {"trainer": trainer} | callbacks
+    check_plain("trainer.precision", trainer.get("precision"))
     measuring = {"report": saved["report"]} if "report" in saved else {}
     return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
+
+
+def _unfreezing(options: Config) -> Config:
+    """Give the epochs of a schedule as numbers, which jsonargparse writes as text."""
+    try:
+        return options | {"schedule": {int(epoch): stage for epoch, stage in (options.get("schedule") or {}).items()}}
+    except (AttributeError, ValueError) as error:
+        raise DataError("`unfreeze.schedule` is not of epochs and stages") from error
 
 
 def how_to_measure(run: Path, command: str) -> str:

@@ -26,6 +26,12 @@ def run_dir(trainer: "Trainer") -> Path:
     root, folder = Path(trainer.default_root_dir).resolve(), Path(trainer.ckpt_path).resolve().parent
     if root != Path.cwd() and trainer.global_step == 0 and not folder.is_relative_to(root):
         return root
+    return run_of(trainer.ckpt_path)
+
+
+def run_of(checkpoint: str | Path) -> Path:
+    """Folder of the run that a checkpoint lies in."""
+    folder = Path(checkpoint).resolve().parent
     return folder.parent if folder.name == CHECKPOINTS else folder
 
 

@@ -57,15 +57,17 @@ def test_an_address_is_not_fetched() -> None:
         (b"cos\nsystem\n(S'touch ran'\ntR.", "no file of torch.save"),
     ],
 )
-@pytest.mark.parametrize("mmap", [False, True])
-def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, content: bytes, said: str, mmap: bool) -> None:
+@pytest.mark.parametrize("names", [None, ("epoch",)])
+def test_a_file_of_another_kind_is_called_what_it_is(
+    tmp_path: Path, content: bytes, said: str, names: tuple[str] | None
+) -> None:
     (tmp_path / "a.ckpt").write_bytes(content)
     with pytest.raises(DataError, match=f"a.ckpt: {said}"):
-        load_safely(tmp_path / "a.ckpt", "`here`", mmap)
+        load_safely(tmp_path / "a.ckpt", "`here`", names)
 
 
 def test_a_foreign_archive_is_no_checkpoint(tmp_path: Path) -> None:
     with ZipFile(tmp_path / "a.ckpt", "w") as archive:
         archive.writestr("a.txt", "x")
     with pytest.raises(DataError, match=r"a\.ckpt: damaged, or no file of torch\.save"):
-        load_safely(tmp_path / "a.ckpt", "`here`", mmap=True)
+        load_safely(tmp_path / "a.ckpt", "`here`", ("epoch",))
