@@ -63,6 +63,7 @@ class OptionParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self.source = ""  # named before what is wrong with options that were not typed
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Parse, unless an option is given a pipe, which jsonargparse would wait for."""
@@ -77,7 +78,7 @@ class OptionParser(ArgumentParser):
         if not self.exit_on_error:  # a sub-parser's error is passed on to the program's parser
             raise argparse.ArgumentError(None, message) from ex
         text = with_dashes(LINK.sub("", " ".join(message.split())))
-        self.exit(2, f"error: {text}{self._suggestion(message)}\n")
+        self.exit(2, f"error: {self.source}{text}{self._suggestion(message)}\n")
 
     def _suggestion(self, message: str) -> str:
         known = set(_options(self))

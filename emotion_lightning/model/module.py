@@ -135,7 +135,7 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
     def setup(self, stage: str) -> None:
         """Load checkpoints as data alone, compile the backbone if it is to be, and let a restored model train."""
         install(self.trainer)
-        self._resuming = stage == "fit" and self.trainer.ckpt_path is not None
+        self._resuming = stage == "fit"  # what is loaded until it starts is what it goes on from
         if stage == "fit":
             self.check_fit(self.trainer)
             if not self.training:
@@ -195,7 +195,7 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
 
     def on_fit_start(self) -> None:
         """See that the states of a checkpoint go with this training, before they are taken up."""
-        checkpoint, self._resumed = self._resumed, None
+        checkpoint, self._resumed, self._resuming = self._resumed, None, False
         if checkpoint is not None:
             with of_checkpoint(str(self.trainer.ckpt_path)):
                 check_training(checkpoint, self.trainer)

@@ -39,8 +39,9 @@ def check_archive(file: BinaryIO, values: bool = True) -> Checksums:
         with ZipFile(file) as archive:
             records = archive.infolist()
             _check_sizes(records, size=file.seek(0, 2))
-            if archive.comment or min((record.header_offset for record in records), default=0):
-                raise ArchiveError("damaged")  # another reader might find another archive in the same file
+            # torch's reader might find another archive in the same file, or takes a record for a folder
+            if archive.comment or any(record.external_attr for record in records) or records[0].header_offset:
+                raise ArchiveError("damaged")
             for record in records:
                 if values or VALUES not in record.filename:
                     _check_record(archive, record)
@@ -48,7 +49,7 @@ def check_archive(file: BinaryIO, values: bool = True) -> Checksums:
     except ArchiveError:
         raise
     # what zipfile raises of damaged bytes, also in place of a format or an encryption that it does not know
-    except (BadZipFile, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+    except (BadZipFile, EOFError, IndexError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
         raise ArchiveError("damaged") from error
 
 
