@@ -6,7 +6,7 @@ from typing import Any
 import lightning.pytorch.callbacks as callbacks
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks.data import validated_in_fit
@@ -16,7 +16,7 @@ from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.checkpoint_io import install
 from emotion_lightning.runs.files import ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
-from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.runs.loading import checked_file, load_safely
 from emotion_lightning.runs.temporary import sweep_below
 
 LAST = "last.ckpt"
@@ -98,6 +98,9 @@ class RunCheckpoint(callbacks.Checkpoint):
         epoch = trainer.strategy.broadcast(_best_epoch(Path(self.best_model_path)) if trainer.is_global_zero else 0)
         if epoch == self.best_epoch:
             return
+        if epoch is None:
+            self._lose_best("is damaged")
+            return
         kept = self.folder / f"best_epoch_{epoch:03d}.ckpt"  # better than the epochs up to here, but not one of them
         if trainer.is_global_zero and best.is_file():
             best.replace(kept)
@@ -134,11 +137,20 @@ class RunCheckpoint(callbacks.Checkpoint):
 
     def _save_best(self, trainer: Trainer) -> None:
         """Write ``best.ckpt`` if the last validation was of the model's weights and none was better."""
+        if trainer.strategy.broadcast(bool(self.best_model_path) and not Path(self.best_model_path).is_file()):
+            self._lose_best("is gone")
         measured, self._measured = self._measured, {}
         if measured.get(MONITOR, float("-inf")) > self.best_score:
             self.best_score, self.best_epoch, self.best_metrics = measured[MONITOR], trainer.current_epoch, measured
             self.best_model_path = str(self.folder / "best.ckpt")
             self._save(trainer, "best.ckpt")
+
+    def _lose_best(self, how: str) -> None:
+        rank_zero_warn(
+            f"{from_here(self.best_model_path)}, of epoch {self.best_epoch}, {how}: the best epoch from here on is put "
+            "in its place"
+        )
+        self.best_model_path, self.best_score = "", float("-inf")
 
     def _save(self, trainer: Trainer, name: str) -> None:
         """Save all that a resume needs; where the first rank cannot write it, all ranks end alike."""
@@ -197,6 +209,11 @@ def run_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
     return next((saver for saver in trainer.checkpoint_callbacks if isinstance(saver, RunCheckpoint)), None)
 
 
-def _best_epoch(path: Path) -> int:
-    saved: int = load_safely(path, "checkpoint", ("epoch",))["epoch"]
-    return saved
+def _best_epoch(path: Path) -> int | None:
+    """Epoch of a checkpoint; None if it is damaged."""
+    try:
+        with checked_file(path, "checkpoint"):
+            epoch = load_safely(path, "checkpoint", ("epoch",)).get("epoch")
+    except DataError:
+        return None
+    return epoch if isinstance(epoch, int) else None

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import validated_in_fit
 from emotion_lightning.callbacks.rivals import refuse_rivals
-from emotion_lightning.errors import UsageError
+from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.runs.config import MODEL
 from emotion_lightning.runs.loading import load_safely
@@ -82,7 +82,12 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         checkpoint = run_checkpoint(trainer)
         if checkpoint is None or not checkpoint.best_model_path:
             return
-        best = load_safely(checkpoint.best_model_path, "checkpoint", MODEL)
+        try:
+            best = load_safely(checkpoint.best_model_path, "checkpoint", MODEL)
+        except DataError as error:  # no reason to lose the weights that there are
+            rank_zero_warn(f"{error}: the best weights are lost, and those of the last epoch stay in the model")
+            checkpoint.best_model_path = ""
+            return
         pl_module.load_state_dict(best["state_dict"])
         pl_module.on_load_checkpoint(best)  # the temperature and the threshold
         rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")

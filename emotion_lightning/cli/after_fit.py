@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from emotion_lightning.callbacks.checkpoint import run_checkpoint
+from emotion_lightning.callbacks.checkpoint import LAST, run_checkpoint
 from emotion_lightning.callbacks.data import measured_part
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError
@@ -31,30 +31,26 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
     if checkpoint is None:
         rank_zero_info("\nNo checkpoint was kept, as `enable_checkpointing` is false")
         return
-    if not checkpoint.best_model_path:
+    measured, last = checkpoint.best_model_path, checkpoint.folder / LAST
+    if not measured and checkpoint.best_epoch >= 0 and last.is_file():
+        measured = str(last)  # the best was lost, as was said
+    if not measured:
         rank_zero_info(
             "\nNo checkpoint is the best, as no validation was taken: see `limit_val_batches`, "
-            "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`"
-            + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
+            "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`" + _next_commands(data, last, loggers)
         )
         return
-    if not Path(checkpoint.best_model_path).is_file():
-        rank_zero_info(
-            f"\n{pasted(checkpoint.best_model_path)} is gone, and nothing was measured"
-            + _next_commands(data, checkpoint.folder / "last.ckpt", loggers)
-        )
-        return
-    best, score = pasted(checkpoint.best_model_path), f"{checkpoint.best_score:.4f}{measured_part(trainer)}"
+    best = f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
     rank_zero_info(
-        f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {score}"
-        f"\nCheckpoint: {best}, which is now measured on the validation split"
+        (f"{best}{measured_part(trainer)}" if checkpoint.best_model_path else "\nThe best checkpoint was lost")
+        + f"\nCheckpoint: {pasted(measured)}, which is now measured on the validation split"
     )
     trainer.loggers = []  # the curves have this epoch already
     try:
-        trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
+        trainer.validate(model, data, measured, verbose=False)
     except DataError as error:  # such as of a full disk: what was trained is kept
         rank_zero_warn(f"the best checkpoint has no report: {error}")
-        rank_zero_info(_next_commands(data, Path(checkpoint.best_model_path), loggers))
+        rank_zero_info(_next_commands(data, Path(measured), loggers))
         return
     run = run_dir(trainer)
     if trainer.is_global_zero:
@@ -63,7 +59,7 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
         if advice := unfreezing_advice(found):
             rank_zero_info(f"\n{advice}")
         report = f"{PROGRAM} report {pasted(run)}"
-        rank_zero_info(_next_commands(data, Path(checkpoint.best_model_path), loggers, report))
+        rank_zero_info(_next_commands(data, Path(measured), loggers, report))
 
 
 def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:

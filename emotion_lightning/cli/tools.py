@@ -13,7 +13,7 @@ from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import AUDITED, flatten, renamed
-from emotion_lightning.report.run import Run
+from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 from emotion_lightning.runs.limited_yaml import read_mapping
 from emotion_lightning.runs.temporary import sweep_below
@@ -73,7 +73,10 @@ def report(args: Sequence[str], program: str, description: str) -> None:
             )
         print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
         return
-    baseline = Report(**(given or Run(folders[0]).config.get("report", {}))).baseline  # of the run, if none is given
+    with of_runs(folders[0]):
+        baseline = Report(
+            **(given or Run(folders[0]).config.get("report", {}))
+        ).baseline  # of the run, if none is given
     print(f"Wrote {write_report(folders[0], baseline)}")
 
 

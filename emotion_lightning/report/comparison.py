@@ -17,7 +17,7 @@ from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import charts
 from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.results import SplitResults
-from emotion_lightning.report.run import SPLITS, Run
+from emotion_lightning.report.run import SPLITS, Run, of_runs
 from emotion_lightning.report.svg import svg
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
@@ -104,7 +104,11 @@ def write_comparison(folders: Sequence[Path], target: Path) -> Path:
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run is given twice; give each once")
     ensure_writable(target, "--output")
-    comparison = Comparison(_named(folders))
+    with of_runs(*folders):
+        return _write(Comparison(_named(folders)), target)
+
+
+def _write(comparison: Comparison, target: Path) -> Path:
     splits = comparison.splits
     if not splits:
         raise UsageError("the runs have no measured split in common; measure the same one of each by test or validate")

@@ -18,7 +18,7 @@ from emotion_lightning.report.charts import Chart
 from emotion_lightning.report.duration import duration
 from emotion_lightning.report.history import History
 from emotion_lightning.report.results import FOLDER, SplitResults
-from emotion_lightning.report.run import Run
+from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.report.svg import png, svg
 from emotion_lightning.runs.files import atomic_write, write_json, write_page
 
@@ -49,13 +49,16 @@ def write_report(folder: Path, baseline: Baseline, on: Path | None = None) -> Pa
         DataError: Nothing was measured, a file is damaged, or the report cannot be written.
     """
     run, target = Run(folder, on), on or folder / FOLDER
-    comparisons, problems = _compare(run, baseline)
-    drawn = _charts(run, baseline)
-    for name, chart in drawn.items():
-        with atomic_write(target / f"{name}.png") as temporary:
-            temporary.write_bytes(png(chart))
-    write_json(target / REPORT, _summary(run, baseline, comparisons))
-    page = write_page(target / PAGE, _page(run, comparisons, problems, drawn))
+    with of_runs(folder):
+        comparisons, problems = _compare(run, baseline)
+        drawn = _charts(run, baseline)
+        pictures = {name: png(chart) for name, chart in drawn.items()}
+        summary, text = _summary(run, baseline, comparisons), _page(run, comparisons, problems, drawn)
+        for name, picture in pictures.items():
+            with atomic_write(target / f"{name}.png") as temporary:
+                temporary.write_bytes(picture)
+        write_json(target / REPORT, summary)
+    page = write_page(target / PAGE, text)
     if on is not None:
         _link(folder)
     return page

@@ -61,8 +61,11 @@ class SplitResults:
         try:
             found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
             pictures = [face[key] for face in found for key in ("picture", "heat") if face[key] is not None]
-        except (ValueError, TypeError, KeyError) as error:
+            sound = isinstance(found, list) and all(isinstance(face["gallery"], str) for face in found)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise DataError(f"{path} is damaged; measure the checkpoint again") from error
+        if not sound:
+            raise DataError(f"{path} is damaged; measure the checkpoint again")
         if not all(str(picture).startswith("data:image/") for picture in pictures):
             raise DataError(f"{path} names pictures that are not in it; measure the checkpoint again")
         return found
@@ -155,13 +158,15 @@ def read_results(folder: Path) -> SplitResults | None:
         return None
     try:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        if not isinstance(metrics, dict):
+            raise ValueError
         metrics.setdefault("bias_warnings", metrics.pop("flattery", []))  # as version 0.1 wrote them
         if missing := REQUIRED - metrics.keys():
             raise DataError(
                 f"{folder / METRICS} is of another version, without {min(missing)}; measure the checkpoint again"
             )
         return SplitResults(folder, metrics, *_read_predictions(folder / PREDICTIONS, list(metrics["per_class"])))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, csv.Error) as error:
         raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error
 
 

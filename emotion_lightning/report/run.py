@@ -1,12 +1,16 @@
 """A run as its folder tells it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from emotion_lightning.errors import DataError
+from jinja2 import TemplateError
+
+from emotion_lightning.errors import DataError, EmotionError
 from emotion_lightning.options import renamed
 from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
@@ -17,6 +21,32 @@ from emotion_lightning.schedule import parse_schedule
 
 SPLITS = ("test", "val", "train")
 """Splits in the order in which they matter to a reader."""
+
+
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What Python and libraries raise of values that are not of the kind that was expected."""
+
+GROUPS = ("model", "data", "trainer", "unfreeze", "report")
+"""Options that are groups."""
+
+
+@contextmanager
+def of_runs(*folders: Path) -> Iterator[None]:
+    """Say in one line what no page can be made of: files that are damaged, or that something else has written.
+
+    Raises:
+        DataError: There is such a file in one of ``folders``.
+    """
+    try:
+        yield
+    except (EmotionError, OSError):  # these say themselves which file it is
+        raise
+    except (*MALFORMED, TemplateError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError(
+            f"{', '.join(map(str, folders))}: files of the run are damaged, and no page can be made of them "
+            f"({said:.200}); measure its checkpoint again by test or validate"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -66,18 +96,21 @@ class Run:
     def config(self) -> dict[str, Any]:
         """Options of the run; none for a run made from Python."""
         path = self.folder / "config.yaml"
-        return renamed(read_mapping(path)) if path.exists() else {}
+        found = renamed(read_mapping(path)) if path.exists() else {}
+        if not all(isinstance(found.get(name, {}), dict) for name in GROUPS):
+            raise DataError(f"{path} is no configuration of a run: one of its groups is none")
+        return found
 
     @cached_property
     def audit(self) -> dict[str, Any] | None:
         """What is wrong with the data; None without an audit."""
-        found: dict[str, Any] | None = self._json("audit.json")
+        found: dict[str, Any] | None = self._json("audit.json", dict)
         return found
 
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
-        return self._json(provenance_file(self.folder).name) or []
+        return self._json(provenance_file(self.folder).name, list) or []
 
     @property
     def phases(self) -> dict[int, str]:
@@ -103,9 +136,12 @@ class Run:
         """Time of all epochs' training and of their validations."""
         return {part: sum(self.history.get(f"{part}/epoch_seconds", {}).values()) for part in ("train", "val")}
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str, kind: type) -> Any:
         path = self.folder / name
         try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        except ValueError as error:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged") from error
+        if not isinstance(found, kind | None):
+            raise DataError(f"{path} is damaged: it holds no {kind.__name__}")
+        return found

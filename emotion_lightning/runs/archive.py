@@ -8,6 +8,9 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 VALUES = "/data/"
 """What the names of records with the numbers of tensors contain."""
 
+FOLDER = 0x10
+"""Attribute by which an archive of DOS marks a folder."""
+
 CHUNK = 1 << 20
 
 MOST_STEPS = 2_000_000
@@ -39,9 +42,8 @@ def check_archive(file: BinaryIO, values: bool = True) -> Checksums:
         with ZipFile(file) as archive:
             records = archive.infolist()
             _check_sizes(records, size=file.seek(0, 2))
-            # torch's reader might find another archive in the same file, or takes a record for a folder
-            if archive.comment or any(record.external_attr for record in records) or records[0].header_offset:
-                raise ArchiveError("damaged")
+            if archive.comment or records[0].header_offset:
+                raise ArchiveError("damaged")  # torch's reader might find another archive in the same file
             for record in records:
                 if values or VALUES not in record.filename:
                     _check_record(archive, record)
@@ -64,7 +66,9 @@ def check_pickles(file: BinaryIO) -> None:
 
 
 def _check_sizes(records: list[ZipInfo], size: int) -> None:
-    """Refuse what decompresses: ``torch.save`` stores its records as they are, one behind the other."""
+    """Refuse what decompresses: ``torch.save`` stores its records as they are, one behind the other, in no folders."""
+    if any(record.is_dir() or record.external_attr & FOLDER for record in records):
+        raise ArchiveError("damaged")  # of a folder, torch's reader would read nothing and not say so
     compressed = any(
         record.compress_type != ZIP_STORED or record.compress_size < record.file_size for record in records
     )

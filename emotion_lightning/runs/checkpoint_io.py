@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.archive import ArchiveError, check_archive
-from emotion_lightning.runs.config import of_checkpoint
+from emotion_lightning.runs.config import of_checkpoint, whole_one_named
 from emotion_lightning.runs.files import atomic_write
 from emotion_lightning.runs.loading import load_safely
 from emotion_lightning.runs.schema import check_types
@@ -45,7 +45,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             DataError: The file is missing or damaged, or would run code.
         """
-        checkpoint: dict[str, Any] = load_safely(os.fspath(path), "`ckpt_path`")
+        with whole_one_named(path):
+            checkpoint: dict[str, Any] = load_safely(os.fspath(path), "`ckpt_path`")
         with of_checkpoint(path):
             check_types(checkpoint, ("state_dict", "pytorch-lightning_version"))
         return checkpoint

@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from emotion_lightning.batch import IMAGENET
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.options import OPTIONS, PROGRAM, changes_learning, flatten, renamed
-from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_of
+from emotion_lightning.runs.folder import CHECKPOINTS, from_here, pasted, run_of
 from emotion_lightning.runs.limited_yaml import load_mapping
-from emotion_lightning.runs.loading import load_safely
+from emotion_lightning.runs.loading import checked_file, load_safely
 from emotion_lightning.runs.schema import check_types
 from emotion_lightning.runs.trust import check_plain, trusted
 
@@ -32,6 +32,9 @@ BEFORE_A_CHOICE: Config = {
 }
 """Hyper-parameters as they were in runs of before they could be chosen, whose checkpoints have none."""
 
+NEWEST = "; the newest whole one there is"
+"""How an error about a damaged checkpoint goes on."""
+
 RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict")
 """Option groups that a resume takes up."""
 
@@ -47,7 +50,8 @@ def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
     Raises:
         DataError: The file is missing or damaged, or would run code.
     """
-    checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", ("hyper_parameters", *names))
+    with whole_one_named(path):
+        checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", ("hyper_parameters", *names))
     with of_checkpoint(path):
         check_types(checkpoint)
         if not {"class_names", "seed"} <= checkpoint.get("hyper_parameters", {}).keys():
@@ -73,6 +77,29 @@ def of_checkpoint(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataError(
             f"`ckpt_path` {path}: damaged, or not a checkpoint of an emotion_lightning run ({said:.200})"
         ) from error
+
+
+@contextmanager
+def whole_one_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add to an error about a damaged checkpoint which one of those beside it is the newest that is whole."""
+    try:
+        yield
+    except DataError as error:
+        if Path(path).is_file() and (other := _newest_whole(Path(path))):
+            raise DataError(f"{error}{NEWEST} `ckpt_path={from_here(other)}`") from error
+        raise
+
+
+def _newest_whole(damaged: Path) -> Path | None:
+    """Find the newest checkpoint beside a ``damaged`` one that is whole, and from which a run can go on."""
+    others = [path for path in damaged.parent.glob("*.ckpt") if path != damaged]
+    for path in sorted(others, key=lambda each: each.stat().st_mtime, reverse=True):
+        with suppress(DataError, OSError, AttributeError):
+            with checked_file(path, ""):
+                saved = load_safely(path, "", ("callbacks",))
+            if not saved.get("callbacks", {}).get("Checkpoint", {}).get("within_epoch"):
+                return path
+    return None
 
 
 def run_options(checkpoint: Mapping[str, Any]) -> Config:
@@ -146,7 +173,7 @@ def how_to_measure(run: Path, command: str) -> str:
         try:
             checkpoint = load_checkpoint(str(path))
         except DataError as error:
-            problems += [str(error).removeprefix("`ckpt_path` ")] * (path == best)
+            problems += [str(error).removeprefix("`ckpt_path` ").partition(NEWEST)[0]] * (path == best)
             continue
         root = checkpoint.get("EmotionDataModule", {}).get("root")
         moved = "" if root is None or Path(root).exists() else f" --data.root FOLDER, as its data is not in {root},"
