@@ -1,6 +1,5 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
-from pathlib import Path
 
 import lightning.pytorch.callbacks as lightning_callbacks
 import torch

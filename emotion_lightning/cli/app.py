@@ -150,7 +150,9 @@ class EmotionCLI(LightningCLI):
         self.layout_remembered = self.config[subcommand].data.layout == "auto"  # no other was given
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
-        self._parser(subcommand).source = f"--ckpt_path {path}: "  # what was typed has been parsed before
+        chosen = self._parser(subcommand)
+        assert isinstance(chosen, EmotionParser)
+        chosen.source = f"--ckpt_path {path}: "  # what was typed has been parsed before
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
         data, trainer = self.config[subcommand].data, self.config[subcommand].trainer
         root = run_options(checkpoint).get("trainer", {}).get("default_root_dir")

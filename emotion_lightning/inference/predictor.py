@@ -246,7 +246,7 @@ def load(
     with of_checkpoint(ckpt_path):
         model = EmotionNetwork.restored(checkpoint)
         trained_on, image_size = _trained_on(checkpoint), _image_size(checkpoint, model)
-    return Predictor(model, image_size, where, tta, FaceCropper(trained_on, detect, face_model))
+        return Predictor(model, image_size, where, tta, FaceCropper(trained_on, detect, face_model))
 
 
 def _trained_on(checkpoint: Mapping[str, Any]) -> TypicalSize | None:

@@ -1,5 +1,6 @@
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,49 @@ def test_a_disk_that_is_full_later_ends_the_run_with_the_last_checkpoint_whole(
     with pytest.raises(DataError, match=r"No space left on device; free space .*last\.ckpt is whole"):
         lab.trainer(callbacks=callbacks).fit(lab.model(), lab.data())
     assert torch.load(lab.folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 0
+
+
+def flip_bits(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 200):  # longer than what fills a gap
+        content[place] ^= 4
+    file.write_bytes(content)
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_damaged_last_names_the_newest_whole_one(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip_bits(trained / "last.ckpt")
+    os.utime(trained / "epoch_001.ckpt")
+    said = fails(capsys, 1, "fit", "--ckpt_path", str(trained / "last.ckpt"), *QUIET)
+    assert "last.ckpt: damaged" in said
+    assert f"the newest whole one there is --ckpt_path {trained / 'epoch_001.ckpt'}" in said
+
+
+@pytest.mark.parametrize("lose", [flip_bits, Path.unlink])
+def test_a_lost_best_hinders_neither_a_resume_nor_the_next_best(
+    lab: Lab, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    lab.trainer(max_epochs=2).fit(lab.model(), lab.data())
+    folder = tmp_path / "run/checkpoints"
+    lose(folder / "best.ckpt")
+    trainer = lab.trainer(max_epochs=2)
+    first = folder / "epoch_000.ckpt"
+    trainer.fit(lab.model(), lab.data(), ckpt_path=first)
+    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == 1
+
+
+class Loses(Callback):
+    """Deletes the best checkpoint when the last epoch is over, as a cleaner of disks may."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        Path(trainer.checkpoint_callback.best_model_path).unlink()
+
+
+def test_a_best_that_is_gone_at_the_end_leaves_the_last_weights_and_is_said(lab: Lab, tmp_path: Path) -> None:
+    trainer = lab.trainer(max_epochs=2)
+    trainer.callbacks.append(Loses())
+    model = lab.model()
+    with pytest.warns(UserWarning, match=r"best\.ckpt: no such file: the best weights are lost"):
+        trainer.fit(model, lab.data())
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert_equal(dict(model.state_dict()), dict(last))

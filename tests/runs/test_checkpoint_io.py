@@ -1,13 +1,15 @@
 import os
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 
 from emotion_lightning.errors import DataError
+from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO, identity, update_checkpoint
-from tests.helpers import assert_equal
+from tests.helpers import Lab, assert_equal
 
 
 def test_a_failed_write_leaves_the_old_file_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +46,7 @@ def test_temporary_file_is_in_the_same_folder_and_synced_before_it_takes_the_pla
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
     AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
-    assert done == ["fsync", "replace", "fsync"]
+    assert done == ["fsync", "fsync", "replace", "fsync"]  # once before it is read back
 
 
 def test_an_update_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
@@ -100,3 +102,60 @@ def test_a_disk_that_gets_full_while_torch_writes_is_said_in_the_systems_words(t
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_come_back_as_it_was_written_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    io, path, save = AtomicCheckpointIO(), tmp_path / "last.ckpt", torch.save
+    io.save_checkpoint({"epoch": 1, "state_dict": {"a": torch.arange(9.0)}}, path)
+
+    def rot(checkpoint: dict[str, Any], stream: BinaryIO) -> None:
+        save(checkpoint, stream)
+        stream.seek(0)
+        content = stream.read()
+        stream.seek(content.index(torch.arange(9.0).numpy().tobytes()))
+        stream.write(b"\x01")
+
+    monkeypatch.setattr(torch, "save", rot)
+    with pytest.raises(DataError, match=r"cannot write .*last\.ckpt: what was written cannot be read back"):
+        io.save_checkpoint({"epoch": 2, "state_dict": {"a": torch.arange(9.0)}}, path)
+    assert torch.load(path, weights_only=True)["epoch"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("open('ran', 'w')",)
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+@pytest.mark.parametrize("fn", ["fit", "validate", "test", "predict"])
+def test_from_python_nothing_in_a_checkpoint_runs_whatever_is_asked_for(
+    lab: Lab, fn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"state_dict": {}, "bomb": Bomb()}, "bomb.ckpt")
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    for path, said in (
+        ("bomb.ckpt", "may run code"),
+        ("http://127.0.0.1:9/bomb.ckpt", "addresses are not fetched"),
+        ("file://bomb.ckpt", "addresses are not fetched"),
+        ("gone.ckpt", "no such file"),
+    ):
+        run = getattr(lab.trainer(callbacks=[]), fn)  # the module alone sees to it
+        with pytest.raises(DataError, match=said):
+            run(lab.model(), datamodule=lab.data(), ckpt_path=path, weights_only=False)
+        with pytest.raises(DataError, match=said):
+            EmotionClassifier.load_from_checkpoint(path)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("state_dict", [1]), ("callbacks", torch.ones(2)), ("pytorch-lightning_version", None), ("loops", "x")],
+)
+def test_an_entry_of_another_type_is_named(tmp_path: Path, entry: str, value: object) -> None:
+    file = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0", entry: value}, file)
+    with pytest.raises(DataError, match=rf"`ckpt_path` .*a\.ckpt: damaged, or changed: its {entry} is not"):
+        AtomicCheckpointIO().load_checkpoint(file)
