@@ -151,7 +151,7 @@ class EmotionCLI(LightningCLI):
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
         chosen = self._parser(subcommand)
-        assert isinstance(chosen, EmotionParser)
+        assert isinstance(chosen, RunParser)
         chosen.source = f"--ckpt_path {path}: "  # what was typed has been parsed before
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
         data, trainer = self.config[subcommand].data, self.config[subcommand].trainer

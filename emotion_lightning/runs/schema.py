@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Trainer
 from torch import Size, Tensor
 from torch.optim import AdamW, Optimizer
 
 from emotion_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 Test = Callable[[Any], bool]
 
@@ -65,7 +67,7 @@ def check_types(checkpoint: Any, needed: Sequence[str] = ()) -> None:
         raise DataError(f"it has no {missing[0]}, without which nothing can go on from it")
 
 
-def check_training(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
+def check_training(checkpoint: Mapping[str, Any], trainer: "Trainer") -> None:
     """Refuse states of a training that do not go with the one that ``trainer`` is about to take up.
 
     Its optimizers are made, and nothing is restored yet: what does not go with them would fail in the middle of a step.
