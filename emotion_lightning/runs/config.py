@@ -53,9 +53,10 @@ def load_checkpoint(path: str, names: Sequence[str] = READ) -> dict[str, Any]:
     with whole_one_named(path):
         checkpoint: dict[str, Any] = load_safely(path, "`ckpt_path`", ("hyper_parameters", *names))
     with of_checkpoint(path):
-        check_types(checkpoint)
-        if not {"class_names", "seed"} <= checkpoint.get("hyper_parameters", {}).keys():
+        hparams = checkpoint.get("hyper_parameters")
+        if not isinstance(hparams, dict) or not {"class_names", "seed"} <= hparams.keys():
             raise DataError("not a checkpoint of an emotion_lightning run")
+        check_types(checkpoint)
     return checkpoint
 
 
