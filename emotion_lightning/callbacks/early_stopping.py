@@ -1,6 +1,5 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
-
 import lightning.pytorch.callbacks as lightning_callbacks
 import torch
 from lightning.pytorch import LightningModule, Trainer
