@@ -15,8 +15,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from emotion_lightning.data.audit.duplicates import Pair, find_pairs, group
+from emotion_lightning.data.audit.duplicates import Pair, find_pairs
 from emotion_lightning.data.images.thumbnail import thumbnail
+from emotion_lightning.data.sources.groups import connected_components
 from emotion_lightning.data.sources.manifest import Manifest, read_manifest
 from emotion_lightning.seeding import derive_seed
 
@@ -118,7 +119,7 @@ def main() -> None:
     start = time.perf_counter()
     own = find_pairs(np.stack(thumbnails), digests)
     print(f"{manifest.describe()}: {dict(Counter(pair.kind for pair in own))} in {time.perf_counter() - start:.1f} s")
-    groups = group(len(manifest), own)
+    groups = np.array(connected_components(len(manifest), (pair[:2] for pair in own)))
     learnt = set(groups[manifest.indices("train")])
     for split in ("val", "test"):
         twins = sum(groups[index] in learnt for index in manifest.indices(split))
@@ -128,7 +129,7 @@ def main() -> None:
     found = find_pairs(np.stack(thumbnails + planted), digests + planted_digests)
     pairs = {pair[:2] for pair in found}
     first = {digest: index for index, digest in reversed(list(enumerate(digests)))}
-    joined = group(len(thumbnails) + len(planted), found)
+    joined = connected_components(len(thumbnails) + len(planted), (pair[:2] for pair in found))
     hits, groups_hit, planned = Counter(), Counter(), Counter(changes)
     for copy, (original, change) in enumerate(zip(originals, changes, strict=True), len(thumbnails)):
         hits[change] += (first[digests[original]], copy) in pairs

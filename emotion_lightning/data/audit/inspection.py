@@ -19,7 +19,7 @@ from emotion_lightning.runs.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """To be raised with every change that finds other pairs, or gives other thumbnails: older findings are left alone."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,7 +45,7 @@ class Inspection(NamedTuple):
 
 
 def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> Inspection:
-    """Decode every image that ``cache`` does not know, and compare all with all unless they were compared before.
+    """Decode every image that ``cache`` does not know, and compare the images unless they were compared before.
 
     Args:
         source: The images.

@@ -1,12 +1,13 @@
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from io import BytesIO
+from itertools import cycle
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from emotion_lightning.data.audit.duplicates import SIMILARITY, Pair, find_pairs
+from emotion_lightning.data.audit.duplicates import SIMILARITY, Pair, blocking, find_pairs
 from emotion_lightning.data.drawn import EMOTIONS, draw_face
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
 from emotion_lightning.data.sources.groups import connected_components
@@ -140,10 +141,20 @@ def test_the_size_of_the_blocks_changes_nothing(crowd, monkeypatch):
     images = [*crowd, *(change(face) for face, (change, _) in zip(crowd[200:], CHANGES.values(), strict=False))]
     expected = pairs_of(images)
     monkeypatch.setattr("emotion_lightning.data.audit.duplicates.comparison.ROWS", 100)
-    monkeypatch.setattr("emotion_lightning.data.audit.duplicates.comparison.COLUMNS", 70)
-    monkeypatch.setattr("emotion_lightning.data.audit.duplicates.comparison.ENOUGH", 10)
+    monkeypatch.setattr("emotion_lightning.data.audit.duplicates.descriptor.CHUNK", 70)
     monkeypatch.setattr("emotion_lightning.data.audit.duplicates.BATCH", 3)
     assert {pair[:2] for pair in pairs_of(images)} == {pair[:2] for pair in expected}
+
+
+def test_in_blocks_nearly_all_pairs_are_found(crowd, monkeypatch):
+    images = [*crowd, *(change(face) for face, (change, _) in zip(crowd[::2], cycle(CHANGES.values()), strict=False))]
+    expected = {pair[:2] for pair in pairs_of(images)}
+    assert len(expected) >= 0.95 * CROWD / 2
+    monkeypatch.setattr(blocking, "ALL_WITH_ALL", 0)
+    monkeypatch.setattr(blocking, "BLOCK", 16)
+    found = {pair[:2] for pair in pairs_of(images)}
+    assert found <= expected
+    assert len(found) >= 0.99 * len(expected)
 
 
 def test_a_thumbnail_is_gray_square_and_smooth():

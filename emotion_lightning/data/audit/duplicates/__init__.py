@@ -1,19 +1,21 @@
 """Near-duplicates: which images of a data set are copies of one another, by small gray pictures of all of them.
 
 A copy may be encoded again, resized, mirrored, brighter or darker, slightly cropped, or several of these. Candidates
-come from comparing all with all; each is then registered at the thumbnails' resolution, and what still differs decides.
+come from comparing the images of a block, in which copies fall together by short codes; each is then registered at the
+thumbnails' resolution, and what still differs decides.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from tqdm import tqdm
 
-from emotion_lightning.data.audit.duplicates.comparison import WINDOWS, Candidates, candidates
+from emotion_lightning.data.audit.duplicates.comparison import Candidates, candidates
+from emotion_lightning.data.audit.duplicates.descriptor import WINDOWS
 from emotion_lightning.data.audit.duplicates.registration import register
 
 SIMILARITY = 0.9
@@ -52,8 +54,8 @@ def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: 
 
     Exact copies are a chain, each paired with the next, and only the first of them is compared with other images:
     :func:`connected_components` makes groups of the pairs. Images without contrast, such as black ones, are paired only
-    with exact copies. The time grows with the square of the number of images; the memory with the number itself, and
-    with that of the pairs found. Their order matters only for which of several exact copies stands in a pair.
+    with exact copies. Time and memory grow with the number of images, and with that of the pairs found. Of more than
+    ``blocking.ALL_WITH_ALL`` images, a few pairs in a thousand are missed; which ones depends on the order.
 
     Args:
         thumbnails: uint8 ``(N, T, T)``, each from :func:`thumbnail`.
@@ -69,10 +71,8 @@ def find_pairs(thumbnails: NDArray[np.uint8], digests: Sequence[str], progress: 
     if len(thumbnails) != len(digests):
         raise ValueError(f"{len(thumbnails)} thumbnails but {len(digests)} digests")
     exact = list(_chain(digests))
-    copies = {pair.second for pair in exact}
-    places = [place for place in np.flatnonzero(_contrast(thumbnails) >= FLAT).tolist() if place not in copies]
-    near = _near_pairs(torch.from_numpy(thumbnails[places]), progress)
-    pairs = exact + [pair._replace(first=places[pair.first], second=places[pair.second]) for pair in near]
+    places = np.setdiff1d(np.flatnonzero(_contrast(thumbnails) >= FLAT), [pair.second for pair in exact])
+    pairs = exact + (_near_pairs(thumbnails, places, progress) if len(places) > 1 else [])
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
@@ -90,20 +90,23 @@ def _contrast(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate([np.empty(0), *(block.std(axis=(1, 2)) for block in blocks)])
 
 
-def _near_pairs(thumbnails: Tensor, progress: bool) -> Iterable[Pair]:
+def _near_pairs(thumbnails: NDArray[np.uint8], places: NDArray[np.int64], progress: bool) -> list[Pair]:
+    """Find the copies among the images at ``places``, none of which is flat."""
     best: dict[tuple[int, int], Pair] = {}
-    for found in candidates(thumbnails, progress) if len(thumbnails) > 1 else ():
-        for start in range(0, len(found.whole), BATCH):
-            for pair in _verified(thumbnails, Candidates(*(part[start : start + BATCH] for part in found))):
-                key = pair.first, pair.second
-                if key not in best or best[key].similarity < pair.similarity:
-                    best[key] = pair
-    return best.values()
+    found = candidates(thumbnails, places, progress)
+    batches = range(0, len(found.whole), BATCH)
+    for start in tqdm(batches, "Comparing copies", unit=" batches", disable=not progress, delay=1):
+        for pair in _verified(thumbnails, Candidates(*(part[start : start + BATCH] for part in found))):
+            key = pair.first, pair.second
+            if key not in best or best[key].similarity < pair.similarity:
+                best[key] = pair
+    return list(best.values())
 
 
-def _verified(thumbnails: Tensor, found: Candidates) -> Iterator[Pair]:
+def _verified(thumbnails: NDArray[np.uint8], found: Candidates) -> Iterator[Pair]:
     """Register candidates, and yield those that are copies."""
-    whole, other = (F.layer_norm(thumbnails[at].float(), thumbnails.shape[1:]) for at in (found.whole, found.other))
+    pictures = (torch.from_numpy(thumbnails[at.numpy()]).float() for at in (found.whole, found.other))
+    whole, other = (F.layer_norm(images, images.shape[1:]) for images in pictures)
     other = torch.where(found.flipped[:, None, None], other.flip(2), other)
     left, top, side = torch.tensor(WINDOWS)[found.window].unbind(dim=1)
     start = torch.stack([side, 2 * left + side - 1, side, 2 * top + side - 1], dim=1)
