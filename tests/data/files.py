@@ -18,7 +18,6 @@ from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.policy import Policies
 from emotion_lightning.data.audit.scan import Scan
 from emotion_lightning.data.drawn import DrawnFaces
-from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.data.sources.manifest import Manifest, Split
 
 PIXELS = 48 * 48
@@ -241,7 +240,6 @@ def audit(
         frames=np.ones(n, np.int32),
         modes=("L",) * n,
         formats=("PNG",) * n,
-        thumbnails=np.zeros((n, THUMBNAIL, THUMBNAIL), np.uint8),
         sizes=np.full(n, 1000),
     )
     manifest = Manifest(

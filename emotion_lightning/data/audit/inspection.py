@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs
-from emotion_lightning.data.audit.scan import Scan, scan
+from emotion_lightning.data.audit.scan import Scan, scan_with_thumbnails
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, PixelRows
 from emotion_lightning.data.sources.groups import connected_components
@@ -52,12 +52,12 @@ def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> I
         cache: Where pixels and findings are looked up and kept.
         progress: Show progress bars on stderr.
     """
-    scanned = scan(source, cache, progress)
+    scanned, thumbnails = scan_with_thumbnails(source, cache, progress)
     key = _key(scanned.digests)
     file = cache.index.with_suffix(f".{key[:16]}.pairs")  # one for every choice of the data set's images
     pairs = _recall(file, key)
     if pairs is None:
-        pairs = tuple(find_pairs(scanned.thumbnails, scanned.digests, progress))
+        pairs = tuple(find_pairs(thumbnails(), scanned.digests, progress))
         if cache.budget_bytes:
             _keep(file, key, pairs)
     return Inspection(scanned, pairs)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emotion_lightning.data.images.cache import RECORD, Cache, Pixels, Records, new_records
+from emotion_lightning.data.images.cache import RECORD, Cache, Kept, Pixels, Records, Thumbnails, new_records
 from emotion_lightning.data.images.decode import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
 from emotion_lightning.data.images.region import split_region
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
@@ -30,8 +30,8 @@ CHUNK = 16
 
 S = TypeVar("S")
 T = TypeVar("T")
-Probe = tuple[dict[str, Any], Pixels]
-"""What is found out about an image: fields of its record, and the pixels to keep."""
+Probe = tuple[dict[str, Any], Pixels, Pixels]
+"""What is found out about an image: fields of its record, the pixels to keep, and its thumbnail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,6 @@ class Scan:
         frames: Number of frames, int32; above 1 for an animation.
         modes: Pillow's name of the pixels in the file, such as "L" or "CMYK"; "" where unreadable.
         formats: Pillow's name of the file's format, such as "JPEG"; "" where unreadable or not from a file.
-        thumbnails: Gray thumbnails by ``duplicates.thumbnail``, uint8 of shape ``(N, T, T)``; those of images that were
-            decoded at a reduced size are a gray level or so off.
         sizes: Bytes of the file, int64; 0 where there is none.
     """
 
@@ -61,7 +59,6 @@ class Scan:
     frames: npt.NDArray[np.int32]
     modes: tuple[str, ...]
     formats: tuple[str, ...]
-    thumbnails: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.int64]
 
 
@@ -74,22 +71,44 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
             files need none.
         progress: Show a progress bar on stderr while images are decoded.
     """
+    return scan_with_thumbnails(source, cache, progress)[0]
+
+
+def scan_with_thumbnails(
+    source: Files | PixelRows, cache: Cache | None, progress: bool = True
+) -> tuple[Scan, Callable[[], Thumbnails]]:
+    """Scan, and return also what gives the thumbnail of each image, black where it is unreadable.
+
+    Those that ``cache`` has are not read before that is called. Those of images that were decoded at a reduced size are
+    a gray level or so off.
+    """
     if isinstance(source, PixelRows):
         return _scan_rows(source, progress)
     paths = list(dict.fromkeys(source.paths))
-    place = {path: position for position, path in enumerate(paths)}
     side = THUMBNAIL if cache is None else cache.side
     records, missing = (new_records(paths), np.arange(len(paths))) if cache is None else cache.lookup(paths)
     reasons: dict[int, str] = {}
-    decoded = _decode_missing(paths, missing.tolist(), side, records, reasons, progress)
+    known = np.setdiff1d(np.arange(len(paths)), missing)
+    kept = None if cache is None else cache.thumbnails(records[known])
+    fresh = np.zeros((len(missing), THUMBNAIL, THUMBNAIL), np.uint8)
+    decoded = _decode_missing(paths, missing.tolist(), side, records, fresh, reasons, progress)
     first = next(decoded, None)  # none where all that is missing is unreadable
     if first is not None and cache is not None and cache.budget_bytes:
         cache.store(paths, records, chain([first], decoded))
     elif cache is not None:
         cache.touch()
     deque(decoded, maxlen=0)  # the rest, without a cache to store it
+
+    def thumbnails() -> Thumbnails:
+        found = fresh
+        if kept is not None and len(known):
+            found = np.empty((len(paths), THUMBNAIL, THUMBNAIL), np.uint8)
+            found[known], found[missing] = kept(), fresh
+        return found if len(paths) == len(places) else found[places]
+
+    place = {path: position for position, path in enumerate(paths)}
     places = [place[path] for path in source.paths]
-    return _as_scan(records[places], [reasons.get(position) for position in places])
+    return _as_scan(records[places], [reasons.get(position) for position in places]), thumbnails
 
 
 def content_hashes(digests: Sequence[str]) -> Tensor:
@@ -102,37 +121,37 @@ def _decode_missing(
     positions: Sequence[int],
     side: int,
     records: Records,
+    thumbnails: Thumbnails,
     reasons: dict[int, str],
     progress: bool,
-) -> Iterator[tuple[int, Pixels]]:
-    """Decode the images at ``positions``, fill in their records, or the reasons where they are unreadable.
-
-    Yields:
-        The position and the pixels of each readable image.
-    """
+) -> Iterator[Kept]:
+    """Decode the images at ``positions``, fill in their records and thumbnails, or the reasons of unreadable ones."""
     small = bool(positions) and records["stamp"][positions, 1].mean() <= SMALL_FILE
     jobs = [(paths[position], side) for position in positions]
     probes = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
-    for position, probe in zip(positions, _shown(probes, len(positions), len(paths), progress), strict=True):
+    shown = _shown(probes, len(positions), len(paths), progress)
+    for position, picture, probe in zip(positions, thumbnails, shown, strict=True):
         if isinstance(probe, str):
             reasons[position] = probe
             records["digest"][position] = _file_digest(paths[position])
         else:
-            _fill_in(records[position], probe[0])
-            yield position, probe[1]
+            facts, pixels, picture[:] = probe
+            _fill_in(records[position], facts)
+            yield position, pixels, picture
 
 
-def _scan_rows(source: PixelRows, progress: bool) -> Scan:
+def _scan_rows(source: PixelRows, progress: bool) -> tuple[Scan, Callable[[], Thumbnails]]:
     count = len(source.pixels)
-    records = np.zeros(count, RECORD)
+    records, thumbnails = np.zeros(count, RECORD), np.zeros((count, THUMBNAIL, THUMBNAIL), np.uint8)
     height, width = source.pixels.shape[1:]
     probes = (
-        _probe(Decoded(source(index), (0, 0, width, height), width, height, "L", "", 1), THUMBNAIL)[0]
+        _probe(Decoded(source(index), (0, 0, width, height), width, height, "L", "", 1), THUMBNAIL)
         for index in range(count)
     )
-    for record, facts in zip(records, _shown(probes, count, count, progress), strict=True):
-        _fill_in(record, facts)
-    return _as_scan(records, [None] * count)
+    shown = _shown(probes, count, count, progress)
+    for place, (facts, _, thumbnails[place]) in enumerate(shown):
+        _fill_in(records[place], facts)
+    return _as_scan(records, [None] * count), lambda: thumbnails
 
 
 def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
@@ -147,7 +166,6 @@ def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:
         frames=column("frames"),
         modes=tuple(records["mode"].astype(str).tolist()),
         formats=tuple(records["format"].astype(str).tolist()),
-        thumbnails=column("thumbnail"),
         sizes=np.maximum(records["stamp"][:, 1], 0),
     )
 
@@ -163,7 +181,7 @@ def _try_file(job: tuple[Path, int]) -> Probe | str:
 
 
 def _probe(decoded: Decoded, side: int, path: Path | None = None) -> Probe:
-    """Return the fields of the image's record, and its pixels as they are to be kept."""
+    """Return the fields of the image's record, its pixels as they are to be kept, and its thumbnail."""
     image = decoded.image
     rgb = np.asarray(image)
     pixels = rgb if decoded.width * decoded.height <= side * side else np.asarray(decoded.square(side))
@@ -178,9 +196,8 @@ def _probe(decoded: Decoded, side: int, path: Path | None = None) -> Probe:
         "mode": decoded.mode,
         "format": decoded.format,
         "digest": digest,
-        "thumbnail": thumbnail(image, decoded.box),
     }
-    return facts, pixels[..., :1] if _is_gray(pixels) else pixels
+    return facts, pixels[..., :1] if _is_gray(pixels) else pixels, thumbnail(image, decoded.box)
 
 
 def _is_gray(pixels: Pixels) -> bool:

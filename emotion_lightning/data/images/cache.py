@@ -1,13 +1,13 @@
-"""The cache of decoded images on disk: a memory-mapped array of pixels, and an index that says what is where."""
+"""The cache of decoded images on disk: a memory-mapped file of pixels and thumbnails, and an index of what is where."""
 
 import hashlib
 import logging
 import math
 import os
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,7 +38,7 @@ RECORD = np.dtype(
         ("mode", "S8"),
         ("format", "S8"),
         ("digest", "u1", (32,)),
-        ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),
+        ("thumbnail", "<i8"),  # where its thumbnail is in the file of pixels; -1 where none is
         ("offset", "<i8"),  # of its pixels; -1 where none are kept
         ("shape", "<i4", (3,)),  # height, width and channels of its pixels; 1 channel where red, green and blue agree
         ("checksum", "<u4"),  # CRC-32 of its pixels
@@ -49,7 +49,13 @@ Records = npt.NDArray[np.void]
 
 Pixels = npt.NDArray[np.uint8]
 
-VERSION = 3
+Thumbnails = npt.NDArray[np.uint8]
+"""Gray pictures by ``thumbnail``, ``(N, THUMBNAIL, THUMBNAIL)``."""
+
+Kept = tuple[int, Pixels, Pixels]
+"""Position of an image, its pixels and its thumbnail."""
+
+VERSION = 4
 """Raise it when a record's meaning or the way of decoding changes."""
 
 CLOCK_TICK = 2.0
@@ -100,13 +106,17 @@ class Cache:
         missing[known] = False
         return records, np.flatnonzero(missing)
 
-    def store(self, paths: Sequence[Path], records: Records, decoded: Iterator[tuple[int, Pixels]]) -> None:
+    def thumbnails(self, records: Records) -> Callable[[], Thumbnails]:
+        """Return what reads the thumbnails of images that :meth:`lookup` found, whatever is stored before it does."""
+        return partial(_thumbnails, self._mapped(), records["thumbnail"].copy())
+
+    def store(self, paths: Sequence[Path], records: Records, decoded: Iterator[Kept]) -> None:
         """Keep the images that :meth:`lookup` found and those in ``decoded``, as far as the budget goes.
 
         Args:
             paths: The images.
             records: Record of each; unreadable images have width 0 and are not kept.
-            decoded: Positions of newly decoded images, with their pixels.
+            decoded: Newly decoded images.
         """
         try:
             ensure_writable(self.index.parent, f"the environment variable {CACHE_VARIABLE}")
@@ -145,36 +155,39 @@ class Cache:
                     raise ValueError(f"{damaged} in it is damaged")
                 names, records, pixels = saved["names"].tobytes(), saved["records"], str(saved["pixels"])
             size = (self.index.parent / pixels).stat().st_size
-            if records.dtype != RECORD or size != int(_sizes(records).sum()):
+            kept = int(_sizes(records).sum())
+            if records.dtype != RECORD or size != kept + THUMBNAIL**2 * len(records):
                 raise ValueError("index and pixels do not fit")
         except Exception as error:  # a damaged archive makes its reader raise nearly anything
             logger.warning("Cache: %s is not used, and made anew: %s", self.index, error)
             return {}
-        if size > self.budget_bytes:  # of a run with a larger budget
+        if kept > self.budget_bytes:  # of a run with a larger budget
             return {}
         self._records, self._pixels_name = records, pixels
         return {os.fsdecode(name): place for place, name in enumerate(names.split(b"\0")) if len(records)}
 
-    def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[tuple[int, Pixels]]) -> None:
-        old, old_name, end = self._mapped(), self._pixels_name, 0
+    def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[Kept]) -> None:
+        old, old_name, room = self._mapped(), self._pixels_name, self.budget_bytes
         name = f"{self.index.stem}-{uuid4().hex}.{owner()}.pixels"
         with atomic_write(self.index.parent / name) as temporary, temporary.open("wb") as stream:
 
-            def keep(position: int, pixels: Pixels) -> None:
-                nonlocal end
-                records["offset"][position] = -1
-                if end + pixels.size <= self.budget_bytes:
-                    records["offset"][position] = end
+            def keep(position: int, pixels: Pixels, thumbnail: Pixels) -> None:
+                nonlocal room
+                records["thumbnail"][position], records["offset"][position] = stream.tell(), -1
+                stream.write(np.ascontiguousarray(thumbnail).data)
+                if 0 < pixels.size <= room:
+                    records["offset"][position] = stream.tell()
                     stream.write(pixels.data)
-                    end += pixels.size
+                    room -= pixels.size
 
-            for position in np.flatnonzero(records["offset"] >= 0).tolist():
-                start = int(records["offset"][position])
-                keep(position, old[start : start + int(_sizes(records[position]))])
-            for position, pixels in decoded:
+            for position in np.flatnonzero(records["thumbnail"] >= 0).tolist():
+                thumbnail, start = int(records["thumbnail"][position]), int(records["offset"][position])
+                pixels = old[start : start + int(_sizes(records[position]))]  # none where none are kept
+                keep(position, pixels, old[thumbnail : thumbnail + THUMBNAIL**2])
+            for position, pixels, thumbnail in decoded:
                 pixels = np.ascontiguousarray(pixels)
                 records["shape"][position], records["checksum"][position] = pixels.shape, zlib.crc32(pixels.data)
-                keep(position, pixels)
+                keep(position, pixels, thumbnail)
         kept = np.flatnonzero(records["width"])
         names = b"\0".join(os.fsencode(os.path.abspath(paths[position])) for position in kept.tolist())
         with atomic_write(self.index) as temporary, temporary.open("wb") as stream:
@@ -275,7 +288,7 @@ def new_records(paths: Sequence[Path]) -> Records:
     records["stamp"] = np.array([_stamp(path) for path in paths], np.int64).reshape(-1, 4)
     changed = records["stamp"][:, -1]
     changed[changed > settled] = -1
-    records["offset"] = -1
+    records["thumbnail"] = records["offset"] = -1
     return records
 
 
@@ -297,6 +310,13 @@ def _pixels_named(index: Path) -> str:
 
 def _map(path: Path) -> Pixels:
     return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+
+def _thumbnails(file: Pixels, starts: npt.NDArray[np.int64]) -> Thumbnails:
+    found = np.empty((len(starts), THUMBNAIL, THUMBNAIL), np.uint8)
+    for thumbnail, start in zip(found.reshape(-1, THUMBNAIL**2), starts.tolist(), strict=True):
+        thumbnail[:] = file[start : start + THUMBNAIL**2]
+    return found
 
 
 def _sizes(records: Records) -> npt.NDArray[np.int64]:
