@@ -84,7 +84,9 @@ def scan_with_thumbnails(
     """
     if isinstance(source, PixelRows):
         return _scan_rows(source, progress)
-    paths = list(dict.fromkeys(source.paths))
+    place: dict[Path, int] = {}
+    places = [place.setdefault(path, len(place)) for path in source.paths]
+    paths = list(place)
     side = THUMBNAIL if cache is None else cache.side
     records, missing = (new_records(paths), np.arange(len(paths))) if cache is None else cache.lookup(paths)
     reasons: dict[int, str] = {}
@@ -106,8 +108,6 @@ def scan_with_thumbnails(
             found[known], found[missing] = kept(), fresh
         return found if len(paths) == len(places) else found[places]
 
-    place = {path: position for position, path in enumerate(paths)}
-    places = [place[path] for path in source.paths]
     return _as_scan(records[places], [reasons.get(position) for position in places]), thumbnails
 
 

@@ -52,5 +52,10 @@ def file_of(path: Path) -> Path:
     return split_region(path)[0]
 
 
+def file_name(name: str) -> str:
+    """Return the name of an image's file, as :func:`file_of` does of paths, which are slow to make by the million."""
+    return os.fspath(file_of(Path(name))) if _MARK in name else name
+
+
 def _values(region: Region) -> str:
     return "percent:" * region.percent + ",".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in region[1:])

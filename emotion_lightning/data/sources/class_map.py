@@ -57,7 +57,11 @@ class ClassMap:
         gone, new = set(map(canonical_name, self.drop)), self.new_names()
         places = [place for place, row in enumerate(listing.rows) if canonical_name(row.emotion) not in gone]
         smaller = listing.keep(places) if gone else listing
-        rows = [row._replace(emotion=new.get(canonical_name(row.emotion), row.emotion)) for row in smaller.rows]
+        names_of = {row.emotion: new.get(canonical_name(row.emotion), row.emotion) for row in smaller.rows}
+        rows = [
+            row if names_of[row.emotion] == row.emotion else row._replace(emotion=names_of[row.emotion])
+            for row in smaller.rows
+        ]
         found = {canonical_name(row.emotion) for row in rows}
         ordered = dict.fromkeys(new.get(key, name) for key, name in known.items() if key not in gone)
         names = tuple(name for name in ordered if strict or canonical_name(name) in found)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
-from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.images.region import file_name
 from emotion_lightning.data.sources.layouts.contents import count_kinds, dead_link, what_is_in
 from emotion_lightning.data.sources.layouts.listing import relative_path
 from emotion_lightning.data.sources.layouts.walk import files_below, images_below, is_image, is_within, real_paths
@@ -39,25 +39,25 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     """
     if not root.is_dir():
         return ()
-    paths = [file_of(path) for path in read]
-    names, files = set(map(os.fspath, paths)), set(real_paths(paths))
+    names = {file_name(os.fspath(path)) for path in read}
+    files = set(real_paths(names))
     folders = {os.path.dirname(name) for name in names}
     found = []
     for path, real, dead, output in files_below(root, outputs=True):
-        name = relative_path(Path(path), root)
-        if output and not is_image(os.path.basename(path)):
+        if path in names or (output and not is_image(os.path.basename(path))):
             continue
-        if not dead and path not in names and real not in files and not _describes(path):
-            found.append(name)
-        elif dead and path not in names and not any(is_within(folder, path) for folder in folders):
-            found.append(dead_link(name, real))
+        if not dead and real not in files and not _describes(path):
+            found.append(relative_path(path, root))
+        elif dead and not any(is_within(folder, path) for folder in folders):
+            found.append(dead_link(relative_path(path, root), real))
     return tuple(sorted(found))
 
 
 def linked_message(root: Path, read: Iterable[Path]) -> str:
     """Say how many files named below ``root`` lie elsewhere, by links, and where; nothing where there is none."""
     base = os.path.abspath(root if root.is_dir() else root.parent)
-    named = [path for path in map(file_of, read) if is_within(os.path.abspath(path), base)]
+    files = (file_name(os.fspath(path)) for path in read)
+    named = [path for path in files if is_within(os.path.abspath(path), base)]
     home = os.path.realpath(base)
     outside = [path for path in real_paths(named) if not is_within(path, home) and os.path.exists(path)]
     files = "file is" if len(outside) == 1 else "files are"

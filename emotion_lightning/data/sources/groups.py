@@ -1,15 +1,13 @@
 """Groups of images that must stay in one split: a subject's, and an original with its augmented copies."""
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from posixpath import basename, dirname, splitext
 
 from emotion_lightning.data.images.decode import Files
-from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.images.region import file_name
 from emotion_lightning.data.sources.layouts.listing import SampleList
 from emotion_lightning.errors import UsageError
 
@@ -69,15 +67,19 @@ def augmented_copies(names: Sequence[str], emotions: Sequence[str]) -> list[str 
     files = [basename(name) for name in names]
     unique = len(set(zip(files, emotions, strict=True))) == len(files)
     places = emotions if unique else [dirname(name) for name in names]
-    stems = [splitext(file_of(Path(name)).name)[0].casefold() for name in names]
+    stems = [splitext(basename(file_name(name)))[0].casefold() for name in names]
     there = set(zip(places, stems, strict=True))
-    families: defaultdict[str, list[int]] = defaultdict(list)
-    for index, (place, stem) in enumerate(zip(places, stems, strict=True)):
-        original = original_stem(f"{stem}.jpg")
+    originals = [original_stem(f"{stem}.jpg") for stem in stems]
+    for index, (place, stem, original) in enumerate(zip(places, stems, originals, strict=True)):
         if original != stem and (place, original) not in there:  # "rot_15_x" may be of "15_x" or of "x"
             bare = _AMOUNT_FIRST.sub("", original)
-            original = bare if (place, bare) in there else original
-        families[f"copies of {place}/{original}"].append(index)
+            originals[index] = bare if (place, bare) in there else original
+    keys = zip(places, stems, originals, strict=True)
+    marked = {(place, original) for place, stem, original in keys if original != stem}
+    families: defaultdict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(places, originals, strict=True)):
+        if key in marked:  # most images have no copy
+            families[f"copies of {key[0]}/{key[1]}"].append(index)
     found: list[str | None] = [None] * len(files)
     for family, members in families.items():
         if _is_family(family.rpartition("/")[2], [stems[index] for index in members]):
@@ -165,11 +167,12 @@ def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
     if isinstance(listing.source, Files):
         families = augmented_copies(names, [row.emotion for row in listing.rows])
     groups = zip(listing.rows, join_groups(given, families, _parts_of_one_file(names)), strict=True)
-    return replace(listing, rows=[row._replace(group=group) for row, group in groups], notes=notes)
+    rows = [row if row.group == group else row._replace(group=group) for row, group in groups]
+    return replace(listing, rows=rows, notes=notes)
 
 
 def _parts_of_one_file(names: Sequence[str]) -> list[str | None]:
-    files = [os.fspath(file_of(Path(name))) for name in names]
+    files = list(map(file_name, names))
     parted = {file for file, name in zip(files, names, strict=True) if file != name}
     several = {file for file, count in Counter(files).items() if count > 1} & parted
     return [f"parts of {file}" if file in several else None for file in files]

@@ -46,11 +46,13 @@ def is_emotion(name: str) -> bool:
     return any(word in _EMOTIONS for word in re.findall(r"[^\W\d_]+", name.casefold()))
 
 
+@lru_cache(maxsize=4096)
 def is_nothing(label: str) -> bool:
     """Say whether a label is what programs write where they have none."""
     return label.strip().casefold() in ("", "nan", "na", "n/a", "<na>", "none", "null", "nat")
 
 
+@lru_cache(maxsize=4096)
 def is_number(label: str) -> bool:
     """Say whether a label is a number or a list of numbers rather than a name: "3", "3.0", "[9, 0, 1]"."""
     letters = re.sub(r"(?<=[\d.])e(?=[-+]?\d)|\b(?:inf|true|false)\b", "0", label.casefold())

@@ -86,9 +86,9 @@ def file_source(root: Path, rows: Iterable[Sample]) -> Files:
     return Files(tuple(root / row.name for row in rows))
 
 
-def relative_path(path: Path, root: Path) -> str:
+def relative_path(path: Path | str, root: Path) -> str:
     """Return the path below ``root`` with forward slashes, or the whole path of a file that is elsewhere."""
-    text, base = os.fspath(path), os.path.join(root, "")  # as text, because there may be a hundred thousand
+    text, base = os.fspath(path), os.path.join(root, "")  # as text, because there may be a million
     return text.removeprefix(base).replace(os.sep, "/")
 
 

@@ -4,13 +4,14 @@ import csv
 import json
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from emotion_lightning.data.images.region import Region, file_of, with_region
+from emotion_lightning.data.images.region import Region, file_name, with_region
 from emotion_lightning.data.sources.labels import (
     canonical_name,
     is_emotion,
@@ -140,7 +141,9 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
                     f"class {absent[0]!r} has no images in {file}: add some or take it out of label_map.json"
                 )
             class_names = class_names or spelled
-        rows += [row._replace(name=relative_path(Path(os.path.abspath(base / row.name)), root)) for row in listed]
+        rows += [
+            row._replace(name=relative_path(os.path.abspath(os.path.join(base, row.name)), root)) for row in listed
+        ]
     if class_names is None:  # there is no train.csv, whose classes would be those of the others
         class_names, notes = _spellings(rows, folder)
     source = file_source(root, rows)
@@ -160,7 +163,7 @@ def _spellings(rows: Sequence[Sample], file: Path) -> tuple[tuple[str, ...], lis
 
 def is_image_file(base: Path, name: str) -> bool:
     """Say whether ``name``, a path that starts from ``base``, names a file or a part of one."""
-    return file_of(base / name).is_file()
+    return os.path.isfile(file_name(os.path.join(base, name)))
 
 
 def csv_rows(file: Path, *columns: str, strip: bool = True, short: bool = False) -> Iterator[tuple[int, list[str]]]:
@@ -253,7 +256,7 @@ def read_rows(
         if path is not None and box:
             path = with_region(path, _region(box, where))
         group = given[-1] if grouping and given[-1].strip() not in _NO_GROUP else None
-        rows.append(Sample(name if path is None else path, emotion, place, group))
+        rows.append(Sample(name if path is None else path, sys.intern(emotion), place, group))
         if path is None:
             _refuse_other_encodings([name], where)
             missing.append(f"line {line} {name!r}")

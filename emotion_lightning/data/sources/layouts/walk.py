@@ -104,21 +104,27 @@ def snapshot_of(folder: Path) -> Path:
     return chosen[0]
 
 
-def real_paths(paths: Iterable[Path]) -> list[str]:
-    """Return the file that each path is once links are followed; fast for many files of few folders."""
+def real_paths(paths: Iterable[Path | str]) -> list[str]:
+    """Return the file that each path is once links are followed; fast for many files of few folders.
+
+    A path that leads through no link is returned as it is, the same object.
+    """
     folders: dict[str, str] = {}
     found = []
     for path in map(os.fspath, paths):
         parent, name = os.path.split(path)
         if parent not in folders:
             folders[parent] = os.path.realpath(parent)
-        found.append(os.path.realpath(path) if os.path.islink(path) else os.path.join(folders[parent], name))
+        if os.path.islink(path):
+            found.append(os.path.realpath(path))
+        else:
+            found.append(path if folders[parent] == parent else os.path.join(folders[parent], name))
     return found
 
 
 def is_within(path: str, folder: str) -> bool:
     """Say whether a path is ``folder`` or lies below it, by their texts."""
-    return path == folder or path.startswith(os.path.join(folder, ""))
+    return path == folder or path.startswith(folder if folder.endswith(os.sep) else folder + os.sep)
 
 
 def _leads_back(link: Path) -> bool:
