@@ -121,6 +121,16 @@ GOALS: Sequence[Goal] = (
         batch_size=0,
     ),
     Goal(
+        "copies among 32,000 images: times as long as among 8,000",
+        4**1.2,
+        False,
+        "x",
+        lambda figures: figures.ratio("scale", ("copies among 32,000", "ours"), ("copies among 8,000", "ours")),
+        device="",
+        batch_size=0,
+        full_size=False,
+    ),
+    Goal(
         "all: bare loop on random numbers",
         3500,
         True,

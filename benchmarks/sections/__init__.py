@@ -28,5 +28,6 @@ SECTIONS: Mapping[str, Section] = {
     "parts": Section("parts", "single operations", ""),
     "epoch_end": Section("epoch_end", "between two epochs: validation, and all else with the checkpoints", ""),
     "divergence": Section("divergence", "a training step at 64 px, with and without its numbers seen to", "without"),
+    "scale": Section("scale", "the search for copies among few and many images", ""),
     "startup": Section("startup", "a process from its start to its end", "importing the libraries"),
 }

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS
-from benchmarks.sections import SECTIONS, phases, startup
+from benchmarks.sections import SECTIONS, phases, scale, startup
 from benchmarks.setting import PHASES, Setting
 
 TINY = [
@@ -40,6 +40,7 @@ def test_one_command_measures_every_section(
 ) -> None:
     for name in ("fastai", "transformers"):
         monkeypatch.setitem(PEERS, name, (*PEERS[name][:2], "no_such_package"))
+    monkeypatch.setattr(scale, "SIZES", (100, 200))
     output = tmp_path / "out.json"
     main([*TINY, "--output", str(output)])
     saved = json.loads(output.read_text(encoding="utf-8"))

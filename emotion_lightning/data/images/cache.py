@@ -181,9 +181,9 @@ class Cache:
                     room -= pixels.size
 
             for position in np.flatnonzero(records["thumbnail"] >= 0).tolist():
-                thumbnail, start = int(records["thumbnail"][position]), int(records["offset"][position])
+                picture, start = int(records["thumbnail"][position]), int(records["offset"][position])
                 pixels = old[start : start + int(_sizes(records[position]))]  # none where none are kept
-                keep(position, pixels, old[thumbnail : thumbnail + THUMBNAIL**2])
+                keep(position, pixels, old[picture : picture + THUMBNAIL**2])
             for position, pixels, thumbnail in decoded:
                 pixels = np.ascontiguousarray(pixels)
                 records["shape"][position], records["checksum"][position] = pixels.shape, zlib.crc32(pixels.data)

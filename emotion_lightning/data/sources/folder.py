@@ -56,8 +56,8 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
 def linked_message(root: Path, read: Iterable[Path]) -> str:
     """Say how many files named below ``root`` lie elsewhere, by links, and where; nothing where there is none."""
     base = os.path.abspath(root if root.is_dir() else root.parent)
-    files = (file_name(os.fspath(path)) for path in read)
-    named = [path for path in files if is_within(os.path.abspath(path), base)]
+    names = (file_name(os.fspath(path)) for path in read)
+    named = [path for path in names if is_within(os.path.abspath(path), base)]
     home = os.path.realpath(base)
     outside = [path for path in real_paths(named) if not is_within(path, home) and os.path.exists(path)]
     files = "file is" if len(outside) == 1 else "files are"

@@ -19,8 +19,8 @@ from emotion_lightning.data.audit.duplicates.descriptor import EVEN
 BLOCK = 256
 """Most images in a block, about."""
 
-TABLES_PER_BIT = 4
-"""How many tables there are for each bit of the codes: longer codes part more copies."""
+TABLES = 24
+"""How often all images are put into blocks by other codes."""
 
 ALL_WITH_ALL = 4096
 """Images up to which there is one block of all."""
@@ -35,15 +35,6 @@ Block = tuple[Tensor, Tensor]
 """Windows, as positions in ``descriptors.flatten(0, 1)``, and images to compare them with."""
 
 
-def count_tables(images: int) -> int:
-    """How many tables there are of this many images."""
-    return TABLES_PER_BIT * _bits(images) or 1
-
-
-def _bits(images: int) -> int:
-    return 0 if images <= ALL_WITH_ALL else math.ceil(math.log2(images / BLOCK))
-
-
 def tables(descriptors: Tensor) -> Iterator[Iterator[Block]]:
     """Yield the blocks of each table; every window of every image is in one block of each, a mirror image in its own.
 
@@ -51,13 +42,13 @@ def tables(descriptors: Tensor) -> Iterator[Iterator[Block]]:
         descriptors: As from :func:`describe`, ``(windows, N, 2 * EVEN)``.
     """
     windows, images = descriptors.shape[:2]
-    if not (bits := _bits(images)):
+    if images <= ALL_WITH_ALL:
         yield iter([(torch.arange(windows * images), torch.arange(images))])
         return
-    even = descriptors[:, :, :EVEN]
+    bits, even = math.ceil(math.log2(images / BLOCK)), descriptors[:, :, :EVEN]
     generator = torch.Generator().manual_seed(0)
     steady = _inverse_of_change(even[:, torch.randperm(images, generator=generator)[:CROPPED]].float())
-    for _ in range(count_tables(images)):
+    for _ in range(TABLES):
         one, other = even[0, torch.randint(images, (2, bits), generator=generator)].float()
         directions = steady @ (one - other).T
         sample = torch.randperm(images, generator=generator)[: min(SAMPLE, images >> bits) << bits]

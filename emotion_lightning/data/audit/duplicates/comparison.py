@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from emotion_lightning.data.audit.duplicates.blocking import count_tables, tables
+from emotion_lightning.data.audit.duplicates.blocking import TABLES, tables
 from emotion_lightning.data.audit.duplicates.descriptor import EVEN, WINDOWS, describe
 
 # A face and a tenth less of it agree to 0.86 in 19 of 20 cases; so do, at the best of ten comparisons, 130 in a million
@@ -55,8 +55,8 @@ def candidates(thumbnails: NDArray[np.uint8], places: NDArray[np.int64], progres
     descriptors, images, place = describe(thumbnails, places), len(places), torch.from_numpy(places)
     usual, spread = _usual(descriptors[0])
     found = torch.empty(0, dtype=torch.int64)
-    rounds = count_tables(images)
-    for blocks in tqdm(tables(descriptors), "Comparing images", rounds, disable=not progress, delay=1):
+    bar = tqdm(tables(descriptors), "Comparing images", TABLES, unit=" rounds", disable=not progress, delay=1)
+    for blocks in bar:
         windows = descriptors.flatten(0, 1)
         found = torch.unique(torch.cat([found, *(_alike(windows, *block, usual, spread) for block in blocks)]))
     pair, flipped = found // 2, found % 2

@@ -111,7 +111,8 @@ def real_paths(paths: Iterable[Path | str]) -> list[str]:
     """
     folders: dict[str, str] = {}
     found = []
-    for path in map(os.fspath, paths):
+    for given in paths:
+        path = os.fspath(given)
         parent, name = os.path.split(path)
         if parent not in folders:
             folders[parent] = os.path.realpath(parent)
