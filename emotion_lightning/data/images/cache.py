@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -173,12 +174,13 @@ class Cache:
 
             def keep(position: int, pixels: Pixels, thumbnail: Pixels) -> None:
                 nonlocal room
-                records["thumbnail"][position], records["offset"][position] = stream.tell(), -1
-                stream.write(np.ascontiguousarray(thumbnail).data)
+                records["offset"][position] = -1
                 if 0 < pixels.size <= room:
                     records["offset"][position] = stream.tell()
                     stream.write(pixels.data)
                     room -= pixels.size
+                records["thumbnail"][position] = stream.tell()
+                stream.write(np.ascontiguousarray(thumbnail).data)
 
             for position in np.flatnonzero(records["thumbnail"] >= 0).tolist():
                 picture, start = int(records["thumbnail"][position]), int(records["offset"][position])

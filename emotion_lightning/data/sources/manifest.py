@@ -30,6 +30,7 @@ from emotion_lightning.data.sources.splits import (
 from emotion_lightning.data.sources.votes import VoteTable, count_votes, vote_table
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv
+from emotion_lightning.runtime.collector import paused_collector
 
 __all__ = ["SPLITS", "Manifest", "Split", "complete_splits", "read", "read_manifest", "write_splits"]
 
@@ -117,6 +118,7 @@ class Manifest:
         return hashlib.sha256("".join(lines).encode("utf-8", PATH_ERRORS)).hexdigest()
 
 
+@paused_collector()
 def read(
     root: Path,
     class_names: Sequence[str] | None = None,
