@@ -56,13 +56,13 @@ _CALLBACKS = {
     Effect.LEARNING: ("unfreeze.schedule", "ema.decay", "early_stopping.patience", "early_stopping.min_delta"),
     Effect.MEASURING: ("predict.precision",),
     Effect.OUTPUT: (
-        *("checkpoint.every_n_epochs", "tensorboard.every_n_epochs", "report.write"),
+        *("checkpoint.every_n_epochs", "checkpoint.every_n_minutes", "tensorboard.every_n_epochs", "report.write"),
         *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_predictions"),
     ),
 }
 _COMMAND = {
     Effect.LEARNING: ("seed_everything",),
-    Effect.OUTPUT: ("ckpt_path", "weights_only", "verbose", "dry_run", "lr_find"),
+    Effect.OUTPUT: ("ckpt_path", "resume", "weights_only", "verbose", "dry_run", "lr_find"),
 }
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {

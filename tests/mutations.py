@@ -60,7 +60,10 @@ REPORTED = (  # these once survived the whole suite
         MODULE,
     ),
     Mutation(
-        "model/module.py", '"dropout", self.current_epoch, self.global_rank', '"dropout", self.global_rank', MODULE
+        "model/module.py",
+        '"dropout", self.current_epoch, batch_idx, self.global_rank',
+        '"dropout", self.current_epoch, self.global_rank',
+        MODULE,
     ),
     Mutation(
         "data/augment.py",

@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.helpers import assert_equal
 
 SCRIPT = """
 import sys
@@ -174,3 +177,29 @@ def test_two_processes_train_as_one_with_the_same_images_in_a_step_does(
     difference = float((one - two).abs().max())
     print(f"{batch_norm}: losses differ by {difference:.1e} at most")
     assert difference < 1e-5 if batch_norm == "frozen" else difference > 1e-4
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_saves_what_they_go_on_from_together(faces: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "emotion_lightning", "fit", "--data.root", str(faces), "--data.image_size", "32"),
+        *("--data.batch_size", "2", "--data.num_workers", "1", "--model.backbone", "test_resnet"),
+        *("--model.pretrained", "false", "--model.lr_backbone", "1e-3", "--trainer.max_epochs", "3"),
+        *("--unfreeze.schedule", "{0: classifier, 1: layer4, 2: all}", "--trainer.accelerator", "cpu"),
+        *("--trainer.devices", "2", "--trainer.enable_progress_bar", "false", "--report.write", "false"),
+    ]  # fmt: skip
+    (tmp_path / "whole").mkdir()
+    subprocess.run(command, cwd=tmp_path / "whole", capture_output=True, timeout=300, check=True)
+    (tmp_path / "run").mkdir()
+    started = subprocess.Popen(command, cwd=tmp_path / "run", stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert started.stderr is not None
+    for line in started.stderr:
+        if "Epoch 1: training" in line:
+            os.killpg(started.pid, signal.SIGTERM)
+    assert started.wait(timeout=120) == 143
+    last = "lightning_logs/version_0/checkpoints/last.ckpt"
+    assert torch.load(tmp_path / "run" / last, weights_only=True)["epoch"] == 1
+    subprocess.run([*command, "--ckpt_path", last], cwd=tmp_path / "run", capture_output=True, timeout=300, check=True)
+    whole, resumed = (torch.load(tmp_path / name / last, weights_only=True) for name in ("whole", "run"))
+    for key in ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "epoch_so_far"):
+        assert_equal(whole[key], resumed[key], key)

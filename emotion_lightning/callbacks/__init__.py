@@ -54,6 +54,7 @@ def default_callbacks(
     ema_decay: float = 0.9999,
     patience: int = 15,
     every_n_epochs: int = 5,
+    every_n_minutes: float = 15.0,
     precision: float | None = None,
 ) -> list[Callback]:
     """The recipe's callbacks, as the command line has them, but for the progress bar.
@@ -64,6 +65,7 @@ def default_callbacks(
         ema_decay: Decay of the average of the weights, in [0, 1).
         patience: Epochs without improvement after which training stops, counted from the last unfreezing.
         every_n_epochs: Keep a checkpoint, and draw for TensorBoard, every so many epochs; 0 leaves both out.
+        every_n_minutes: Write the last checkpoint within an epoch when it is so many minutes old; 0 leaves that out.
         precision: Share of the answers that is to be right, in (0, 1); less sure answers are uncertain, as
             :class:`Calibration` says.
 
@@ -74,7 +76,7 @@ def default_callbacks(
         Unfreeze(dict(schedule)),
         EMA(ema_decay),
         EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),
-        RunCheckpoint(every_n_epochs),
+        RunCheckpoint(every_n_epochs, every_n_minutes),
         TensorBoardImages(every_n_epochs, dict(schedule)),
         Calibration(precision),
         Report(),

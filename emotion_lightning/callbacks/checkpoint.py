@@ -1,5 +1,6 @@
 """Checkpoints: the best, the last and one every few epochs, each written whole or not at all."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,23 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from emotion_lightning.callbacks.data import validated_in_fit
+from emotion_lightning.callbacks.data import data_of, validated_in_fit
+from emotion_lightning.callbacks.occasion import Occasion
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.checkpoint_io import install
-from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.runs.config import of_checkpoint
+from emotion_lightning.runs.files import atomic_write, ensure_writable
 from emotion_lightning.runs.folder import CHECKPOINTS, from_here, log_dir, pasted
 from emotion_lightning.runs.loading import checked_file, load_safely
+from emotion_lightning.runs.schema import check_loops
 from emotion_lightning.runs.temporary import sweep_below
+from emotion_lightning.runtime.position import between_steps, end_saved_epoch, resume_at_validation, validates_next
+from emotion_lightning.runtime.signals import Interrupted
 
-LAST = "last.ckpt"
-"""Name of the checkpoint of the last epoch that has ended, from which a resume is exact."""
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""Names of the checkpoint with the best score, and of that from which a run goes on."""
 
 SCORES = ("val/accuracy", MONITOR, "val/loss")
 """Metrics of the best epoch that are kept with it."""
@@ -29,28 +35,41 @@ SCORES = ("val/accuracy", MONITOR, "val/loss")
 class RunCheckpoint(callbacks.Checkpoint):
     """Writes ``best.ckpt`` by validation macro F1, ``last.ckpt`` after every epoch, and ``epoch_004.ckpt`` and so on.
 
-    The best holds the weights that were validated, wherever in an epoch that was. A resume is exact from its end,
-    so a best checkpoint from within an epoch is refused there.
+    Within an epoch it writes ``last.ckpt`` every few minutes and when a signal ends the run: SIGTERM, SIGINT (Ctrl-C),
+    SIGHUP, and SIGUSR1, after which SLURM queues the job again. It does so at the end of a step or of a batch of
+    validation, and the process ends with 128 and the signal's number; a second signal ends it at once. A resume from
+    any of these files is exact where the data can begin within an epoch: an ``EmotionDataModule``, or a loader with a
+    state. Other data gets ``last.ckpt`` at the ends of epochs alone.
+
+    The best holds the weights that were validated, wherever in an epoch that was.
 
     Args:
         every_n_epochs: Keep a checkpoint every so many epochs; 0 keeps only the best and the last.
+        every_n_minutes: Write the last within an epoch when the one before is so many minutes old; 0 writes it at the
+            ends of epochs alone.
 
     Raises:
-        UsageError: The number of epochs is negative.
+        UsageError: A number is negative.
         DataError: The folder cannot be written; said before training begins.
     """
 
-    def __init__(self, every_n_epochs: int = 5):
-        if every_n_epochs < 0:
-            raise UsageError(f"`checkpoint.every_n_epochs` {every_n_epochs} is negative")
-        self.every_n_epochs = every_n_epochs
-        self.folder = Path()
+    def __init__(self, every_n_epochs: int = 5, every_n_minutes: float = 15.0):
+        for name, value in (("every_n_epochs", every_n_epochs), ("every_n_minutes", every_n_minutes)):
+            if value < 0:
+                raise UsageError(f"`checkpoint.{name}` {value} is negative")
+        self.every_n_epochs, self.folder = every_n_epochs, Path()
+        self._occasion = Occasion(every_n_minutes)
+        self._fitting = False
+        self._forget()
+
+    def _forget(self) -> None:
         self.best_model_path = ""
         self.best_score = float("-inf")
-        self.best_epoch = -1
+        self.best_epoch = self._best_step = -1
         self.best_metrics: dict[str, float] = {}
         self._measured: dict[str, float] = {}  # of the weights that the model has now
-        self._within_epoch, self._fitting = False, False
+        self._resumed_step, self._at_start_of_epoch = -1, False
+        self._inexact = self._in_validation = False
 
     @property
     def state_key(self) -> str:
@@ -60,14 +79,18 @@ class RunCheckpoint(callbacks.Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run, and take up the folder of this one."""
         install(trainer)
+        self._occasion.prepare(trainer)
         self._fitting = stage == "fit"
         if not self._fitting or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.best_model_path, self.best_score, self.best_epoch = "", float("-inf"), -1
-        self.best_metrics, self._measured = {}, {}
+        self._forget()
         self.folder = log_dir(trainer).resolve() / CHECKPOINTS
         if trainer.is_global_zero:
             sweep_below(self.folder.parent)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the signals to others."""
+        self._occasion.signals.give_back()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the folder, before an hour of training is lost for it, and once it is known whether a run goes on."""
@@ -91,21 +114,36 @@ class RunCheckpoint(callbacks.Checkpoint):
             ensure_writable(self.folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the best of a later epoch than that from which a run is resumed."""
-        if trainer.fast_dev_run or not self.best_model_path:  # type: ignore[attr-defined]
+        """Put the best in order that a resumed run finds, and wait for signals from now on."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        best = self.folder / "best.ckpt"
-        epoch = trainer.strategy.broadcast(_best_epoch(Path(self.best_model_path)) if trainer.is_global_zero else 0)
-        if epoch == self.best_epoch:
+        if self._at_start_of_epoch:
+            trainer.fit_loop.epoch_loop.restarting = False
+        if self.best_epoch >= 0:
+            self._find_best(trainer)
+        self._occasion.begin()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """End the run after a signal; here, as the last step has been logged by now."""
+        self._occasion.end_run()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save the last checkpoint if it is time; what follows a validation or the epoch's end is saved there."""
+        if trainer.fast_dev_run or trainer.is_last_batch or validates_next(trainer) or not between_steps(trainer):  # type: ignore[attr-defined]
             return
-        if epoch is None:
-            self._lose_best("is damaged")
+        if self._occasion.has_come() and _can_begin_within(trainer):
+            self._save(trainer, LAST)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save and end after a signal; a resume begins with this validation."""
+        if not validated_in_fit(trainer) or trainer.fast_dev_run or not between_steps(trainer):  # type: ignore[attr-defined]
             return
-        kept = self.folder / f"best_epoch_{epoch:03d}.ckpt"  # better than the epochs up to here, but not one of them
-        if trainer.is_global_zero and best.is_file():
-            best.replace(kept)
-        rank_zero_info(f"best.ckpt is of epoch {epoch}, later than the checkpoint resumed; kept as {kept.name}")
-        self.best_model_path, self.best_score = "", float("-inf")
+        self._occasion.has_come()
+        if self._occasion.signal and _can_begin_within(trainer):
+            self._in_validation = True
+            self._save(trainer, LAST)
+            self._in_validation = False
+        self._occasion.end_run()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the score; within an epoch, keep the weights now if they are the best, as training changes them next."""
@@ -113,46 +151,74 @@ class RunCheckpoint(callbacks.Checkpoint):
             return
         found = trainer.callback_metrics
         self._measured = {name: float(found[name]) for name in SCORES if name in found}
-        if not trainer.is_last_batch:
-            self._within_epoch = True
-            self._save_best(trainer)
-            self._within_epoch = False
+        if trainer.is_last_batch:
+            return
+        best = [BEST] * self._is_best(trainer)
+        if not between_steps(trainer) or not _can_begin_within(trainer):
+            self._inexact = True
+            self._save(trainer, *best)
+            self._inexact = False
+        elif self._occasion.has_come() or best:
+            self._save(trainer, LAST, *best)
+        self._occasion.end_run()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what this epoch calls for."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self._save_best(trainer)
-        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._save(trainer, f"epoch_{trainer.current_epoch:03d}.ckpt")
-        self._save(trainer, LAST)
+        kept = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        best = [BEST] * self._is_best(trainer)
+        self._save(trainer, *([f"epoch_{trainer.current_epoch:03d}.ckpt"] if kept else []), LAST, *best)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the run after a signal within the last epoch, which has been logged by now."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._occasion.has_come(at_once=True)
+            self._occasion.end_run()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the run after a signal within its last epoch; from now on there is nothing to save."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._occasion.signals.waiting = False
+            self._occasion.has_come(at_once=True)
+            self._occasion.end_run()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say how to go on after an interruption."""
+        self._occasion.signals.give_back()
         last = self.folder / LAST
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and trainer.is_global_zero and last.is_file():
+        interrupted = isinstance(exception, Interrupted | KeyboardInterrupt | SIGTERMException)
+        if interrupted and trainer.is_global_zero and last.is_file():
             by_command = any(isinstance(callback, SaveConfigCallback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
             advice = f"{PROGRAM} fit --ckpt_path {pasted(last)}" if by_command else f"fit with ckpt_path={str(last)!r}"
             rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: {advice}")
 
-    def _save_best(self, trainer: Trainer) -> None:
-        """Write ``best.ckpt`` if the last validation was of the model's weights and none was better."""
+    def _is_best(self, trainer: Trainer) -> bool:
+        """Whether the last validation was of the model's weights and none was better; then it is the best."""
         if trainer.strategy.broadcast(bool(self.best_model_path) and not Path(self.best_model_path).is_file()):
-            self._lose_best("is gone")
+            self._lose_best(Path(self.best_model_path))
         measured, self._measured = self._measured, {}
-        if measured.get(MONITOR, float("-inf")) > self.best_score:
-            self.best_score, self.best_epoch, self.best_metrics = measured[MONITOR], trainer.current_epoch, measured
-            self.best_model_path = str(self.folder / "best.ckpt")
-            self._save(trainer, "best.ckpt")
+        if not measured.get(MONITOR, float("-inf")) > self.best_score:
+            return False
+        self.best_score, self.best_epoch, self.best_metrics = measured[MONITOR], trainer.current_epoch, measured
+        self._best_step, self.best_model_path = trainer.global_step, str(self.folder / BEST)
+        return True
 
-    def _lose_best(self, how: str) -> None:
+    def _lose_best(self, path: Path) -> None:
         rank_zero_warn(
-            f"{from_here(self.best_model_path)}, of epoch {self.best_epoch}, {how}: the best epoch from here on is put "
-            "in its place"
+            f"{from_here(path)}, of epoch {self.best_epoch}, is {'damaged' if path.is_file() else 'gone'}: the best "
+            "epoch from here on is put in its place"
         )
         self.best_model_path, self.best_score = "", float("-inf")
 
-    def _save(self, trainer: Trainer, name: str) -> None:
+    def _save(self, trainer: Trainer, *names: str) -> None:
+        """Write the state under each of ``names``, the best after the last: a kill leaves no best without a last."""
+        for name in names:
+            self._save_as(trainer, name)
+        if LAST in names:
+            self._occasion.saved()
+
+    def _save_as(self, trainer: Trainer, name: str) -> None:
         """Save all that a resume needs; where the first rank cannot write it, all ranks end alike."""
         failed: DataError | None = None
         try:
@@ -166,30 +232,69 @@ class RunCheckpoint(callbacks.Checkpoint):
             failed.of_all_ranks = True
             raise failed
 
+    def _find_best(self, trainer: Trainer) -> None:
+        """Keep the best of a later epoch than that from which a run is resumed; make one that a kill has left out."""
+        best, path = self.folder / BEST, Path(self.best_model_path or self.folder / BEST)
+        known = (self.best_epoch, self._best_step)
+        found = trainer.strategy.broadcast(_epoch_and_step(path) if trainer.is_global_zero else None)
+        if found == known or (self._best_step < 0 and found and found[0] == self.best_epoch):  # 0.1 kept no step
+            return
+        own = self._best_step == self._resumed_step  # what is resumed is the best as well
+        if found and not (own and found[1] < self._best_step):  # else it was killed between the last and the best
+            kept = self.folder / f"best_epoch_{found[0]:03d}.ckpt"  # better than what is resumed, but not of its past
+            if trainer.is_global_zero and best.is_file():
+                best.replace(kept)
+            rank_zero_info(f"best.ckpt is of epoch {found[0]}, later than the checkpoint resumed; kept as {kept.name}")
+        if not own:  # a best that is gone must not hinder the next one
+            if not found:
+                self._lose_best(path)
+            self.best_model_path, self.best_score = "", float("-inf")
+            return
+        if trainer.is_global_zero:
+            with atomic_write(best) as temporary:
+                shutil.copyfile(str(trainer.ckpt_path), temporary)
+        self.best_model_path = str(best)
+
     def state_dict(self) -> dict[str, Any]:
         """Save which checkpoint is the best, so that a resumed run does not replace it by a worse one."""
         return {
             "best_model_path": self.best_model_path,
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
+            "best_step": self._best_step,
             "best_metrics": self.best_metrics,
-            "within_epoch": self._within_epoch,
+            "within_epoch": self._inexact,
         }
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say whether a resume begins with a validation."""
+        resume_at_validation(checkpoint, pending=self._in_validation)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume from within an epoch, whose other batches would be drawn anew.
+        """Refuse to resume from where it would not be exact.
 
         Raises:
             UsageError: The checkpoint was saved there.
+            DataError: It is damaged.
         """
-        if trainer.state.fn == "fit" and checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
-            last = Path(str(trainer.ckpt_path)).with_name(LAST)
+        if trainer.state.fn != "fit":
+            return
+        path = Path(str(trainer.ckpt_path))
+        with of_checkpoint(path):
+            check_loops(checkpoint, trainer)
+        self._resumed_step, self._at_start_of_epoch = checkpoint["global_step"], end_saved_epoch(checkpoint)
+        if path.name.startswith("hpc_ckpt_"):
+            raise UsageError(
+                f"{path} is what Lightning saves under SLURM, at any point of a step, and resumes in place of a new "
+                "run: move it away, or choose another folder by `default_root_dir`"
+            )
+        if checkpoint["callbacks"].get(self.state_key, {}).get("within_epoch"):
+            last = path.with_name(LAST)
             advice = "begin a new run, in another folder by `default_root_dir`"  # where no epoch of this one has ended
             if last.is_file():
                 advice = f"resume by `ckpt_path={from_here(last)}`"
             raise UsageError(
-                f"{trainer.ckpt_path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be "
-                f"exact: {advice}"
+                f"{path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be exact: {advice}"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -197,11 +302,10 @@ class RunCheckpoint(callbacks.Checkpoint):
         if not self._fitting:  # a checkpoint is measured, which says nothing about the run that this trainer has made
             return
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self._best_step = state_dict.get("best_step", -1)
         self.best_metrics = state_dict.get("best_metrics", {MONITOR: self.best_score})  # all that 0.1 kept
-        candidates = [self.folder / "best.ckpt", Path(state_dict["best_model_path"])]
+        candidates = [self.folder / BEST, Path(state_dict["best_model_path"])]
         self.best_model_path = next((str(path) for path in candidates if path.is_file()), "")
-        if not self.best_model_path:
-            self.best_score = float("-inf")  # a best that is gone must not hinder the next one
 
 
 def run_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
@@ -209,11 +313,17 @@ def run_checkpoint(trainer: Trainer) -> RunCheckpoint | None:
     return next((saver for saver in trainer.checkpoint_callbacks if isinstance(saver, RunCheckpoint)), None)
 
 
-def _best_epoch(path: Path) -> int | None:
-    """Epoch of a checkpoint; None if it is damaged."""
+def _epoch_and_step(path: Path) -> tuple[int, int] | None:
+    """When a checkpoint was saved; None if there is none, or it is damaged."""
     try:
         with checked_file(path, "checkpoint"):
-            epoch = load_safely(path, "checkpoint", ("epoch",)).get("epoch")
+            saved = load_safely(path, "checkpoint", ("epoch", "global_step"))
     except DataError:
         return None
-    return epoch if isinstance(epoch, int) else None
+    epoch, step = saved.get("epoch"), saved.get("global_step")
+    return (epoch, step) if isinstance(epoch, int) and isinstance(step, int) else None
+
+
+def _can_begin_within(trainer: Trainer) -> bool:
+    """Whether the training data can leave out what was trained of an epoch."""
+    return data_of(trainer) is not None or hasattr(trainer.train_dataloader, "load_state_dict")

@@ -1,5 +1,7 @@
 """Early stopping that leaves the unfreezing schedule its time, and ends with the best weights."""
 
+from typing import Any
+
 import lightning.pytorch.callbacks as lightning_callbacks
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -42,13 +44,14 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         )
         self.start_epoch = start_epoch
         self._validated = False
+        self._score: float | None = None  # of the epoch's last validation
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier fit."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self.check_fit(trainer, pl_module)
-            self.wait_count, self.stopped_epoch, self._validated = 0, 0, False
+            self.wait_count, self.stopped_epoch, self._validated, self._score = 0, 0, False, None
             self.best_score = torch.tensor(float("-inf"))
 
     def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,20 +63,33 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         refuse_rivals(self, trainer, lightning_callbacks.EarlyStopping, "`early_stopping.patience`")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the epoch has a score; without one, the trainer still shows that of an earlier epoch."""
+        """Note the epoch's score; without one, the trainer still shows that of an earlier epoch."""
         self._validated = validated_in_fit(trainer)
+        found = trainer.callback_metrics.get(MONITOR)
+        self._score = float(found) if self._validated and found is not None else None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch's score with the best, and stop when the patience is over."""
         if not self._validated:
             return
-        self._validated, stopping = False, trainer.should_stop
+        if self._score is not None:  # the trainer forgets it in a resume
+            trainer.callback_metrics.setdefault(MONITOR, torch.tensor(self._score))
+        self._validated, self._score, stopping = False, None, trainer.should_stop
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.current_epoch < self.start_epoch:
             self.wait_count, self.stopped_epoch = 0, 0
             trainer.should_stop = stopping
         elif trainer.should_stop and not stopping:
             rank_zero_info(f"Early stopping: no gain in {MONITOR} for {self.patience} epochs")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save the patience, and the score of an epoch that is not over."""
+        return {**super().state_dict(), "validated": self._validated, "score": self._score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with both."""
+        super().load_state_dict(state_dict)
+        self._validated, self._score = state_dict.get("validated", False), state_dict.get("score")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the weights of the best checkpoint into the model."""

@@ -19,6 +19,17 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._start = self._end = self._validation_start = self._validation_end = 0.0
         self._images = self._validated = 0
+        self._so_far: tuple[float, int] = (0.0, 0)  # of the epoch that a resume goes on with
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier fit."""
+        self._so_far = (0.0, 0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the epoch that was interrupted, whose start a resumed run does not see."""
+        seconds, self._images = self._so_far
+        self._end = time.perf_counter()
+        self._start = self._end - seconds
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -67,3 +78,11 @@ class Throughput(Callback):
         seconds = self._validation_end - self._validation_start
         pl_module.log("val/epoch_seconds", seconds)
         pl_module.log("val/images_per_second", self._validated / seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save what the epoch has taken so far."""
+        return {"seconds": self._end - self._start, "images": self._images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._so_far = state_dict["seconds"], state_dict["images"]

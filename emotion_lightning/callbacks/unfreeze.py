@@ -77,12 +77,6 @@ class Unfreeze(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the epoch's stages, and say so when they change."""
         stages = self._apply(trainer, pl_module)
-        pl_module.log("schedule/trainable_stages", float(len(stages)))
-        if data := data_of(trainer):
-            phase = augmentation_phase(trainer.current_epoch, data.unfreeze_epoch)
-            pl_module.log("schedule/augmentation_phase", float(phase))
-            side = training_resolution(data.resolutions, trainer.current_epoch)
-            pl_module.log("schedule/image_side", float(side))
         if trainer.current_epoch in self.schedule:
             counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
             trainable, total = (sum(n for n, trains in counts if trains or every) / 1e6 for every in (False, True))
@@ -91,6 +85,15 @@ class Unfreeze(Callback):
                 f"({trainable:.2f} of {total:.2f} million parameters)"
                 + (", whose BatchNorm keeps its statistics" if _has_frozen_batch_norm(pl_module) else "")
             )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what the epoch was; here, as a run that is resumed within an epoch does not see its start."""
+        pl_module.log("schedule/trainable_stages", float(len(trainable_stages(self.schedule, trainer.current_epoch))))
+        if data := data_of(trainer):
+            phase = augmentation_phase(trainer.current_epoch, data.unfreeze_epoch)
+            pl_module.log("schedule/augmentation_phase", float(phase))
+            side = training_resolution(data.resolutions, trainer.current_epoch)
+            pl_module.log("schedule/image_side", float(side))
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> tuple[str, ...]:
         stages = trainable_stages(self.schedule, trainer.current_epoch)

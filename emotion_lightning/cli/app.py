@@ -54,7 +54,8 @@ from emotion_lightning.runs.config import (
     splits_of_old_run,
 )
 from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS
+from emotion_lightning.runs.folder import CHECKPOINTS, RUNS
+from emotion_lightning.runs.newest import checkpoint_named, newest
 from emotion_lightning.runs.temporary import sweep_below
 from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
@@ -63,7 +64,6 @@ from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
 
-RUNS = "lightning_logs"
 RECIPE_TRAINER = {
     "max_epochs": 80,
     "precision": "16-mixed",
@@ -132,14 +132,15 @@ class EmotionCLI(LightningCLI):
             raise UsageError(f"put {subcommand} first and its options after it, not {args[0]}")
         refuse_threshold(subcommand, args)
         self.flag = given_flag(self.config[subcommand])
-        path = self.config[subcommand].get("ckpt_path")
+        path = self._checkpoint(subcommand)
         if path is None:
             if quiet != args:
                 self.config = parser.parse_args(args)
             if subcommand != "fit":
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
+            self.config[subcommand].pop("resume", None)  # of this start, not of the run
             return
-        self.checkpoint_path = str(path)
+        self.checkpoint_path = path
         if (folder := Path(path).resolve().parent).name == CHECKPOINTS:
             sweep_below(folder.parent)
         checkpoint = load_checkpoint(self.checkpoint_path)
@@ -162,7 +163,21 @@ class EmotionCLI(LightningCLI):
         refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
         if data.root == saved["data"]["root"] and data.splits_file is None:
             data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
+        self.config[subcommand].ckpt_path = path
         self.config[subcommand].weights_only = True
+        self.config[subcommand].pop("resume", None)
+
+    def _checkpoint(self, subcommand: str) -> str | None:
+        """File of the checkpoint that a command works on; None for a new run."""
+        given = self.config[subcommand]
+        path = given.get("ckpt_path")
+        if path is not None and "resume" in given:
+            raise UsageError("--resume auto finds the checkpoint to go on from: leave out --ckpt_path, or --resume")
+        root = given.trainer.default_root_dir
+        if path is not None:
+            return checkpoint_named(str(path), root)
+        last = newest("last", root) if "resume" in given else None
+        return None if last is None else str(last)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would replace given options by the checkpoint's without saying so."""

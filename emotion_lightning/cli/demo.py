@@ -15,6 +15,7 @@ from emotion_lightning.cli.parser import OptionParser, add_face_options
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.predictor import load
 from emotion_lightning.runs.config import load_checkpoint
+from emotion_lightning.runs.newest import checkpoint_named
 
 
 def demo(args: Sequence[str], program: str, description: str) -> None:
@@ -37,6 +38,7 @@ def demo(args: Sequence[str], program: str, description: str) -> None:
             raise UsageError("demo needs --ckpt_path, such as a run's best.ckpt")
         check_least("examples", config.examples, 0)
         with _ended_by_signals(), private_folder():
+            config.ckpt_path = checkpoint_named(config.ckpt_path)
             predictor = load(config.ckpt_path, config.device, detect=config.face.detect, face_model=config.face.model)
             examples = _examples(config.ckpt_path, config.data.root, config.examples, predictor.class_names)
             with served(page(Demo(predictor), examples), config.host, config.port) as address:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from emotion_lightning.cli.messages import own_options
 from emotion_lightning.cli.parser import OptionParser
 from emotion_lightning.errors import UsageError
+from emotion_lightning.runs.newest import checkpoint_named
 
 if TYPE_CHECKING:
     from emotion_lightning.export.folder import Export
@@ -39,7 +40,7 @@ def export(args: Sequence[str], program: str, description: str) -> None:
             raise UsageError(f"export needs --{name}, such as {example}")
     with own_options(*OWN):
         done = write(
-            Path(given.ckpt_path).expanduser(),
+            Path(checkpoint_named(given.ckpt_path)).expanduser(),
             Path(given.output).expanduser(),
             given.license,
             given.quantize,

@@ -1,4 +1,4 @@
-"""The flags of fit that try a run out instead of training."""
+"""The options of fit alone: flags that try a run out instead of training, and whether it goes on with one."""
 
 from argparse import SUPPRESS
 from collections.abc import Mapping
@@ -15,9 +15,15 @@ FLAGS = {
     "steeply (Smith, 2017), which is a hint, draw the curve to lr_find/lr_find.png and end without training.",
 }
 
+RESUME = (
+    "auto goes on with the newest run in default_root_dir that has a last.ckpt, and begins one where there is none; "
+    "for jobs that are queued again. By default a run is new, unless ckpt_path is given."
+)
+
 
 def add_flags(parser: LightningArgumentParser) -> None:
-    """Add the flags; they are part of a configuration only where they are given."""
+    """Add the options; they are part of a configuration only where they are given."""
+    parser.add_argument("--resume", choices=["auto"], default=SUPPRESS, help=RESUME)
     for name, meaning in FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", default=SUPPRESS, help=meaning)
 
@@ -33,8 +39,9 @@ def given_flag(config: Mapping[str, Any]) -> str | None:
         return None
     if len(given) > 1:
         raise UsageError(f"--{given[0]} and --{given[1]} are two commands: give one of them")
-    if config.get("ckpt_path") is not None:
-        raise UsageError(f"--{given[0]} is for a run from its start: leave out --ckpt_path")
+    for option in ("ckpt_path", "resume"):
+        if config.get(option) is not None:
+            raise UsageError(f"--{given[0]} is for a run from its start: leave out --{option}")
     trainer = config["trainer"]
     if trainer["fast_dev_run"]:
         raise UsageError(f"--{given[0]} is for a whole run: leave out --trainer.fast_dev_run")

@@ -20,6 +20,7 @@ from emotion_lightning.inference.predictor import Predictor, load
 from emotion_lightning.inference.tables import ENDINGS, Write, answers_file, answers_output, format_of
 from emotion_lightning.options import PROGRAM
 from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.runs.newest import checkpoint_named
 
 OF_RUNS = ("--config", *(f"--{group}." for group in ("data", "model", "trainer", "predict", "predictions")))
 """How options begin that predict had when it was one of Lightning's commands."""
@@ -46,7 +47,9 @@ def predict(args: Sequence[str], program: str, description: str) -> None:
             _check(output, config.overwrite)
         format = format_of(output, config.format)
         pictures, total = _pictures(config.pictures)
-        predictor = load(config.ckpt_path, config.device, config.tta, config.face.detect, config.face.model)
+        predictor = load(
+            checkpoint_named(config.ckpt_path), config.device, config.tta, config.face.detect, config.face.model
+        )
         with _written_to(output, format, predictor.class_names) as write:
             bar = sys.stderr.isatty() and not (output is None and sys.stdout.isatty())  # rows show how far it is
             done = _answer(predictor, pictures, total, config.batch_size, write, bar)

@@ -4,6 +4,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.spike import TrainingSpikeException
@@ -14,6 +15,7 @@ from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.messages import reason
 from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.runtime.allocator import tune_malloc
+from emotion_lightning.runtime.signals import queued_again
 
 
 def run_lightning(args: Sequence[str]) -> None:
@@ -26,7 +28,8 @@ def run_lightning(args: Sequence[str]) -> None:
     tune_malloc()
     threading.excepthook = say_nothing_of_writer
     try:
-        EmotionCLI(args)
+        with queued_again() if args[0] == "fit" else nullcontext():
+            EmotionCLI(args)
     except EmotionError:
         raise
     except MisconfigurationException as error:

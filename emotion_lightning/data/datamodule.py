@@ -1,6 +1,8 @@
 """The LightningDataModule: its options, what it checks before a stage, and what a resume needs."""
 
 import hashlib
+import warnings
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +22,7 @@ from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
+from emotion_lightning.runtime.position import next_batch
 from emotion_lightning.runtime.ranks import on_every_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
@@ -165,7 +168,8 @@ class EmotionDataModule(MeasuredFaces):
         if stage == "fit" or self.trainer is None:
             self._check_once()
         if stage == "fit":
-            self.first_epoch, self.exposure = 0, Exposure(self.manifest, self.audit, self.policies)
+            self.next_epoch, self.next_batch = 0, 0
+            self.exposure = Exposure(self.manifest, self.audit, self.policies)
         if self.trainer is None:
             return ""
         if stage == "fit":
@@ -225,9 +229,13 @@ class EmotionDataModule(MeasuredFaces):
                 rank_zero_info(f"Data: {note}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Save the epoch that comes next, which the shuffling needs, and what the data was."""
+        """Save which batch comes next, so that a resume goes on in its order, and what the data was."""
+        epoch, batch = (0, 0) if self.trainer is None else next_batch(self.trainer)
         return {
-            "next_epoch": self._epoch() + 1,
+            "next_epoch": epoch,
+            "next_batch": batch,
+            "batch_size": self._training_batch,
+            "ranks": self._ranks()[1],
             "root": resolved(self.root),
             "splits": resolved(self.splits_file),
             "cut": "by hash",  # version 0.1 cut otherwise; see ``runs.config.splits_of_old_run``
@@ -250,7 +258,7 @@ class EmotionDataModule(MeasuredFaces):
             self._check_once()
         changed = self._manifest_hash != state_dict["data"]
         if doing == "fit":
-            self.first_epoch = state_dict["next_epoch"]
+            self._go_on(state_dict)
             trained_on = self.exposure.state_dict()["trained_on"]
             changed = changed or not torch.equal(trained_on, state_dict.get("trained_on", trained_on))
         else:
@@ -261,6 +269,20 @@ class EmotionDataModule(MeasuredFaces):
                 f"the images under {self.root}, their labels or splits are not those that the checkpoint was trained "
                 "with; give `splits_file` the splits.csv of its run, or start a new run"
             )
+
+    def _go_on(self, state_dict: Mapping[str, Any]) -> None:
+        """Begin with the batch that comes next."""
+        self.next_epoch, self.next_batch = state_dict["next_epoch"], state_dict.get("next_batch", 0)
+        if not self.next_batch:
+            return
+        for name, now in (("ranks", self._ranks()[1]), ("batch_size", self._training_batch)):
+            if now != state_dict[name]:
+                raise UsageError(
+                    f"the checkpoint was saved within epoch {self.next_epoch} of a run with {name} {state_dict[name]}, "
+                    f"this one has {now}: the rest of that epoch would be other images. Keep `devices`, `num_nodes` "
+                    "and `batch_size`, or resume from a checkpoint of the end of an epoch"
+                )
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
     @cached_property
     def _manifest_hash(self) -> str:

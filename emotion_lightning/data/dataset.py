@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.data.images.decode import to_tensor
+from emotion_lightning.runtime.signals import leave_to_the_run
 from emotion_lightning.seeding import derive_seed
 
 Sample = tuple[Tensor, int | Tensor, int]
@@ -37,15 +38,30 @@ class FaceDataset(Dataset[Sample]):
         return to_tensor(self.read(index), self.size), self.labels[index], index
 
 
-class ShuffledSampler(DistributedSampler[int]):
-    """A new order every epoch, shared out so that all ranks take equally many steps.
+class EpochSampler(DistributedSampler[int]):
+    """Knows its epoch, and begins behind what was trained of it before an interruption.
 
     It is a ``DistributedSampler`` because Lightning puts its own in place of any other, and tells it the epoch.
+    """
+
+    epoch, trained = 0, 0
+
+    def resume(self, epoch: int, trained: int) -> None:
+        """Leave out the first ``trained`` images of this rank in ``epoch``, and none in others."""
+        self.epoch, self.trained = epoch, trained
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to ``epoch``; Lightning also names the one that a resumed run is in."""
+        self.resume(epoch, self.trained if epoch == self.epoch else 0)
+
+
+class ShuffledSampler(EpochSampler):
+    """A new order every epoch, shared out so that all ranks take equally many steps.
 
     Args:
         indices: Images of the training split.
         seed: Seed of the order.
-        epoch: Epoch of the first order; a resumed run starts after 0.
+        epoch: Epoch of the first order.
         rank: This process, from 0.
         world_size: Number of processes.
     """
@@ -54,14 +70,14 @@ class ShuffledSampler(DistributedSampler[int]):
         self.indices, self.seed, self.epoch, self.rank, self.world_size = indices, seed, epoch, rank, world_size
 
     def __len__(self) -> int:
-        """Images that one rank sees in an epoch."""
+        """Images that one rank sees in a whole epoch, also where it begins behind some of them."""
         return len(self.indices) // self.world_size
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's images in this epoch's order."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", self.epoch))
         mine = self._order(generator)[self.rank :: self.world_size][: len(self)]
-        return (self.indices[position] for position in mine)
+        return (self.indices[position] for position in mine[self.trained :])
 
     def _order(self, generator: torch.Generator) -> list[int]:
         order: list[int] = torch.randperm(len(self.indices), generator=generator).tolist()
@@ -92,7 +108,7 @@ class BalancedSampler(ShuffledSampler):
         return drawn
 
 
-class SequentialSampler(DistributedSampler[int], torch.utils.data.SequentialSampler):
+class SequentialSampler(EpochSampler, torch.utils.data.SequentialSampler):
     """Every image once, in order; ranks that run out are filled up with padding, which counts in no metric.
 
     Ranks must take equally many steps, or those with more would wait for the others for ever. As one of torch's
@@ -105,7 +121,7 @@ class SequentialSampler(DistributedSampler[int], torch.utils.data.SequentialSamp
     """
 
     def __init__(self, indices: Sequence[int], rank: int = 0, world_size: int = 1):
-        self.indices, self.rank, self.world_size, self.epoch = indices, rank, world_size, 0
+        self.indices, self.rank, self.world_size = indices, rank, world_size
 
     def __len__(self) -> int:
         """Rows that one rank sees, padding included."""
@@ -114,7 +130,7 @@ class SequentialSampler(DistributedSampler[int], torch.utils.data.SequentialSamp
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's images, then padding."""
         mine = list(self.indices[self.rank :: self.world_size])
-        return iter(mine + [IGNORE_INDEX] * (len(self) - len(mine)))
+        return iter((mine + [IGNORE_INDEX] * (len(self) - len(mine)))[self.trained :])
 
 
 def spread(indices: Sequence[int], labels: Sequence[int], seed: int) -> list[int]:
@@ -149,5 +165,6 @@ def data_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=leave_to_the_run,
         generator=torch.Generator(),  # or every new iterator would draw from the generator that dropout uses
     )

@@ -65,7 +65,7 @@ class FaceLoaders(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.balance, self.fer_plus = balance, fer_plus
         self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
-        self.first_epoch = 0
+        self.next_epoch = self.next_batch = 0  # where training begins
 
     @property
     def manifest(self) -> Manifest:
@@ -136,13 +136,14 @@ class FaceLoaders(LightningDataModule):
                 f"`batch_size` {self._training_batch} is more than the {per_rank} training images per device"
             )
         sampler: ShuffledSampler | SequentialSampler
-        sampler = ShuffledSampler(indices, self.seed, self.first_epoch, rank, world_size)
+        sampler = ShuffledSampler(indices, self.seed, self.next_epoch, rank, world_size)
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
             sampler = SequentialSampler(  # the same batches in every epoch
                 list(ShuffledSampler(indices, self.seed))[: per_rank * world_size], rank, world_size
             )
         elif self.balance == "sampler":
-            sampler = BalancedSampler(indices, self.seed, self.first_epoch, rank, world_size, self.manifest.labels)
+            sampler = BalancedSampler(indices, self.seed, self.next_epoch, rank, world_size, self.manifest.labels)
+        sampler.resume(self.next_epoch, trained=self.next_batch * self._training_batch)
         read = self.faces.reader(resize_size(self.image_size))
         labels = torch.tensor(self.manifest.votes) if self.fer_plus == "probabilities" else self.manifest.labels
         dataset = FaceDataset(read, labels, self._training_side(indices))

@@ -1,5 +1,8 @@
 """Sums over the steps of an epoch, kept on the device: adding a step does not wait for it."""
 
+from collections.abc import Mapping
+from typing import cast
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -65,3 +68,18 @@ class FiniteMean(Metric):
     def compute(self) -> Tensor:
         """Return the mean."""
         return self.total / self.count
+
+
+def sums_of(metrics: Mapping[str, Metric]) -> dict[str, Tensor]:
+    """The sums so far of several metrics, for a checkpoint that is saved within an epoch."""
+    states = (
+        (f"{name}.{key}", value) for name, metric in metrics.items() for key, value in metric.metric_state.items()
+    )
+    return {name: cast(Tensor, value) for name, value in states}  # and no list, as none of these metrics has
+
+
+def go_on_from(metrics: Mapping[str, Metric], sums: Mapping[str, Tensor]) -> None:
+    """Put what :func:`sums_of` gave into ``metrics``, which go on from there."""
+    for name, metric in metrics.items():
+        for key in metric.metric_state:
+            setattr(metric, key, sums[f"{name}.{key}"].clone())

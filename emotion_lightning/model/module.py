@@ -9,12 +9,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import Metric
 
 from emotion_lightning.batch import Batch
 from emotion_lightning.errors import DataError, UsageError, check_choice
 from emotion_lightning.evaluation.metrics import logged_metrics
 from emotion_lightning.evaluation.outputs import OutputCollector
-from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean
+from emotion_lightning.evaluation.running import ConfusionMetric, FiniteMean, go_on_from, sums_of
 from emotion_lightning.model.backbone import BatchNormMode, resolve_batch_norm
 from emotion_lightning.model.head import Head
 from emotion_lightning.model.inputs import as_batch
@@ -27,7 +28,11 @@ from emotion_lightning.runs.checkpoint_io import install
 from emotion_lightning.runs.config import of_checkpoint
 from emotion_lightning.runs.loading import checked_file
 from emotion_lightning.runs.schema import check_training
+from emotion_lightning.runtime.ranks import of_all_ranks
 from emotion_lightning.seeding import derive_seed
+
+EPOCH_SO_FAR = "epoch_so_far"
+"""Key of a checkpoint for what the metrics of its epoch have summed up, on each rank."""
 
 
 class EmotionClassifier(EmotionNetwork, LightningModule):
@@ -247,10 +252,13 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         self._rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
 
     def on_train_epoch_start(self) -> None:
-        """Make dropout a function of (seed, epoch, rank), so that a resumed epoch draws what it would have drawn."""
-        torch.manual_seed(derive_seed(self.hparams["seed"], "dropout", self.current_epoch, self.global_rank))
+        """Begin the sums of an epoch; within one, a resume goes on with those of its checkpoint."""
         self.train_scores.reset()
         self.gradient_norm.reset()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make dropout a function of (seed, epoch, batch, rank), so that a resume draws what would have been drawn."""
+        torch.manual_seed(derive_seed(self.hparams["seed"], "dropout", self.current_epoch, batch_idx, self.global_rank))
 
     def mixed(self, images: Tensor, labels: Tensor, batch_idx: int) -> tuple[Tensor, MixedLabels]:
         """Mix a batch of this epoch as training does."""
@@ -307,7 +315,10 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         return self.probabilities(images, self.hparams["tta"]), indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the temperature and the threshold, which belong to the weights as they were validated."""
+        """Save the temperature and the threshold, which belong to the weights as they were validated, and the epoch's
+        sums so far, of every rank.
+        """
+        checkpoint[EPOCH_SO_FAR] = {"rates": self._rates, "sums": of_all_ranks(sums_of(self._running))}
         threshold = None if self.threshold is None else self.threshold._asdict()
         checkpoint["calibration"] = {
             "temperature": self.temperature,
@@ -316,13 +327,19 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of other classes; take up its temperature, threshold, and what normalized its images."""
+        """Refuse a checkpoint of other classes; take up its temperature, threshold, what normalized its images, and the
+        sums of the epoch that it was saved in.
+        """
         theirs = list(checkpoint["hyper_parameters"]["class_names"])
         if theirs != self.class_names:
             raise DataError(f"the checkpoint was trained on the classes {theirs}, the data has {self.class_names}")
         self.take_up(checkpoint)
         if self._resuming:
             self._resumed = checkpoint
+        if so_far := checkpoint.get(EPOCH_SO_FAR):  # which version 0.1 did not have
+            self._rates = dict(so_far["rates"])
+            mine = {name: ranks[self.global_rank % len(ranks)] for name, ranks in so_far["sums"].items()}
+            go_on_from(self._running, mine)
 
     def to_torchscript(
         self,
@@ -342,6 +359,10 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
                 "example_inputs=images, or use torch.export.export(model.eval(), (images,))"
             )
         return super().to_torchscript(file_path, method, example_inputs, **kwargs)
+
+    @property
+    def _running(self) -> dict[str, Metric]:
+        return {"train_scores": self.train_scores, "gradient_norm": self.gradient_norm}
 
     def _batch(self, batch: Any, batch_idx: int, labeled: bool = True) -> Batch:
         """Take a batch of any loader; images that come without a position are counted."""

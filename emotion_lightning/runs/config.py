@@ -35,10 +35,10 @@ BEFORE_A_CHOICE: Config = {
 NEWEST = "; the newest whole one there is"
 """How an error about a damaged checkpoint goes on."""
 
-RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict")
+RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict", "report")
 """Option groups that a resume takes up."""
 
-GROUPED = (*RESUMED_CALLBACKS, "trainer", "model", "data", "report")
+GROUPED = (*RESUMED_CALLBACKS, "trainer", "model", "data")
 """Options that are groups."""
 
 

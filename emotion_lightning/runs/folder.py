@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+RUNS = "lightning_logs"
+"""Folder of the runs that the command line makes."""
+
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints, in that of the run."""
 

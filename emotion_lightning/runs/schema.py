@@ -76,12 +76,22 @@ def check_training(checkpoint: Mapping[str, Any], trainer: "Trainer") -> None:
         DataError: The state of a loop, an optimizer or a schedule has another form.
     """
     check_types(checkpoint, RESUMED)
-    check_like(checkpoint["loops"].get("fit_loop"), trainer.fit_loop.state_dict(), "loops.fit_loop")
+    check_loops(checkpoint, trainer)
     schedulers = [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs]
     check_like(checkpoint["lr_schedulers"], schedulers, "lr_schedulers", closed=True)
     check_like(len(checkpoint["optimizer_states"]), len(trainer.optimizers), "optimizer_states")
     for state, optimizer in zip(checkpoint["optimizer_states"], trainer.optimizers, strict=True):
         _check_optimizer(state, optimizer)
+
+
+def check_loops(checkpoint: Mapping[str, Any], trainer: "Trainer") -> None:
+    """Refuse a state of the loops of training in which something is of another type, or missing.
+
+    Raises:
+        DataError: It is one.
+    """
+    check_types(checkpoint, ("loops",))
+    check_like(checkpoint["loops"].get("fit_loop"), trainer.fit_loop.state_dict(), "loops.fit_loop")
 
 
 def check_like(found: Any, own: Any, where: str, closed: bool = False) -> None:

@@ -1,9 +1,12 @@
 """What several processes agree on, and work that only the first of them does."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from emotion_lightning.errors import DataError, EmotionError
 
@@ -66,3 +69,49 @@ def on_every_rank(trainer: "Trainer", function: Callable[[], str]) -> None:
     if failed is not None:
         failed.of_all_ranks = True
         raise failed
+
+
+def of_all_ranks(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each value of every rank, stacked ``(ranks, ...)``; of this one alone where there are no others."""
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not several:
+        return {name: value[None] for name, value in values.items()}
+    found = {}
+    for name, value in values.items():
+        ranks = [torch.empty_like(value) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(ranks, value)
+        found[name] = torch.stack(ranks)
+    return found
+
+
+class Agreement:
+    """Lets all ranks of a trainer take notice of a number at the same step, which some have seen before others.
+
+    They ask each other about once a second, so that no GPU waits in each step.
+    """
+
+    def __init__(self, trainer: "Trainer"):
+        self.trainer = trainer
+        self._steps, self._left, self._asked = 1, 1, time.monotonic()
+
+    def highest(self, *numbers: int, at_once: bool = False) -> tuple[int, ...]:
+        """Return the highest that any rank has of each of ``numbers``; zeros while it is not time to ask.
+
+        All ranks must call it equally often.
+
+        Args:
+            numbers: This rank's.
+            at_once: Ask in any case.
+        """
+        if self.trainer.world_size == 1:
+            return numbers
+        self._left -= 1
+        if self._left > 0 and not at_once:
+            return (0,) * len(numbers)
+        now, strategy = time.monotonic(), self.trainer.strategy
+        taken = (now - self._asked) / max(1, self._steps - self._left)
+        mine = torch.tensor([*numbers, taken], dtype=torch.float32, device=strategy.root_device)
+        *found, slowest = strategy.reduce(mine, reduce_op="max").tolist()
+        self._steps = self._left = max(1, int(1 / max(slowest, 1e-3)))
+        self._asked = now
+        return tuple(map(int, found))

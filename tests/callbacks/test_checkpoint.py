@@ -55,9 +55,25 @@ def test_what_a_killed_run_left_is_removed(lab: Lab, tmp_path: Path) -> None:
     assert not orphan.exists()
 
 
-def test_negative_interval_is_refused() -> None:
-    with pytest.raises(UsageError, match="every_n_epochs` -1"):
-        RunCheckpoint(every_n_epochs=-1)
+@pytest.mark.parametrize("option", ["every_n_epochs", "every_n_minutes"])
+def test_negative_interval_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option}` -1"):
+        RunCheckpoint(**{option: -1})
+
+
+@pytest.mark.parametrize(("minutes", "saved"), [(0.0, 0), (1e-9, 5), (1000.0, 0)])
+def test_the_last_is_written_every_few_minutes(lab: Lab, tmp_path: Path, minutes: float, saved: int) -> None:
+    class Steps(Callback):
+        """Notes the step of the last checkpoint before each batch; the last batch of an epoch has none of its own."""
+
+        def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+            last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+            steps.append(torch.load(last, weights_only=True)["global_step"] if last.is_file() else 0)
+
+    steps: list[int] = []
+    callbacks = [Unfreeze({0: "all"}), RunCheckpoint(0, minutes), Steps()]
+    lab.trainer(callbacks=callbacks, max_epochs=1).fit(lab.model(), lab.data())
+    assert sorted(set(steps)) == list(range(saved + 1))
 
 
 def test_another_runs_checkpoints_are_not_written_over(lab: Lab, tmp_path: Path) -> None:
@@ -167,15 +183,6 @@ def test_the_best_checkpoint_holds_the_weights_that_were_measured(
     assert (last["calibration"]["tta"] is not None) == measured
 
 
-def test_a_best_checkpoint_from_within_an_epoch_is_not_resumed(lab: Lab, tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "checkpoints"
-    lab.trainer(max_epochs=1, val_check_interval=4).fit(lab.model(), lab.data())
-    with pytest.raises(UsageError, match=r"best\.ckpt was saved within epoch 0, .*resume .*last\.ckpt"):
-        lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt")
-    lab.trainer(max_epochs=1).fit(lab.model(), lab.data(), ckpt_path=folder / "last.ckpt")
-    lab.trainer().validate(lab.model(), lab.data(), ckpt_path=folder / "best.ckpt", verbose=False)
-
-
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -271,17 +278,21 @@ def test_a_damaged_last_names_the_newest_whole_one(trained: Path, capsys: pytest
     assert f"the newest whole one there is --ckpt_path {trained / 'epoch_001.ckpt'}" in said
 
 
-@pytest.mark.parametrize("lose", [flip_bits, Path.unlink])
+@pytest.mark.parametrize(("lose", "how"), [(flip_bits, "damaged"), (Path.unlink, "gone")])
 def test_a_lost_best_hinders_neither_a_resume_nor_the_next_best(
-    lab: Lab, tmp_path: Path, lose: Callable[[Path], None]
+    lab: Lab, tmp_path: Path, lose: Callable[[Path], None], how: str
 ) -> None:
-    lab.trainer(max_epochs=2).fit(lab.model(), lab.data())
+    lab.trainer(max_epochs=3).fit(lab.model(), lab.data())
     folder = tmp_path / "run/checkpoints"
-    lose(folder / "best.ckpt")
-    trainer = lab.trainer(max_epochs=2)
-    first = folder / "epoch_000.ckpt"
-    trainer.fit(lab.model(), lab.data(), ckpt_path=first)
-    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == 1
+    best = folder / "best.ckpt"
+    assert torch.load(best, weights_only=True)["epoch"] == 0
+    lose(best)
+    with pytest.warns(UserWarning, match=rf"best\.ckpt, of epoch 0, is {how}"):
+        lab.trainer(max_epochs=3).fit(lab.model(), lab.data(), ckpt_path=folder / "epoch_001.ckpt")
+    assert torch.load(best, weights_only=True)["epoch"] == 2
+    lose(best)
+    lab.trainer(max_epochs=3).fit(lab.model(), lab.data(), ckpt_path=folder / "epoch_000.ckpt")
+    assert torch.load(best, weights_only=True)["epoch"] == 0  # which is what was resumed
 
 
 class Loses(Callback):

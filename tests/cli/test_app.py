@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from emotion_lightning.cli import main
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.config import run_options
 from emotion_lightning.schedule import STAGES
 from tests.helpers import QUIET, RUN, TINY, Batches, Lab, assert_equal, fails
 
@@ -95,6 +96,56 @@ def test_resume_goes_on_in_the_same_run_with_its_options(faces: Path, trained: P
     assert whole["hyper_parameters"] == resumed["hyper_parameters"]
     assert (RUN / "config.yaml").read_text() == config
     assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+
+
+def test_resume_auto_begins_a_run_and_goes_on_with_it(
+    faces: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = torch.load(trained / "last.ckpt", weights_only=True)
+    job = ["fit", "--data.root", str(faces), *TINY, *QUIET, "--resume", "auto"]
+    shutil.copy(trained / "epoch_000.ckpt", trained / "last.ckpt")
+    main(job)
+    assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+    assert_equal(whole["state_dict"], torch.load(trained / "last.ckpt", weights_only=True)["state_dict"])
+    main(
+        [
+            *job,
+            "--trainer.default_root_dir",
+            "elsewhere",
+            "--trainer.max_epochs",
+            "1",
+            "--unfreeze.schedule",
+            "{0: all}",
+        ]
+    )
+    config = Path("elsewhere/lightning_logs/version_0/config.yaml").read_text()
+    assert "\nresume" not in config  # which belongs to a start, and would be refused by other commands
+    assert "contradicts the checkpoint" in fails(capsys, 2, *job, "--trainer.max_epochs", "4")
+    assert "leave out --ckpt_path, or --resume" in fails(capsys, 2, *job, "--ckpt_path", "last")
+    assert "leave out --resume" in fails(capsys, 2, *job, "--dry_run")
+
+
+def test_last_and_best_are_those_of_the_newest_run(
+    trained: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(RUN, "lightning_logs/version_1")
+    main(["test", "--ckpt_path", "best", *QUIET])
+    assert Path("lightning_logs/version_1/report/test/metrics.json").is_file()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir("empty")
+    for command, *more in (("fit",), ("validate",), ("predict", str(faces)), ("export", "--output", "x"), ("demo",)):
+        said = fails(capsys, 2, command, "--ckpt_path", "last", *more)
+        assert "--ckpt_path last is that of the newest run, and no run in" in said
+
+
+def test_a_resume_goes_on_with_the_options_of_the_report(trained: Path) -> None:
+    for start, given in (
+        ("epoch_000", ["--report.write", "false", "--report.baseline_accuracy", "0.25"]),
+        ("epoch_001", []),
+    ):
+        main(["fit", "--ckpt_path", str(trained / f"{start}.ckpt"), *QUIET[:4], *given])
+        saved = run_options(torch.load(trained / "last.ckpt", weights_only=True))["report"]
+        assert (saved["write"], saved["baseline_accuracy"]) == (False, 0.25)
 
 
 def test_a_run_from_python_goes_on_with_the_options_that_its_checkpoint_does_not_hold(lab: Lab, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from itertools import chain
 
+import pytest
+
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.data.dataset import SequentialSampler, ShuffledSampler
 
@@ -21,6 +23,19 @@ def test_a_sampler_made_for_an_epoch_equals_one_that_is_told_it() -> None:
     told = ShuffledSampler(IMAGES, seed=1)
     told.set_epoch(4)
     assert list(told) == list(ShuffledSampler(IMAGES, seed=1, epoch=4))
+
+
+@pytest.mark.parametrize("sampler", [ShuffledSampler(IMAGES, 1, 2, 1, 2), SequentialSampler(IMAGES, 1, 2)], ids=repr)
+def test_a_resumed_epoch_leaves_out_what_was_trained_and_the_next_nothing(
+    sampler: ShuffledSampler | SequentialSampler,
+) -> None:
+    whole, length = list(sampler), len(sampler)
+    sampler.resume(2, trained=3)
+    assert (list(sampler), len(sampler)) == (whole[3:], length)
+    sampler.set_epoch(2)  # as Lightning does when it begins
+    assert list(sampler) == whole[3:]
+    sampler.set_epoch(3)
+    assert len(list(sampler)) == length
 
 
 def test_ranks_share_the_epoch_in_equal_parts() -> None:

@@ -66,7 +66,7 @@ def test_mixing_and_dropout_are_drawn_anew_for_each_epoch_batch_and_rank(
     def drawn(value: int) -> tuple[torch.Tensor, torch.Tensor]:
         place[what] = value
         torch.manual_seed(value)  # whatever was drawn before does not count
-        model.on_train_epoch_start()
+        model.on_train_batch_start((images, labels), place["batch"])
         return model.mixed(images, labels, place["batch"])[1].labels_b, torch.rand(8)
 
     (mixed, dropped), again = drawn(0), drawn(0)
@@ -74,8 +74,7 @@ def test_mixing_and_dropout_are_drawn_anew_for_each_epoch_batch_and_rank(
     assert torch.equal(dropped, again[1])
     others = [drawn(value) for value in (1, 2)]
     assert not any(torch.equal(mixed, other) for other, _ in others)
-    if what != "batch":
-        assert not any(torch.equal(dropped, other) for _, other in others)
+    assert not any(torch.equal(dropped, other) for _, other in others)
     assert not torch.equal(drawn(0)[0], lab.model(mix_prob=1.0, seed=8).mixed(images, labels, 0)[1].labels_b)
 
 
