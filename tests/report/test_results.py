@@ -72,9 +72,12 @@ def test_a_fit_measures_its_best_checkpoint(reported: Path) -> None:
 @pytest.mark.parametrize(
     ("face", "message"),
     [
-        ({"picture": "https://example.org/x.png", "heat": None}, "names pictures that are not in it"),
-        ({"picture": "data:image/png;base64,AA", "heat": "//example.org/x.png"}, "names pictures that are not in it"),
-        ({"picture": None}, "is damaged"),
+        ({"gallery": "a", "picture": "https://example.org/x.png", "heat": None}, "names pictures that are not in it"),
+        (
+            {"gallery": "a", "picture": "data:image/png;base64,AA", "heat": "//a.org/x.png"},
+            "names pictures that are not in it",
+        ),
+        ({"gallery": "a", "picture": None}, "is damaged"),
         (["?"], "is damaged"),
     ],
 )

@@ -40,7 +40,7 @@ def test_each_image_is_decoded_once_for_each_size_and_comes_from_the_cache_to_th
     decoded: list[Path] = []
     real = images.decode
     for module in (images, scan):
-        monkeypatch.setattr(module, "decode", lambda path, side=0: decoded.append(path) or real(path, side))
+        monkeypatch.setattr(module, "decode", lambda path, *args: decoded.append(path) or real(path, *args))
 
     def batches(gigabytes: float) -> list[torch.Tensor]:
         data = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, cache_gb=gigabytes)
