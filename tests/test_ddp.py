@@ -198,7 +198,8 @@ def test_a_signal_to_all_processes_saves_what_they_go_on_from_together(faces: Pa
             os.killpg(started.pid, signal.SIGTERM)
     assert started.wait(timeout=120) == 143
     last = "lightning_logs/version_0/checkpoints/last.ckpt"
-    assert torch.load(tmp_path / "run" / last, weights_only=True)["epoch"] == 1
+    saved = torch.load(tmp_path / "run" / last, weights_only=True)
+    assert saved["epoch"] in (0, 1)  # the signal may have come before the first step of the epoch
     subprocess.run([*command, "--ckpt_path", last], cwd=tmp_path / "run", capture_output=True, timeout=300, check=True)
     whole, resumed = (torch.load(tmp_path / name / last, weights_only=True) for name in ("whole", "run"))
     for key in ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "epoch_so_far"):

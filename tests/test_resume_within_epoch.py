@@ -106,6 +106,10 @@ def last(folder: Path) -> Path:
 
 def assert_same(whole: Path, again: Path) -> None:
     for name in ("last.ckpt", "best.ckpt"):
+        exists = [(folder / "checkpoints" / name).exists() for folder in (whole, again)]
+        assert exists[0] == exists[1], name
+        if not exists[0]:  # without a validation there is no best
+            continue
         expected, found = (torch.load(f / "checkpoints" / name, weights_only=True) for f in (whole, again))
         for state in STATES:
             assert_equal(expected[state], found[state], f"{name}:{state}")
@@ -172,9 +176,6 @@ def test_every_batch_of_a_run_is_one_to_resume_from(lab: Lab, tmp_path: Path, op
     places = sorted(tmp_path.glob("after_*"))
     assert len(places) >= 11
     for place in places:
-        if "limit_val_batches" in options:
-            shutil.copy(last(place), place / "checkpoints" / "best.ckpt")
-            shutil.copy(last(tmp_path / "whole"), tmp_path / "whole" / "checkpoints" / "best.ckpt")
         assert_resumes(lab, tmp_path / "whole", last(place), place.name, rows, **options)
 
 

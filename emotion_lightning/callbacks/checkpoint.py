@@ -119,7 +119,7 @@ class RunCheckpoint(callbacks.Checkpoint):
             return
         if self._at_start_of_epoch:
             trainer.fit_loop.epoch_loop.restarting = False
-        if self.best_epoch >= 0:
+        if self._resumed_step >= 0:
             self._find_best(trainer)
         self._occasion.begin()
 
@@ -246,7 +246,7 @@ class RunCheckpoint(callbacks.Checkpoint):
                 best.replace(kept)
             rank_zero_info(f"best.ckpt is of epoch {found[0]}, later than the checkpoint resumed; kept as {kept.name}")
         if not own:  # a best that is gone must not hinder the next one
-            if not found:
+            if not found and self.best_epoch >= 0:
                 self._lose_best(path)
             self.best_model_path, self.best_score = "", float("-inf")
             return

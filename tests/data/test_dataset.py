@@ -25,7 +25,7 @@ def test_a_sampler_made_for_an_epoch_equals_one_that_is_told_it() -> None:
     assert list(told) == list(ShuffledSampler(IMAGES, seed=1, epoch=4))
 
 
-@pytest.mark.parametrize("sampler", [ShuffledSampler(IMAGES, 1, 2, 1, 2), SequentialSampler(IMAGES, 1, 2)], ids=repr)
+@pytest.mark.parametrize("sampler", [ShuffledSampler(IMAGES, 1, 2, 1, 2), SequentialSampler(IMAGES, 1, 2)], ids=type)
 def test_a_resumed_epoch_leaves_out_what_was_trained_and_the_next_nothing(
     sampler: ShuffledSampler | SequentialSampler,
 ) -> None:
