@@ -276,11 +276,14 @@ def test_data_errors_take_one_line_and_status_1(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("best", "no such file"), ("missing.ckpt", "no such file")]
-    + [("https://example.org/a.ckpt", "addresses are not fetched")],
+    [("missing.ckpt", "no such file"), ("https://example.org/a.ckpt", "addresses are not fetched")],
 )
 def test_checkpoints_that_are_no_files_are_refused(capsys: pytest.CaptureFixture[str], path: str, reason: str) -> None:
     assert f"--ckpt_path {path}: {reason}" in fails(capsys, 1, "test", "--ckpt_path", path)
+
+
+def test_the_best_of_no_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no run in lightning_logs has a best.ckpt" in fails(capsys, 2, "test", "--ckpt_path", "best")
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
