@@ -361,4 +361,4 @@ def test_heat_lies_on_the_mouth_where_only_the_mouth_tells(seed: int) -> None:
         f"{without.mean():.3f} outside, ratio {ratio:.2f}"
     )
     assert accuracy > 0.95
-    assert ratio >= 2.9  # 3 on most machines, whose kernels train another network; heat that tells nothing has 1
+    assert ratio >= 2.9  # seed 2 comes to 2.99 where other kernels train it; heat that tells nothing has 1
