@@ -50,6 +50,8 @@ def predict(args: Sequence[str], program: str, description: str) -> None:
         predictor = load(
             checkpoint_named(config.ckpt_path), config.device, config.tta, config.face.detect, config.face.model
         )
+        if predictor.device.type == "cpu":
+            torch.set_num_threads(1)  # of each batch: a batch a core is a third faster than all cores for one
         with _written_to(output, format, predictor.class_names) as write:
             bar = sys.stderr.isatty() and not (output is None and sys.stdout.isatty())  # rows show how far it is
             done = _answer(predictor, pictures, total, config.batch_size, write, bar)

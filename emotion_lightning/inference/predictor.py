@@ -4,10 +4,11 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from math import isnan
 from pathlib import Path
+from threading import Semaphore
 from typing import Any, NamedTuple, get_args, overload
 
 import torch
@@ -29,10 +30,10 @@ DEVICES = ("cuda", "mps", "cpu")
 """Where a model answers, the first that the machine has."""
 
 READERS = 4
-"""Most threads that decode pictures while a model is at work; PIL and NumPy release Python's lock for most of that."""
+"""Most batches that are read while the model is at work; PIL and NumPy release Python's lock for most of that."""
 
 READ_AHEAD = 2
-"""Batches that are decoded at most before the model asks for them, which bounds the memory."""
+"""Batches that wait at most to be read, which bounds the memory."""
 
 
 class Read(NamedTuple):
@@ -138,19 +139,28 @@ class Predictor:
         return self._stream(map(self._taken, items), batch_size)
 
     def _stream(self, coming: Iterator[str | Path | list[Read]], batch_size: int) -> Iterator[Prediction]:
-        ahead = deque[Iterator[list[Read]]]()
-        threads = _readers()
-        readers = ThreadPoolExecutor(max(threads, 1))
-        read = readers.map if threads else map
+        """Read and answer each batch in one thread, several of them side by side."""
+        at_work = _models_at_work(self.device)
+        threads, turn = max(at_work, min(READERS, _cores())), Semaphore(at_work)
+        pool, ahead = ThreadPoolExecutor(threads), deque[Future[list[Prediction]]]()
+
+        def answered(batch: Sequence[str | Path | list[Read]]) -> list[Prediction]:
+            parts = [part for picture in batch for part in self._read(picture)]
+            found = list[Prediction]()
+            for start in range(0, len(parts), batch_size):  # pictures with many faces make several
+                with turn:
+                    found += self._answers(parts[start : start + batch_size])
+            return found
+
         try:
             while batch := list(islice(coming, batch_size)):
-                ahead.append(read(self._read, batch))
-                if len(ahead) > READ_AHEAD * bool(threads):
-                    yield from self._in_batches(ahead.popleft(), batch_size)
+                ahead.append(pool.submit(answered, batch))
+                if len(ahead) >= threads + READ_AHEAD:
+                    yield from ahead.popleft().result()
             while ahead:
-                yield from self._in_batches(ahead.popleft(), batch_size)
+                yield from ahead.popleft().result()
         finally:
-            readers.shutdown(cancel_futures=True)  # also where nobody asks for the rest
+            pool.shutdown(cancel_futures=True)  # also where nobody asks for the rest
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor) -> Tensor:
@@ -166,11 +176,6 @@ class Predictor:
             raise DataError(f"pixels are {pixels.dtype}: the model takes whole numbers from 0 to 255")
         images = as_images(pixels.to(self.device, non_blocking=True), self.model.normalization)
         return self.model.probabilities(images, self.tta).cpu()
-
-    def _in_batches(self, pictures: Iterable[list[Read]], batch_size: int) -> Iterator[Prediction]:
-        parts = chain.from_iterable(pictures)
-        while batch := list(islice(parts, batch_size)):  # pictures with many faces make several
-            yield from self._answers(batch)
 
     def _taken(self, x: Picture | UnreadableImage) -> str | Path | list[Read]:
         """Read a picture in memory at once, as who gives it may fill the same object with the next; a file can wait."""
@@ -274,10 +279,13 @@ def _device(name: str | torch.device | None) -> torch.device:
     return device
 
 
-def _readers() -> int:
-    """Threads that read ahead: none on a single core, which they would only interrupt."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(READERS, len(allowed) - 1)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _models_at_work(device: torch.device) -> int:
+    """Batches that a model answers at the same time: as many as there are cores for, with torch's threads for each."""
+    return max(_cores() // torch.get_num_threads(), 1) if device.type == "cpu" else 1
 
 
 def _works(device: torch.device) -> bool:
