@@ -20,7 +20,8 @@ from emotion_lightning.evaluation.classification_report import classification_re
 from emotion_lightning.model.inputs import as_batch
 from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
-from emotion_lightning.report.pictures import SHOWN, Picture
+from emotion_lightning.data.images.sheet import Picture
+from emotion_lightning.report.pictures import SHOWN
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runs.limited_yaml import load_mapping
 from emotion_lightning.schedule import RECIPE_SCHEDULE, parse_schedule, trainable_stages

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.spike import TrainingSpikeException
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from emotion_lightning.callbacks.tensorboard_logger import say_nothing_of_writer
@@ -18,8 +19,8 @@ from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.signals import queued_again
 
 
-def run_lightning(args: Sequence[str]) -> None:
-    """Run one of Lightning's commands; an interruption ends with 128 and the signal's number.
+def run_lightning(args: Sequence[str]) -> Trainer:
+    """Run one of Lightning's commands and return its trainer; an interruption ends with 128 and the signal's number.
 
     Raises:
         UsageError: Lightning refuses an option.
@@ -29,7 +30,7 @@ def run_lightning(args: Sequence[str]) -> None:
     threading.excepthook = say_nothing_of_writer
     try:
         with queued_again() if args[0] == "fit" else nullcontext():
-            EmotionCLI(args)
+            return EmotionCLI(args).trainer
     except EmotionError:
         raise
     except MisconfigurationException as error:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -28,7 +29,8 @@ from emotion_lightning.data.dataset import (
     data_loader,
     spread,
 )
-from emotion_lightning.data.images.decode import Files
+from emotion_lightning.data.images.decode import Files, to_tensor
+from emotion_lightning.data.images.sheet import contact_sheet
 from emotion_lightning.data.images.typical import TypicalSize
 from emotion_lightning.data.sources.folder import find_images, linked_message, unread_files, unread_message
 from emotion_lightning.data.sources.manifest import Manifest, Split
@@ -122,6 +124,14 @@ class FaceLoaders(LightningDataModule):
     def images(self, indices: Sequence[int]) -> Tensor:
         """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
         return torch.stack([self._evaluation_data[index][0] for index in indices])
+
+    def show(self, split: Split = "train", images: int = 6) -> Image.Image:
+        """Return a sheet with some ``images`` of each class of ``split``, which a notebook shows."""
+        labels = self.manifest.labels
+        drawn = spread(self.indices(split), labels, self.seed)[: images * len(self.class_names)]
+        by_class = sorted(drawn, key=lambda index: labels[index])
+        pixels = torch.stack([to_tensor(self.manifest.read(index), self.image_size) for index in by_class])
+        return Image.fromarray(contact_sheet(pixels, [self.class_names[labels[index]] for index in by_class], images))
 
     def content_hash(self, indices: Tensor) -> str:
         """What identifies the images at ``indices`` by their content, whatever their files are called."""

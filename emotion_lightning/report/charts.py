@@ -15,7 +15,7 @@ from emotion_lightning.evaluation.confusion import per_class
 from emotion_lightning.evaluation.curves import Curves, curves
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.evaluation.selective import risk_coverage, risk_coverage_of
-from emotion_lightning.report.fonts import without_boxes
+from emotion_lightning.runtime.fonts import without_boxes
 from emotion_lightning.schedule import STAGES
 
 if TYPE_CHECKING:

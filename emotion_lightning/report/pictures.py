@@ -4,18 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from emotion_lightning.data.images.sheet import Picture, contact_sheet
 from emotion_lightning.evaluation.examples import confident_mistakes, most_confident
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report.charts import confusion_matrix
-from emotion_lightning.report.fonts import fonts_for, without_boxes
-
-Picture = NDArray[np.uint8]
-"""RGB picture ``(height, width, 3)``."""
+from emotion_lightning.runtime.fonts import without_boxes
 
 Faces = Callable[[Sequence[int]], Tensor]
 """Gives the images at positions of the data, uint8 ``(n, 3, size, size)``."""
@@ -26,36 +22,7 @@ SHOWN = 16
 EXPLAINED = 2
 """Faces of each class with a heat map."""
 
-SIDE, LINE, GAP = 128, 20, 8
-"""Side of an image, height of a line of its caption and space between images, in pixels."""
-
 CONFUSION_DPI = 110
-
-
-def contact_sheet(images: Tensor, captions: Sequence[str], columns: int = 4) -> Picture:
-    """Put images in rows, each above its caption, on white.
-
-    Args:
-        images: RGB ``(N, 3, H, W)`` uint8, H = W and N at least 1; each is shown with 128 pixels a side.
-        captions: Text of each image, of one or several lines.
-        columns: Images in a row.
-    """
-    columns = min(columns, len(images))
-    width, height = SIDE + GAP, SIDE + GAP + LINE * max(caption.count("\n") + 1 for caption in captions)
-    sheet = Image.new("RGB", (columns * width + GAP, -(-len(images) // columns) * height + GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), _font("".join(captions))
-    for number, (pixels, caption) in enumerate(zip(images.movedim(1, -1).cpu().numpy(), captions, strict=True)):
-        x, y = GAP + number % columns * width, GAP + number // columns * height
-        sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (x, y))
-        pen.multiline_text((x, y + SIDE + 1), caption, fill="black", font=font, spacing=2)
-    return np.asarray(sheet)
-
-
-def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font or, as it has Latin letters only, the last of those that ``text`` needs."""
-    if text.isascii():
-        return ImageFont.load_default(LINE - 4)
-    return ImageFont.truetype(list(fonts_for(frozenset(text) - {"\n"}).values())[-1], LINE - 4)
 
 
 def mistakes(outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> Picture | None:

@@ -1,0 +1,127 @@
+"""What the command line does, from Python and in a notebook."""
+
+import html
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emotion_lightning.cli.training import run_lightning
+from emotion_lightning.errors import UsageError
+from emotion_lightning.report.page import PAGE
+from emotion_lightning.report.results import FOLDER
+from emotion_lightning.report.run import Run
+from emotion_lightning.report.summary import summary
+from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_dir
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that has ended.
+
+    Args:
+        folder: The run's folder, such as lightning_logs/version_0.
+    """
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, as ``emotion_lightning.load`` takes it."""
+        return self.folder / CHECKPOINTS / "best.ckpt"
+
+    def test(self, **options: Any) -> dict[str, Any]:
+        """Measure the best checkpoint on the test split, write its report and return its metrics.
+
+        Args:
+            options: As :func:`fit` takes them.
+
+        Raises:
+            EmotionError: The command line would end with this error.
+        """
+        _command("test", {"ckpt_path": str(self.checkpoint)} | options)
+        split = "test"
+        print(summary(Run(self.folder), split))
+        found: dict[str, Any] = json.loads((self.folder / FOLDER / split / "metrics.json").read_text(encoding="utf-8"))
+        return found
+
+    def show(self) -> None:
+        """Show the report in a notebook.
+
+        Raises:
+            UsageError: This is no notebook.
+        """
+        notebook = sys.modules.get("IPython")
+        if notebook is None or notebook.get_ipython() is None:
+            raise UsageError(f"only a notebook shows a report inline: open {pasted(self.folder / FOLDER / PAGE)}")
+        notebook.display.display(self)
+
+    def _repr_html_(self) -> str | None:
+        page = self.folder / FOLDER / PAGE
+        if not page.is_file():
+            return None
+        source = html.escape(page.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{source}" style="width: 100%; height: 800px; border: 0"></iframe>'
+
+
+def fit(root: str | os.PathLike[str] | None = None, **options: Any) -> Trained:
+    """Train as ``python -m emotion_lightning fit`` does, with its defaults, seed, folder and report.
+
+    Args:
+        root: Folder of the images; by default faces are drawn.
+        options: Options of the command line; those of a group as a mapping, as a configuration file has them:
+            ``trainer={"max_epochs": 8}, model={"lr_classifier": 1e-3}, seed_everything=1``.
+
+    Raises:
+        EmotionError: The command line would end with this error.
+    """
+    data = ({} if root is None else {"root": os.fspath(root)}) | options.pop("data", {})
+    return Trained(_command("fit", {"data": data} | options))
+
+
+def _command(name: str, options: Mapping[str, Any]) -> Path:
+    """Run a command; return the folder of its run."""
+    try:
+        with _said_on_stdout():
+            return run_dir(run_lightning([name, *_arguments(options)]))
+    except SystemExit as end:
+        if end.code == 128 + 2:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _arguments(options: Mapping[str, Any]) -> Iterator[str]:
+    """Write options as they are typed, so that the run's command can be pasted into a terminal."""
+    for name, value in options.items():
+        named = (
+            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+        )
+        for option, chosen in named.items():
+            yield f"--{option}={_typed(chosen)}"
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    return str(yaml.safe_dump(value, default_flow_style=True, width=sys.maxsize)).removesuffix("...\n").strip()
+
+
+@contextmanager
+def _said_on_stdout() -> Iterator[None]:
+    """Say on stdout what goes to stderr, which a notebook shows in red."""
+    handlers: Sequence[Any] = logging.getLogger("lightning.pytorch").handlers
+    streams = [(handler, handler.setStream(sys.stdout)) for handler in handlers if hasattr(handler, "setStream")]
+    try:
+        with redirect_stderr(sys.stdout):
+            yield
+    finally:
+        for handler, stream in streams:
+            if stream is not None:
+                handler.setStream(stream)
