@@ -15,12 +15,13 @@ from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
 from emotion_lightning.callbacks.tensorboard_layout import layout
 from emotion_lightning.data.audit.summary import summary
+from emotion_lightning.data.images import sheet
+from emotion_lightning.data.images.sheet import Picture
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
 from emotion_lightning.model.inputs import as_batch
 from emotion_lightning.options import changes_learning, flatten
 from emotion_lightning.report import pictures
-from emotion_lightning.data.images.sheet import Picture
 from emotion_lightning.report.pictures import SHOWN
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runs.limited_yaml import load_mapping
@@ -84,8 +85,8 @@ class TensorBoardImages(Callback):
         images, labels, _ = as_batch(batch, 0, classes=len(names), normalization=normalization)
         images, labels = images[:SHOWN], class_of(labels[:SHOWN])
         seen = denormalize(images, normalization)
-        sheet = pictures.contact_sheet(seen, [names[label] for label in labels.tolist()])
-        _show(trainer, "batch/as_seen", sheet, step)
+        captions = [names[label] for label in labels.tolist()]
+        _show(trainer, "batch/as_seen", sheet.contact_sheet(seen, captions), step)
         mix: Any = pl_module.mix
         for other in ("cutmix_alpha", "mixup_alpha") if mix.prob else ():
             mixed, (first, second, weight, method) = replace(mix, prob=1.0, **{other: 0.0})(images, labels, seed=step)
@@ -93,7 +94,7 @@ class TensorBoardImages(Callback):
             captions = [f"{weight:.2f} {names[a]}\n+ {1 - weight:.2f} {names[b]}" for a, b in pairs]
             if method != "none":
                 seen = denormalize(mixed, normalization)
-                _show(trainer, f"batch/{method}", pictures.contact_sheet(seen, captions), step)
+                _show(trainer, f"batch/{method}", sheet.contact_sheet(seen, captions), step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model knows by now, if it is time to."""

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,9 @@ def _typed(value: Any) -> str:
 @contextmanager
 def _said_on_stdout() -> Iterator[None]:
     """Say on stdout what goes to stderr, which a notebook shows in red."""
-    handlers: Sequence[Any] = logging.getLogger("lightning.pytorch").handlers
+    handlers = [
+        handler for name in ("pytorch", "fabric") for handler in logging.getLogger(f"lightning.{name}").handlers
+    ]
     streams = [(handler, handler.setStream(sys.stdout)) for handler in handlers if hasattr(handler, "setStream")]
     try:
         with redirect_stderr(sys.stdout):

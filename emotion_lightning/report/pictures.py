@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emotion_lightning.data.images.sheet import Picture, contact_sheet
+from emotion_lightning.data.images import sheet
+from emotion_lightning.data.images.sheet import Picture
 from emotion_lightning.evaluation.examples import confident_mistakes, most_confident
 from emotion_lightning.evaluation.gradcam import gradcam_overlay
 from emotion_lightning.evaluation.outputs import EvalOutputs
@@ -36,7 +37,7 @@ def mistakes(outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> 
         f"{class_names[label]} ->\n{class_names[wrong]} {probability:.2f}"
         for label, wrong, probability in zip(labels, predicted, certain, strict=True)
     ]
-    return contact_sheet(faces(outputs.indices[rows].tolist()), captions)
+    return sheet.contact_sheet(faces(outputs.indices[rows].tolist()), captions)
 
 
 def heat_maps(model: nn.Module, outputs: EvalOutputs, faces: Faces, class_names: Sequence[str]) -> Picture | None:
@@ -56,7 +57,7 @@ def heat_maps(model: nn.Module, outputs: EvalOutputs, faces: Faces, class_names:
     certain = outputs.probabilities[rows, labels].tolist()
     named = zip(labels.tolist(), certain, strict=True)
     captions = [text for label, p in named for text in (f"{class_names[label]} {p:.2f}", "")]
-    return contact_sheet(pairs, captions, columns=2 * EXPLAINED)
+    return sheet.contact_sheet(pairs, captions, columns=2 * EXPLAINED)
 
 
 def confusion(outputs: EvalOutputs, class_names: Sequence[str], normalized: bool) -> Picture:

@@ -19,8 +19,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.data import DataLoader, TensorDataset
 
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, Throughput, Unfreeze
+from emotion_lightning.data.images import sheet
 from emotion_lightning.errors import UsageError
-from emotion_lightning.report import pictures
 from emotion_lightning.runs.config import KEY, checkpoint_config, refuse_contradictions
 from tests.data.files import ferplus, ferplus_votes
 from tests.helpers import CLASSES, Lab, assert_equal
@@ -115,13 +115,13 @@ def test_each_thing_is_drawn_when_it_is_time(whole: Path) -> None:
 
 def test_batches_of_votes_are_captioned_by_their_majority(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[list[str]] = []
-    draw = pictures.contact_sheet
+    draw = sheet.contact_sheet
 
     def record(images: torch.Tensor, captions: list[str], *args: Any, **options: Any) -> Any:
         said.append(captions)
         return draw(images, captions, *args, **options)
 
-    monkeypatch.setattr(pictures, "contact_sheet", record)
+    monkeypatch.setattr(sheet, "contact_sheet", record)
     data = lab.data(root=str(ferplus(lab.folder, ferplus_votes())), fer_plus="probabilities")
     logger = TensorBoardLogger(lab.folder / "run", name="", version="")
     trainer = lab.trainer(logger=logger, max_epochs=1, callbacks=[TensorBoardImages(9, {0: "all"})])
@@ -201,13 +201,13 @@ def test_a_configuration_file_is_shown_as_it_is(lab: Lab) -> None:
 
 
 def test_mixed_images_name_both_labels_and_their_weights(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    sheets, contact_sheet = [], pictures.contact_sheet
+    sheets, contact_sheet = [], sheet.contact_sheet
 
     def noted(images: torch.Tensor, texts: list[str], **options: Any) -> Any:
         sheets.append(texts)
         return contact_sheet(images, texts, **options)
 
-    monkeypatch.setattr(pictures, "contact_sheet", noted)
+    monkeypatch.setattr(sheet, "contact_sheet", noted)
     fit(lab, max_epochs=1)
     labels, captions = sheets[:2]
     weight = float(captions[0].split()[0])
@@ -316,7 +316,7 @@ def test_nothing_is_drawn_without_tensorboard(lab: Lab, monkeypatch: pytest.Monk
         raise AssertionError("drawn")
 
     monkeypatch.setattr(pictures, "confusion", never)
-    monkeypatch.setattr(pictures, "contact_sheet", never)
+    monkeypatch.setattr(sheet, "contact_sheet", never)
     logger = {"none": False, "csv": CSVLogger(lab.folder / "csv")}.get(kind)
     options = {"fast_dev_run": True} if logger is None else {"logger": logger}
     fit(lab, every_n_epochs=1, max_epochs=1, **options)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from emotion_lightning.data.images.sheet import contact_sheet
+from emotion_lightning.data.images import sheet
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.report import pictures
 from tests.helpers import Lab
@@ -16,13 +16,13 @@ NAMES = ["angry", "happy", "sad"]
 @pytest.fixture
 def sheets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, list[str]]]:
     """Images and captions of each sheet made."""
-    made = []
+    made, draw = [], sheet.contact_sheet
 
     def noted(images: Tensor, captions: list[str], **options: Any) -> Any:
         made.append((images, captions))
-        return contact_sheet(images, captions, **options)
+        return draw(images, captions, **options)
 
-    monkeypatch.setattr(pictures, "contact_sheet", noted)
+    monkeypatch.setattr(sheet, "contact_sheet", noted)
     return made
 
 

@@ -10,10 +10,10 @@ import torch
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
-from emotion_lightning.report.charts import confusion_matrix
-from emotion_lightning.runtime.fonts import USUAL, fonts_for
 from emotion_lightning.data.images.sheet import contact_sheet
+from emotion_lightning.report.charts import confusion_matrix
 from emotion_lightning.report.svg import png, svg
+from emotion_lightning.runtime.fonts import USUAL, fonts_for
 
 NAMES = ["快乐", "سعيد", "😀🥲", "angry"]
 
