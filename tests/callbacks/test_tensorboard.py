@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, Throughput, Unfreeze
 from emotion_lightning.data.images import sheet
 from emotion_lightning.errors import UsageError
+from emotion_lightning.report import pictures
 from emotion_lightning.runs.config import KEY, checkpoint_config, refuse_contradictions
 from tests.data.files import ferplus, ferplus_votes
 from tests.helpers import CLASSES, Lab, assert_equal
