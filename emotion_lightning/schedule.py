@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from math import ceil, isfinite, nan
 from typing import TYPE_CHECKING, NamedTuple
 
 from emotion_lightning.errors import UsageError
@@ -22,6 +23,47 @@ STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "classifier")
 SYNONYMS = {"classifier_only": "classifier", "all": "stem", "all_layers": "stem"}
 
 RECIPE_SCHEDULE = {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
+
+
+RECIPE_EPOCHS = 80
+
+Schedule = Mapping[float, str] | Mapping[str, str] | str
+"""Epoch, or part of the run in [0, 1), to the lowest stage that trains from then on; or scaled."""
+
+
+def in_epochs(schedule: Schedule, epochs: int | None) -> dict[int, str]:
+    """Return a schedule that may be in parts of a run as one in epochs.
+
+    Args:
+        schedule: As ``Schedule``; scaled is the recipe's, in proportion to the run. A part that ends within an epoch
+            ends with it, so that the classifier never loses its first epoch alone.
+        epochs: Length of the run; None or a number below 1 where it is not known.
+
+    Raises:
+        UsageError: A key is neither, both kinds are mixed, or parts are of a run of unknown length.
+    """
+    if isinstance(schedule, str):
+        if schedule != "scaled":
+            raise UsageError(f"`schedule` {schedule} is neither scaled nor of epochs and stages")
+        schedule = {epoch / RECIPE_EPOCHS: stage for epoch, stage in RECIPE_SCHEDULE.items()}
+    starts = {_start(key): stage for key, stage in schedule.items()}
+    if all(start.is_integer() for start in starts):
+        return {int(start): stage for start, stage in starts.items()}
+    if not all(0 <= start < 1 for start in starts):
+        raise UsageError(f"`schedule` {dict(schedule)} mixes epochs and parts of the run, which are below 1")
+    if epochs is None or epochs < 1:
+        raise UsageError("`schedule` is in parts of the run, whose length `max_epochs` must give")
+    return {ceil(round(start * epochs, 6)): stage for start, stage in sorted(starts.items())}
+
+
+def _start(key: float | str) -> float:
+    try:
+        start = float(key)
+    except ValueError:
+        start = nan
+    if not isfinite(start):
+        raise UsageError(f"`schedule`: {key!r} is no epoch and no part of the run")
+    return start
 
 
 def parse_schedule(schedule: Mapping[int, str]) -> dict[int, str]:

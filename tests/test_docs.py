@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from emotion_lightning.cli import commands, main
+from emotion_lightning.cli.help import help_text, shipped
 from emotion_lightning.options import OF_FACES, OPTIONS
 from tests.helpers import RUN
 
 HOME = Path(__file__).parents[1]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+GENERATOR = runpy.run_path(str(HOME / "docs/generate_options.py"))
 PLACEHOLDERS = {"$WEIGHTS": "weights.safetensors"}
 
 
@@ -105,7 +107,7 @@ def test_commands_are_found_in_the_pages() -> None:
 @pytest.mark.parametrize("page", TEXTS)
 def test_options_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"--([a-z_]+(?:\.[a-z_0-9]+)+)", TEXTS[page]))
-    assert named <= OPTIONS.keys() | set(OF_FACES)
+    assert named <= {*OPTIONS, *OF_FACES, "help.trainer"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -118,10 +120,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, anchor
 
 
-def test_the_page_of_options_is_what_the_program_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")  # the generator changes it
-    generate = runpy.run_path(str(HOME / "docs/generate_options.py"))["options_page"]
-    assert generate() == TEXTS["options.md"], "run: python docs/generate_options.py"
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_the_page_of_options_and_the_help_are_what_the_parser_says(command: str) -> None:
+    parser = GENERATOR["parser_of"](command)
+    said = "run: python docs/generate_options.py"
+    assert help_text(parser) == shipped([command, "--help"]), said
+    if command == "fit":
+        assert GENERATOR["options_page"](parser) == TEXTS["options.md"], said
 
 
 def test_the_page_of_options_has_every_option() -> None:

@@ -1,8 +1,9 @@
-import re
+import runpy
+from pathlib import Path
 
 import pytest
 
-from emotion_lightning.cli import main
+from emotion_lightning.cli.help import groups
 from emotion_lightning.options import (
     AUDITED,
     OPTIONS,
@@ -14,33 +15,25 @@ from emotion_lightning.options import (
     renamed,
 )
 
+GENERATOR = runpy.run_path(str(Path(__file__).parents[1] / "docs/generate_options.py"))
 OF_LIGHTNING = {"help", "config", "print_config"}
 OF_TOOLS = {"output", "strict", "license", "quantize"}  # of audit, report and export, which start no run
 LINKED = {"data.unfreeze_epoch"}
 
 
-def options_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of the options in the help of a command, without those that load a group's file or explain a class."""
-    monkeypatch.setenv("COLUMNS", "1000")
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    lines = re.findall(r"^  (?:-\w[^-]*, )?--([\w.]+)(.*)", capsys.readouterr().out, flags=re.MULTILINE)
-    groups = {name.partition(".")[0] for name, _ in lines if "." in name}
-    return {name for name, _ in lines if name not in groups and not name.endswith(".help")} - OF_LIGHTNING
+def options_of(command: str) -> set[str]:
+    """Names of the options that a command accepts."""
+    rows = [row for _, rows in groups(GENERATOR["parser_of"](command)) for row in rows if row.name.startswith("--")]
+    return {row.name.lstrip("-") for row in rows} - OF_LIGHTNING
 
 
-def test_the_table_has_every_option_and_no_other(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_runs = set[str]().union(*(options_of(command, capsys, monkeypatch) for command in ("fit", "validate", "test")))
-    assert of_runs == OPTIONS.keys()
+def test_the_table_has_every_option_and_no_other() -> None:
+    assert set[str]().union(*map(options_of, ("fit", "validate", "test"))) == OPTIONS.keys()
 
 
 @pytest.mark.parametrize("command", ["audit", "report", "export"])
-def test_the_tools_share_the_options_of_runs(
-    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = options_of(command, capsys, monkeypatch) - OF_TOOLS
+def test_the_tools_share_the_options_of_runs(command: str) -> None:
+    found = options_of(command) - OF_TOOLS
     assert found <= OPTIONS.keys()
     if command == "audit":
         assert {f"data.{name}" for name in AUDITED} <= found

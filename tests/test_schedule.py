@@ -4,7 +4,9 @@ from emotion_lightning.errors import UsageError
 from emotion_lightning.schedule import (
     RECIPE_SCHEDULE,
     STAGES,
+    Schedule,
     augmentation_phase,
+    in_epochs,
     last_unfreezing,
     parse_resolutions,
     parse_schedule,
@@ -37,6 +39,41 @@ def test_recipe_unfreezes_from_the_classifier_down(epoch: int, lowest: str) -> N
 def test_wrong_schedule_is_refused(schedule: dict[int, str], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         parse_schedule(schedule)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        (RECIPE_SCHEDULE, 9, RECIPE_SCHEDULE),  # in epochs already
+        ("scaled", 80, RECIPE_SCHEDULE),
+        ("scaled", 160, {0: "classifier_only", 20: "layer4", 40: "layer3", 60: "layer2", 80: "all_layers"}),
+        ("scaled", 8, {0: "classifier_only", 1: "layer4", 2: "layer3", 3: "layer2", 4: "all_layers"}),
+        ("scaled", 4, {0: "classifier_only", 1: "layer3", 2: "all_layers"}),  # each phase begins with an epoch
+        ("scaled", 1, {0: "classifier_only", 1: "all_layers"}),  # which never comes, as warn_unreached says
+        ({0: "classifier", 0.1: "all"}, 30, {0: "classifier", 3: "all"}),  # 0.1 * 30 is above 3 in floating point
+        ({"0": "classifier", "0.5": "all"}, 6, {0: "classifier", 3: "all"}),  # as a configuration that was read has it
+        ({"0": "classifier", "5": "all"}, 6, {0: "classifier", 5: "all"}),
+        ({0.0: "classifier", 1.0: "all"}, 6, {0: "classifier", 1: "all"}),
+    ],
+)
+def test_parts_of_a_run_become_epochs(schedule: Schedule, epochs: int, expected: dict[int, str]) -> None:
+    assert in_epochs(schedule, epochs) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "named"),
+    [
+        ({0: "classifier", 0.5: "layer4", 5: "all"}, 10, "mixes epochs and parts of the run"),
+        ({0: "classifier", -0.5: "all"}, 10, "mixes epochs and parts of the run"),
+        ({0: "classifier", "soon": "all"}, 10, "'soon' is no epoch"),
+        ({0: "classifier", float("nan"): "all"}, 10, "no epoch"),
+        ("scaled", -1, "`max_epochs`"),
+        ("scaled", None, "`max_epochs`"),
+    ],
+)
+def test_what_is_no_part_of_a_run_is_refused(schedule: Schedule, epochs: int | None, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        in_epochs(schedule, epochs)
 
 
 def test_all_and_all_layers_mean_the_same() -> None:

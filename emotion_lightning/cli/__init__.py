@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from emotion_lightning.cli.commands import asks_for_overview, overview
+from emotion_lightning.cli.commands import asks_for_overview, asks_for_version, overview, version_line
+from emotion_lightning.cli.help import shipped
 from emotion_lightning.cli.terminal import controls_shown
 
 
@@ -15,8 +16,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if args is None else args)
     with controls_shown():
-        if asks_for_overview(given):
-            print(overview())
+        text = shipped(given)
+        if asks_for_version(given):
+            text = version_line()
+        elif text is None and asks_for_overview(given):
+            text = overview()
+        if text is not None:
+            print(text.rstrip())
             return
         from emotion_lightning.cli.run import run  # imports every library, which takes seconds
 

@@ -1,6 +1,7 @@
 """Lightning's command line for one model and one datamodule."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from emotion_lightning.callbacks.tensorboard_logger import RunLogger
 from emotion_lightning.cli.after_fit import conclude
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
+from emotion_lightning.cli.help import help_text
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.parser import seed_of
 from emotion_lightning.cli.peers import wait_for_others
@@ -123,6 +125,9 @@ class EmotionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run replace the defaults."""
         self.checkpoint_path: str | None = None
+        if "--help.trainer" in args:
+            print(help_text(self._parser(args[0]), "trainer"), end="")
+            sys.exit(0)
         quiet = [
             arg for arg in args if not arg.startswith("--print_config")
         ]  # printed once the checkpoint's options are known

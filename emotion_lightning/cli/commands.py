@@ -1,5 +1,8 @@
 """The commands and what they do, so that the first help needs no library."""
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
 from emotion_lightning.options import PROGRAM
 
 COMMANDS = {
@@ -15,12 +18,36 @@ COMMANDS = {
 }
 
 
+PACKAGES = ("torch", "lightning", "timm")
+"""Packages whose releases matter to a report of a fault."""
+
+
+def asks_for_version(args: list[str]) -> bool:
+    """Whether the version was asked for."""
+    return args[:1] in (["-V"], ["--version"], ["version"])
+
+
+def version_line() -> str:
+    """Write the release of the package, and of those that it stands on."""
+    found = {name: _release(name) for name in ("emotion_lightning", *PACKAGES)}
+    own, *others = (f"{name} {release}" for name, release in found.items())
+    return f"{own} ({', '.join(others)}, Python {platform.python_version()})"
+
+
+def _release(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"
+
+
 def asks_for_overview(args: list[str]) -> bool:
     """Whether nothing was asked for, or help before any command."""
-    return not args or args[0] in ("-h", "--help")
+    return not args or args[0] in ("-h", "--help", "help")
 
 
 def overview() -> str:
     """List the commands."""
     commands = "".join(f"\n  {name:<10}{text}" for name, text in COMMANDS.items())
-    return f"Train and judge a facial-emotion classifier.\n\nusage: {PROGRAM} COMMAND [--help] [options]\n{commands}"
+    usage = f"usage: {PROGRAM} COMMAND [--help] [options], or --version"
+    return f"Train and judge a facial-emotion classifier.\n\n{usage}\n{commands}"

@@ -1,19 +1,17 @@
 """How a command is run, and how it ends: with what status, and what one line says of a mistake."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
-from emotion_lightning.cli.peers import is_to_say, peer_error
-from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.cli.slips import check_words
+from emotion_lightning.errors import EmotionError
 from emotion_lightning.options import PROGRAM
 
 FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
@@ -38,7 +36,7 @@ def run(args: Sequence[str]) -> None:
     logger.addFilter(_speak_command_line)
     try:
         command = args[0]
-        _check_command(command)
+        check_words(args)
         if tool := _tool(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:
@@ -47,8 +45,6 @@ def run(args: Sequence[str]) -> None:
             run_lightning(args)
     except EmotionError as error:
         _stop(str(error), error.exit_status, error.of_all_ranks)
-    except torch.OutOfMemoryError:
-        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
     except Warning as warning:  # of python -W error
         _stop(f"a warning ended the run, as Python was told to: {type(warning).__name__}: {reason(warning)}", 1)
     except ImportError as error:
@@ -56,6 +52,10 @@ def run(args: Sequence[str]) -> None:
     except OSError as error:
         _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
     except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":  # of torch, which not every command has imported
+            _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+        from emotion_lightning.cli.peers import peer_error
+
         if peer := peer_error(error):
             _stop(str(peer), peer.exit_status, peer.of_all_ranks)
         if any(sign in str(error) for sign in FULL_MEMORY):
@@ -108,15 +108,14 @@ def _tool(command: str) -> Callable[[Sequence[str], str, str], None] | None:
     return tool
 
 
-def _check_command(name: str) -> None:
-    if not name.startswith("-") and name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        meant = f" -- did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command '{name}'{meant}")
-
-
 def _stop(message: str, status: int, of_all_ranks: bool = False) -> NoReturn:
     said = with_dashes(message)
+    if "torch" not in sys.modules:  # which a run in several processes has imported
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"error: {said}", file=sys.stderr)
+        sys.exit(status)
+    from emotion_lightning.cli.peers import is_to_say
+
     if is_to_say(status, said, of_all_ranks) and said:
         print(f"error: {said}", file=sys.stderr)
     sys.exit(status)

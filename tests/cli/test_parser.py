@@ -28,13 +28,13 @@ def test_configs_layer_and_the_command_line_wins(capsys: pytest.CaptureFixture[s
     ("args", "message"),
     [
         (["fit", "--model.lr_bacbone", "1"], "did you mean --model.lr_backbone?"),
-        (["fit", "--model.lr_b", "1"], "unrecognized arguments: --model.lr_b 1"),
+        (["fit", "--model.lr_b", "1"], "there is no option --model.lr_b"),
         (["fit", "--dat.root", "x"], "did you mean --data.root?"),
         (["fit", "--model.lr_backbone", "fast"], "model.lr_backbone"),
         (["fit", "--config", "missing.yaml"], "missing.yaml"),
         (["fot"], "'fot'"),
         (["test"], "test needs --ckpt_path"),
-        (["--config", "top.yaml", "test"], "put test first"),
+        (["--config", "top.yaml", "test"], "put the command first"),
         (["fit", "--seed_everything", "-1"], "--seed_everything -1"),
         (["fit", "--seed_everything", "true"], "--seed_everything True"),
         (["fit", "--data.layout", "raf"], "rafdb"),
@@ -80,8 +80,7 @@ def test_a_wrong_key_in_a_config_names_the_nearest(capsys: pytest.CaptureFixture
 
 
 def test_help_of_a_checkpoint_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["test", "--help"])
+    main(["test", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Checkpoint file of an earlier run" in text
     assert "hpc" not in text
