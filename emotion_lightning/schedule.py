@@ -27,7 +27,7 @@ RECIPE_SCHEDULE = {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2
 
 RECIPE_EPOCHS = 80
 
-Schedule = Mapping[float, str] | Mapping[str, str] | str
+Schedule = Mapping[int, str] | Mapping[float, str] | Mapping[str, str] | str
 """Epoch, or part of the run in [0, 1), to the lowest stage that trains from then on; or scaled."""
 
 
@@ -96,16 +96,17 @@ def trainable_stages(schedule: Mapping[int, str], epoch: int) -> tuple[str, ...]
     return STAGES[STAGES.index(lowest) :]
 
 
-def last_unfreezing(schedule: Mapping[int, str]) -> int:
-    """Epoch from which nothing more will be unfrozen."""
-    parsed = parse_schedule(schedule)
+def last_unfreezing(schedule: Schedule, epochs: int | None = None) -> int:
+    """Epoch of a run of ``epochs`` from which nothing more will be unfrozen."""
+    parsed = parse_schedule(in_epochs(schedule, epochs))
     deepest = list(parsed.values())[-1]
     return next(epoch for epoch, stage in parsed.items() if stage == deepest)
 
 
-def unfreeze_epoch(schedule: Mapping[int, str]) -> int | None:
-    """First epoch in which a stage of the backbone trains, or ``None`` if none ever does."""
-    return next((epoch for epoch, stage in parse_schedule(schedule).items() if stage != "classifier"), None)
+def unfreeze_epoch(schedule: Schedule, epochs: int | None = None) -> int | None:
+    """First epoch of a run of ``epochs`` in which a stage of the backbone trains, or ``None`` if none ever does."""
+    parsed = parse_schedule(in_epochs(schedule, epochs))
+    return next((epoch for epoch, stage in parsed.items() if stage != "classifier"), None)
 
 
 def augmentation_phase(epoch: int, unfreeze_epoch: int | None) -> int:

@@ -22,6 +22,8 @@ class SaveRunConfig(SaveConfigCallback):
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
         if stage == "fit" and (data := data_of(trainer)):
             self.config.data.batch_size = data.batch_size  # which auto has found
+            if self.config.trainer.plugins is None:  # of which one may have a precision of its own
+                self.config.trainer.precision = trainer.precision  # which this machine has decided
             for name in ("batch_norm", "mean", "std"):  # which its weights decide
                 self.config.model[name] = pl_module.hparams[name]
         if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
@@ -37,11 +39,12 @@ class SaveRunConfig(SaveConfigCallback):
         """Add this start to those of the run."""
         if trainer.logger is None:
             return
-        folder = log_dir(trainer)
+        folder, data = log_dir(trainer), data_of(trainer)
         if trainer.is_global_zero:
             file = provenance_file(folder)
             starts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-            write_json(folder / PROVENANCE, [*starts, provenance() | {"epoch": trainer.current_epoch}])
+            start = {"epoch": trainer.current_epoch, "data": data and data.identity()}
+            write_json(folder / PROVENANCE, [*starts, provenance() | start])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""

@@ -1,7 +1,7 @@
 """Progressive unfreezing (Howard and Ruder, 2018) as data: which stages train is a function of the epoch."""
 
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning
@@ -13,8 +13,10 @@ from emotion_lightning.callbacks.rivals import refuse_rivals
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.backbone import BatchNorm
 from emotion_lightning.schedule import (
+    RECIPE_EPOCHS,
     RECIPE_SCHEDULE,
     augmentation_phase,
+    in_epochs,
     parse_schedule,
     trainable_stages,
     training_resolution,
@@ -38,17 +40,21 @@ class Unfreeze(Callback):
     Args:
         schedule: Epoch (from 0) to the lowest stage that trains from then on. Stages: classifier (or
             classifier_only), layer4, layer3, layer2, layer1, stem (or all, all_layers); each means it and all above.
+            Instead of epochs, parts of the run such as {0: classifier_only, 0.125: layer4, 0.5: all}; or scaled, the
+            recipe's schedule in proportion to max_epochs.
 
     Raises:
         UsageError: An unknown stage, no entry for epoch 0, or an entry that freezes again.
     """
 
-    def __init__(self, schedule: dict[int, str] = RECIPE_SCHEDULE):
-        self.schedule = parse_schedule(schedule)
+    def __init__(self, schedule: dict[float, str] | Literal["scaled"] = RECIPE_SCHEDULE):
+        self._given = schedule
+        self.schedule = parse_schedule(in_epochs(schedule, RECIPE_EPOCHS))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that schedule, model and strategy go together before anything is trained."""
         if stage == "fit":
+            self.schedule = parse_schedule(in_epochs(self._given, trainer.max_epochs))
             self.check_fit(trainer, pl_module)
             warn_unreached("schedule", self.schedule, trainer)
 

@@ -12,6 +12,7 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.callbacks import (
     EMA,
@@ -42,6 +43,7 @@ from emotion_lightning.cli.refusal import (
     taken_up,
 )
 from emotion_lightning.cli.run_parser import RunParser, whole_numbers_stay
+from emotion_lightning.cli.same_data import same_data
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.model.body import check_sizes
@@ -49,6 +51,7 @@ from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM, flatten
 from emotion_lightning.runs.config import (
     checkpoint_config,
+    keep_found,
     load_checkpoint,
     of_checkpoint,
     refuse_contradictions,
@@ -62,12 +65,12 @@ from emotion_lightning.runs.temporary import sweep_below
 from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.runtime.ranks import is_first_rank
-from emotion_lightning.schedule import last_unfreezing, unfreeze_epoch
+from emotion_lightning.schedule import RECIPE_EPOCHS, in_epochs, last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
 
 RECIPE_TRAINER = {
-    "max_epochs": 80,
+    "max_epochs": RECIPE_EPOCHS,
     "precision": "16-mixed",
     "gradient_clip_val": 1.0,
     "log_every_n_steps": 10,
@@ -80,7 +83,7 @@ class EmotionCLI(LightningCLI):
     """Lightning's command line for one model and one datamodule, with the recipe's callbacks as option groups."""
 
     def __init__(self, args: Sequence[str]):
-        self._command, self._remembered = args[0], dict[str, Any]()
+        self._args, self._command, self._remembered = list(args), args[0], dict[str, Any]()
         with remembered_options_named(args, self._remembered):
             super().__init__(
                 EmotionClassifier,
@@ -118,9 +121,10 @@ class EmotionCLI(LightningCLI):
             parser.link_arguments("seed_everything", target, compute_fn=seed_of)
         parser.link_arguments("data.image_size", "model.input_size")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
-        parser.link_arguments("unfreeze.schedule", "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
-        parser.link_arguments("unfreeze.schedule", "early_stopping.start_epoch", compute_fn=last_unfreezing)
-        parser.link_arguments("unfreeze.schedule", "tensorboard.schedule")
+        schedule = ("unfreeze.schedule", "trainer.max_epochs")
+        parser.link_arguments(schedule, "data.unfreeze_epoch", compute_fn=unfreeze_epoch)
+        parser.link_arguments(schedule, "early_stopping.start_epoch", compute_fn=last_unfreezing)
+        parser.link_arguments(schedule, "tensorboard.schedule", compute_fn=in_epochs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the options; with a checkpoint, those of its run replace the defaults."""
@@ -144,6 +148,7 @@ class EmotionCLI(LightningCLI):
             if subcommand != "fit":
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
             self.config[subcommand].pop("resume", None)  # of this start, not of the run
+            self._resolve_schedule(subcommand)
             return
         self.checkpoint_path = path
         if (folder := Path(path).resolve().parent).name == CHECKPOINTS:
@@ -165,12 +170,20 @@ class EmotionCLI(LightningCLI):
         if subcommand != "fit" and trainer.default_root_dir == root:
             trainer.default_root_dir = None  # a run's config.yaml says where it was made, and it may have been moved
         data.class_names = data.class_names or saved["data"]["class_names"]  # a run's config.yaml leaves them open
+        self._resolve_schedule(subcommand)
+        for line in keep_found(self.config[subcommand], saved) if subcommand == "fit" else ():
+            rank_zero_info(line)
         refuse_contradictions(yaml.safe_load(base), self.config[subcommand].as_dict(), subcommand)
         if data.root == saved["data"]["root"] and data.splits_file is None:
             data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
         self.config[subcommand].ckpt_path = path
         self.config[subcommand].weights_only = True
         self.config[subcommand].pop("resume", None)
+
+    def _resolve_schedule(self, subcommand: str) -> None:
+        """Put epochs in place of parts of the run, so that the configuration says what ran."""
+        unfreeze = self.config[subcommand].unfreeze
+        unfreeze.schedule = in_epochs(unfreeze.schedule, self.config[subcommand].trainer.max_epochs)
 
     def _checkpoint(self, subcommand: str) -> str | None:
         """File of the checkpoint that a command works on; None for a new run."""
@@ -250,6 +263,8 @@ class EmotionCLI(LightningCLI):
 
     def _check_before_fit(self) -> None:
         self.datamodule.check("fit")
+        for line in same_data(self._args, self.datamodule.identity()):
+            rank_zero_info(line)
         if self.flag is not None or self.checkpoint_path is not None:
             return  # nothing is written, or into the folder of the run that is resumed
         self.model.check_fit(self.trainer)

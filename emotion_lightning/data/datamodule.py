@@ -284,6 +284,11 @@ class EmotionDataModule(MeasuredFaces):
                 )
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
+    def identity(self) -> dict[str, Any]:
+        """What tells whether other data is the same: a hash over images, labels and splits, and images used of each."""
+        images = {split: len(self.indices(split)) for split in SPLITS}
+        return {"root": resolved(self.root), "fingerprint": self._manifest_hash, "images": images}
+
     @cached_property
     def _manifest_hash(self) -> str:
         return self.manifest.fingerprint(self.fer_plus == "probabilities")

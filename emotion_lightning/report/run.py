@@ -16,7 +16,7 @@ from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
 from emotion_lightning.runs.limited_yaml import read_mapping
-from emotion_lightning.runs.provenance import provenance_file
+from emotion_lightning.runs.provenance import data_of_run, provenance_file
 from emotion_lightning.schedule import parse_schedule
 
 SPLITS = ("test", "val", "train")
@@ -111,6 +111,18 @@ class Run:
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
         return self._json(provenance_file(self.folder).name, list) or []
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What identifies the data that was trained on and the weights that were measured, by what it is."""
+        data, found = data_of_run(self.folder), dict[str, str]()
+        if data:
+            images = ", ".join(f"{split} {count}" for split, count in data["images"].items())
+            found |= {"data": data["root"] or "built-in faces", "data (SHA-256)": data["fingerprint"], "images": images}
+            cut = (self.folder / "splits.csv").is_file()
+            found["splits"] = "splits.csv in the folder of the run" if cut else "as the data has them"
+        weights = {split: results.metrics.get("weights") for split, results in self.results.items()}
+        return found | {f"weights measured on {split} (SHA-256)": each for split, each in weights.items() if each}
 
     @property
     def phases(self) -> dict[int, str]:

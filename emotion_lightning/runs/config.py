@@ -1,7 +1,7 @@
 """The options that a checkpoint holds: which of them a command takes over, and which it may not change."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ BEFORE_A_CHOICE: Config = {
     "std": list(IMAGENET.std),
 }
 """Hyper-parameters as they were in runs of before they could be chosen, whose checkpoints have none."""
+
+FOUND = {"trainer.precision": "16-mixed", "data.batch_size": "auto", "model.batch_norm": "auto"}
+"""Options whose value here lets a run find another, which its configuration then has and a resume keeps."""
 
 NEWEST = "; the newest whole one there is"
 """How an error about a damaged checkpoint goes on."""
@@ -192,6 +195,15 @@ def splits_of_old_run(checkpoint: Mapping[str, Any], path: str) -> str | None:
     """
     state, file = checkpoint.get("EmotionDataModule", {}), Path(path).resolve().parent.parent / "splits.csv"
     return str(file) if "cut" not in state and state.get("splits") is None and file.is_file() else None
+
+
+def keep_found(config: MutableMapping[str, Any], saved: Mapping[str, Any]) -> Iterator[str]:
+    """Put what a run has found in place of what let it; yield a line for each."""
+    found = dict(flatten(saved))
+    for name, asked in FOUND.items():
+        if config.get(name) == asked and found.get(name) not in (None, asked):
+            config[name] = found[name]
+            yield f"`{name}={asked}` is {found[name]} in this run, as it began"
 
 
 def refuse_contradictions(saved: Mapping[str, Any], config: Mapping[str, Any], subcommand: str) -> None:

@@ -1,7 +1,9 @@
 """Where a run comes from: when, by which command, from which code, on which machine."""
 
 import hashlib
+import json
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -21,13 +23,29 @@ def provenance() -> dict[str, Any]:
     """Everything about this process that its results may depend on, in plain types."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": command_line(),
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "devices": _devices(),
         "versions": versions(),
     }
+
+
+def command_line() -> str:
+    """The command that started this process, as it can be pasted into a shell."""
+    program, *args = sys.argv
+    begun = ["python", "-m", Path(program).parent.name] if Path(program).name == "__main__.py" else [program]
+    return shlex.join([*begun, *args])
+
+
+def data_of_run(folder: Path) -> dict[str, Any] | None:
+    """What identifies the data of the run in ``folder``; None if it does not say."""
+    try:
+        found = json.loads(provenance_file(folder).read_text(encoding="utf-8"))[-1]["data"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return found if isinstance(found, dict) and {"root", "fingerprint", "images"} <= found.keys() else None
 
 
 def provenance_file(folder: Path) -> Path:

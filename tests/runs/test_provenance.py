@@ -1,7 +1,28 @@
 import subprocess
 from pathlib import Path
 
-from emotion_lightning.runs.provenance import git_commit
+import pytest
+
+from emotion_lightning.runs.provenance import command_line, data_of_run, git_commit
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/x/emotion_lightning/__main__.py", "fit", "--data.root", "my faces"], "python -m emotion_lightning fit "),
+        (["train me.py", "--data.root", "my faces"], "'train me.py' "),
+    ],
+)
+def test_a_command_can_be_pasted(argv: list[str], command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", argv)
+    assert command_line() == f"{command}--data.root 'my faces'"
+
+
+@pytest.mark.parametrize("text", [None, "[]", "{", "[1]", '[{"data": null}]', '[{"data": {"root": null}}]'])
+def test_a_run_that_does_not_say_its_data_has_none(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "provenance.json").write_text(text)
+    assert data_of_run(tmp_path) is None
 
 
 def git(folder: Path, *args: str) -> str:
