@@ -30,7 +30,7 @@ TABLE = "| option | default | changes | what it is |\n|---|---|---|---|\n"
 def parser_of(command: str) -> ArgumentParser:
     """Parser of a command, before it has read anything."""
     found: list[ArgumentParser] = []
-    with patch.object(OptionParser, "format_help", lambda parser: found.append(parser) or ""), suppress(SystemExit):
+    with patch.object(OptionParser, "format_help", lambda parser, *_: found.append(parser) or ""), suppress(SystemExit):
         run([command, "--help"])
     return found[0]
 

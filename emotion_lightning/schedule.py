@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from math import ceil, isfinite, nan
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emotion_lightning.errors import UsageError
 
@@ -22,7 +22,7 @@ STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "classifier")
 
 SYNONYMS = {"classifier_only": "classifier", "all": "stem", "all_layers": "stem"}
 
-RECIPE_SCHEDULE = {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
+RECIPE_SCHEDULE: dict[Any, str] = {0: "classifier_only", 10: "layer4", 20: "layer3", 30: "layer2", 40: "all_layers"}
 
 
 RECIPE_EPOCHS = 80

@@ -1,6 +1,7 @@
 """The recipe's callbacks; each works with a plain ``Trainer`` as well."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch import Callback
 
@@ -73,7 +74,7 @@ def default_callbacks(
         UsageError: A number is outside its range, or the schedule cannot work.
     """
     return [
-        Unfreeze(dict(schedule)),
+        Unfreeze(dict[Any, str](schedule)),
         EMA(ema_decay),
         EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),
         RunCheckpoint(every_n_epochs, every_n_minutes),

@@ -92,7 +92,7 @@ class OptionParser(ArgumentParser):
         text = self._in_words(with_dashes(LINK.sub("", " ".join(message.split()))))
         self.exit(2, f"error: {self.source}{text}{self._suggestion(message)}\n")
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: Any = None) -> str:
         """Write the options that the command uses, its own first."""
         return help_text(self)
 

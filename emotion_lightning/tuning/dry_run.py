@@ -190,7 +190,7 @@ def dry_run(
             data.manifest.read(index)
     measured = PhaseByPhase(parse_schedule(schedule))
     changes = {"num_sanity_val_steps": 2 + MEASURED, "max_time": None, "min_epochs": None, "min_steps": None}
-    short_fit(model, data, options, [Unfreeze(dict(schedule)), EMA(ema_decay), measured], **changes)
+    short_fit(model, data, options, [Unfreeze(dict[Any, str](schedule)), EMA(ema_decay), measured], **changes)
     if not measured.costs:
         raise UsageError("`limit_train_batches` leaves no batch to train on")
     return measured
