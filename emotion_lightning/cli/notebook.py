@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from emotion_lightning.cli.training import run_lightning
-from emotion_lightning.errors import UsageError
+from emotion_lightning.errors import RunIsOver, UsageError
 from emotion_lightning.report.page import PAGE
 from emotion_lightning.report.results import FOLDER
 from emotion_lightning.report.run import Run
@@ -91,6 +91,9 @@ def _command(name: str, options: Mapping[str, Any]) -> Path:
     try:
         with _said_on_stdout():
             return run_dir(run_lightning([name, *_arguments(options)]))
+    except RunIsOver as over:
+        print(over)
+        return over.folder
     except SystemExit as end:
         if end.code == 128 + 2:
             raise KeyboardInterrupt from None

@@ -8,12 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
-from emotion_lightning.cli.peers import is_to_say, peer_error
-from emotion_lightning.errors import EmotionError, UsageError
+from emotion_lightning.errors import EmotionError, RunIsOver, UsageError
 from emotion_lightning.options import PROGRAM
 
 FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
@@ -45,10 +42,13 @@ def run(args: Sequence[str]) -> None:
             from emotion_lightning.cli.training import run_lightning
 
             run_lightning(args)
+    except RunIsOver as over:
+        from emotion_lightning.runtime.ranks import is_first_rank
+
+        if is_first_rank():
+            print(over)
     except EmotionError as error:
         _stop(str(error), error.exit_status, error.of_all_ranks)
-    except torch.OutOfMemoryError:
-        _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
     except Warning as warning:  # of python -W error
         _stop(f"a warning ended the run, as Python was told to: {type(warning).__name__}: {reason(warning)}", 1)
     except ImportError as error:
@@ -56,6 +56,10 @@ def run(args: Sequence[str]) -> None:
     except OSError as error:
         _stop(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or reason(error)}", 1)
     except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":  # of torch, which not every command has imported
+            _stop("the device is out of memory: halve --data.batch_size, or choose a smaller --data.image_size", 1)
+        from emotion_lightning.cli.peers import peer_error
+
         if peer := peer_error(error):
             _stop(str(peer), peer.exit_status, peer.of_all_ranks)
         if any(sign in str(error) for sign in FULL_MEMORY):
@@ -101,6 +105,8 @@ def _tool(command: str) -> Callable[[Sequence[str], str, str], None] | None:
             from emotion_lightning.cli.tools import audit as tool
         case "report":
             from emotion_lightning.cli.tools import report as tool
+        case "runs":
+            from emotion_lightning.cli.runs import runs as tool
         case "prepare":
             from emotion_lightning.cli.prepare import prepare as tool
         case _:
@@ -117,6 +123,11 @@ def _check_command(name: str) -> None:
 
 def _stop(message: str, status: int, of_all_ranks: bool = False) -> NoReturn:
     said = with_dashes(message)
+    if "torch" not in sys.modules:  # which a run in several processes has imported
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(status)
+    from emotion_lightning.cli.peers import is_to_say
+
     if is_to_say(status, said, of_all_ranks) and said:
         print(f"error: {said}", file=sys.stderr)
     sys.exit(status)

@@ -16,7 +16,7 @@ from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
 from emotion_lightning.runs.history import History, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
-from emotion_lightning.runs.provenance import provenance_file
+from emotion_lightning.runs.provenance import read_starts
 from emotion_lightning.schedule import parse_schedule
 
 SPLITS = ("test", "val", "train")
@@ -110,7 +110,7 @@ class Run:
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
-        return self._json(provenance_file(self.folder).name, list) or []
+        return read_starts(self.folder)
 
     @property
     def phases(self) -> dict[int, str]:
