@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.runs.folder import CHECKPOINTS, OF_NEWEST, RUNS, from_here, run_of
+from emotion_lightning.runs.folder import CHECKPOINTS, NUMBERED, OF_NEWEST, RUNS, from_here, run_of
 from emotion_lightning.runs.provenance import read_starts
 
 
@@ -14,7 +14,13 @@ def newest(name: str, root: str | Path | None, run: str = "*") -> Path | None:
     The newest is the one that began last, whatever was resumed since.
     """
     found = (Path(root or ".") / RUNS).glob(f"{run}/{CHECKPOINTS}/{name}.ckpt")
-    return max(found, key=lambda path: (began(run_of(path)), path.stat().st_mtime), default=None)
+    return max(found, key=lambda path: order(run_of(path)), default=None)
+
+
+def order(run: Path) -> tuple[str, int, str]:
+    """What runs are sorted by: when they began; in the same second by their numbers and names."""
+    numbered = NUMBERED.fullmatch(run.name)
+    return began(run), int(numbered[1]) if numbered else -1, run.name
 
 
 def began(run: Path) -> str:

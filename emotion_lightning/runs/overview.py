@@ -10,7 +10,7 @@ from emotion_lightning.options import differences, renamed
 from emotion_lightning.runs.folder import CHECKPOINTS, RUNS, from_here
 from emotion_lightning.runs.history import HISTORY, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
-from emotion_lightning.runs.newest import began
+from emotion_lightning.runs.newest import order
 from emotion_lightning.runs.provenance import read_starts
 from emotion_lightning.runs.temporary import is_alive
 
@@ -33,7 +33,7 @@ def runs_in(folder: Path) -> list[Path]:
     inner = folder / RUNS
     places = (inner if inner.is_dir() else folder).iterdir()
     signs = ("config.yaml", HISTORY, CHECKPOINTS)
-    return sorted((place for place in places if any((place / sign).exists() for sign in signs)), key=_order)
+    return sorted((place for place in places if any((place / sign).exists() for sign in signs)), key=order)
 
 
 def table(folders: Sequence[Path]) -> str:
@@ -44,10 +44,6 @@ def table(folders: Sequence[Path]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _order(folder: Path) -> tuple[str, str]:
-    return began(folder), folder.name
 
 
 def _outline(folder: Path) -> Outline:
