@@ -1,5 +1,6 @@
 """After a fit: the best checkpoint is measured, and the result and the next commands are printed."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,13 @@ def report_so_far(trainer: Trainer, model: EmotionClassifier, data: EmotionDataM
         return
     rank_zero_info(f"The best so far, of epoch {checkpoint.best_epoch}, is now measured; Ctrl-C leaves at once")
     trainer.loggers = []  # the curves have this epoch already
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once, not after the library that is at work
     try:
         trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
     except DataError as error:
         rank_zero_warn(f"the best checkpoint has no report: {error}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:
