@@ -3,7 +3,7 @@
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from emotion_lightning.report.pictures import Picture
+from emotion_lightning.data.images.sheet import Picture
 
 
 def shows_pictures(trainer: Trainer) -> bool:
