@@ -5,6 +5,7 @@ command line writes its own names in their place: "--data.image_size", "--data.l
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class EmotionError(Exception):
@@ -39,6 +40,14 @@ class UsageError(EmotionError, ValueError):
     """A parameter or a combination of parameters cannot work (exit status 2)."""
 
     exit_status = 2
+
+
+class RunIsOver(Exception):
+    """A run that was to go on has ended and was measured; the text says how, and what trains longer. It is no error."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 def check_least(name: str, value: float, least: float) -> None:

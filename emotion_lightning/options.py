@@ -62,7 +62,7 @@ _CALLBACKS = {
 }
 _COMMAND = {
     Effect.LEARNING: ("seed_everything",),
-    Effect.OUTPUT: ("ckpt_path", "resume", "weights_only", "verbose", "dry_run", "lr_find"),
+    Effect.OUTPUT: ("ckpt_path", "resume", "name", "weights_only", "verbose", "dry_run", "lr_find"),
 }
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {
@@ -139,6 +139,14 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Options that change learning and in which runs differ, with the value in each of their ``configs``, by name."""
+    flat = {name: dict(flatten(config)) for name, config in configs.items()}
+    every = dict.fromkeys(option for values in flat.values() for option in values if changes_learning(option))
+    found = {option: {name: values.get(option) for name, values in flat.items()} for option in every}
+    return {option: values for option, values in found.items() if len({repr(each) for each in values.values()}) > 1}
 
 
 def renamed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def with_runs(reported: Path, faces: Path, tmp_path_factory: pytest.TempPathFact
     """A folder with what the commands name: runs, faces and configurations."""
     folder = tmp_path_factory.mktemp("user")
     shutil.copytree(reported, folder / RUN)
-    for name in ("version_1", "version_2"):
+    for name in ("version_1", "version_2", "lr3e-4"):
         (folder / RUN).with_name(name).symlink_to("version_0")
     for name in ("faces", "new_faces", "photos"):
         (folder / name).symlink_to(faces)
@@ -73,6 +73,10 @@ def test_every_command_is_parsed(
         monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
         main(args)
         assert "Wrote " in capsys.readouterr().out
+        return
+    if args[0] == "runs":
+        main(args)
+        assert "finished after 3 epochs" in capsys.readouterr().out
         return
     if args[0] == "demo":
         pytest.importorskip("gradio")

@@ -59,7 +59,7 @@ class Training:
         last = self._last()
         if last is None:
             self._command("fit", "--config", str(config), "--trainer.default_root_dir", str(self.folder))
-        elif len(Run(last.parent.parent).history.get(MONITOR, {})) < options["trainer"]["max_epochs"]:
+        else:  # which a run that is over only says
             self._command("fit", "--ckpt_path", str(last))
         last = self._last()
         if last is None:

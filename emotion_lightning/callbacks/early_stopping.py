@@ -62,6 +62,11 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         """
         refuse_rivals(self, trainer, lightning_callbacks.EarlyStopping, "`early_stopping.patience`")
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train nothing if the run that is resumed was stopped early."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the epoch's score; without one, the trainer still shows that of an earlier epoch."""
         self._validated = validated_in_fit(trainer)

@@ -1,18 +1,20 @@
 """The resolved configuration of a run, kept beside its checkpoints and inside them."""
 
-import json
 from enum import Enum
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_warn
 
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.errors import DataError
 from emotion_lightning.runs.config import KEY
 from emotion_lightning.runs.files import atomic_write, write_json
 from emotion_lightning.runs.folder import log_dir
-from emotion_lightning.runs.provenance import PROVENANCE, provenance, provenance_file
+from emotion_lightning.runs.provenance import EARLY, FINISHED, PROVENANCE, provenance, read_starts
+from emotion_lightning.runs.temporary import owner
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -26,7 +28,7 @@ class SaveRunConfig(SaveConfigCallback):
                 self.config.trainer.precision = trainer.precision  # which this machine has decided
             for name in ("batch_norm", "mean", "std"):  # which its weights decide
                 self.config.model[name] = pl_module.hparams[name]
-        if stage != "fit" or trainer.logger is None or self.config.get("ckpt_path"):
+        if stage != "fit" or trainer.fast_dev_run or self.config.get("ckpt_path"):  # type: ignore[attr-defined]
             return
         # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
         folder = log_dir(trainer)
@@ -37,14 +39,23 @@ class SaveRunConfig(SaveConfigCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add this start to those of the run."""
-        if trainer.logger is None:
-            return
-        folder, data = log_dir(trainer), data_of(trainer)
-        if trainer.is_global_zero:
-            file = provenance_file(folder)
-            starts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-            start = {"epoch": trainer.current_epoch, "data": data and data.identity()}
-            write_json(folder / PROVENANCE, [*starts, provenance() | start])
+        folder, data = log_dir(trainer), data_of(trainer)  # asks all ranks
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            identity = data and data.identity()
+            start = provenance() | {"epoch": trainer.current_epoch, "process": owner(), "data": identity}
+            write_json(folder / PROVENANCE, [*read_starts(folder), start])
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say that the run has come to its end, which a run that is interrupted does not."""
+        folder = log_dir(trainer)  # asks all ranks
+        stopping = trainer.early_stopping_callback
+        early = stopping is not None and stopping.wait_count >= stopping.patience
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            try:
+                *earlier, start = read_starts(folder)
+                write_json(folder / PROVENANCE, [*earlier, start | {"ended": EARLY if early else FINISHED}])
+            except (DataError, ValueError) as error:  # no reason to lose the weights
+                rank_zero_warn(f"that the run has ended is not noted: {error}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, as text."""

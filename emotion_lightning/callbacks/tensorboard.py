@@ -13,10 +13,10 @@ from emotion_lightning.batch import IMAGENET, class_of, denormalize
 from emotion_lightning.callbacks.checkpoint import run_checkpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.metrics_writer import current_outputs
+from emotion_lightning.callbacks.show import show, shows_pictures
 from emotion_lightning.callbacks.tensorboard_layout import layout
 from emotion_lightning.data.audit.summary import summary
 from emotion_lightning.data.images import sheet
-from emotion_lightning.data.images.sheet import Picture
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.classification_report import classification_report
 from emotion_lightning.model.inputs import as_batch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoardImages(Callback):
-    """Shows a run in TensorBoard, and changes nothing about it; without a TensorBoardLogger it does nothing.
+    """Shows a run in TensorBoard, and its pictures in Weights & Biases and MLflow too; it changes nothing about it.
 
     At the start: the grouped charts, the configuration and the data audit. When a phase begins, as stages are unfrozen
     or augmentation changes: its first batch as the network sees it, and mixed by MixUp and by CutMix. Every few epochs,
@@ -77,7 +77,8 @@ class TensorBoardImages(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Show the first batch of a phase as it is, and mixed by each method that training uses."""
-        if batch_idx or not self._begins_phase(trainer.current_epoch) or not _writers(trainer):
+        due = batch_idx == 0 and self._begins_phase(trainer.current_epoch)
+        if not due or not trainer.is_global_zero or not shows_pictures(trainer):
             return
         names, step = _names(pl_module), trainer.global_step
         normalization = getattr(pl_module, "normalization", IMAGENET)
@@ -86,7 +87,7 @@ class TensorBoardImages(Callback):
         images, labels = images[:SHOWN], class_of(labels[:SHOWN])
         seen = denormalize(images, normalization)
         captions = [names[label] for label in labels.tolist()]
-        _show(trainer, "batch/as_seen", sheet.contact_sheet(seen, captions), step)
+        show(trainer, "batch/as_seen", sheet.contact_sheet(seen, captions), step)
         mix: Any = pl_module.mix
         for other in ("cutmix_alpha", "mixup_alpha") if mix.prob else ():
             mixed, (first, second, weight, method) = replace(mix, prob=1.0, **{other: 0.0})(images, labels, seed=step)
@@ -94,7 +95,7 @@ class TensorBoardImages(Callback):
             captions = [f"{weight:.2f} {names[a]}\n+ {1 - weight:.2f} {names[b]}" for a, b in pairs]
             if method != "none":
                 seen = denormalize(mixed, normalization)
-                _show(trainer, f"batch/{method}", sheet.contact_sheet(seen, captions), step)
+                show(trainer, f"batch/{method}", sheet.contact_sheet(seen, captions), step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what the model knows by now, if it is time to."""
@@ -132,18 +133,18 @@ class TensorBoardImages(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._undrawn = None
-        if not any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
+        if not shows_pictures(trainer):
             return
         outputs = current_outputs(trainer, pl_module)  # asks all ranks
         if not trainer.is_global_zero:
             return
         names, step = _names(pl_module), trainer.global_step - 1  # where Lightning has the metrics of the epoch
         for normalized, tag in ((False, "confusion/images"), (True, "confusion/share_of_true_class")):
-            _show(trainer, tag, pictures.confusion(outputs, names, normalized), step)
+            show(trainer, tag, pictures.confusion(outputs, names, normalized), step)
         if data := data_of(trainer):
-            _show(trainer, "validation/confident_mistakes", pictures.mistakes(outputs, data.images, names), step)
+            show(trainer, "validation/confident_mistakes", pictures.mistakes(outputs, data.images, names), step)
             try:
-                _show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, data.images, names), step)
+                show(trainer, "validation/grad_cam", pictures.heat_maps(pl_module, outputs, data.images, names), step)
             except UsageError as error:  # of a backbone without stages; no reason to end a run
                 rank_zero_info(f"No heat maps: {error}")
         probabilities = outputs.probabilities.numpy()
@@ -162,11 +163,6 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, int | float | str]:
 def _block(text: str) -> str:
     """Have ``text`` shown as it is, in fixed width."""
     return "\n".join(f"    {line}" for line in text.splitlines())
-
-
-def _show(trainer: Trainer, tag: str, picture: Picture | None, step: int) -> None:
-    for writer in _writers(trainer) if picture is not None else ():
-        writer.add_image(tag, picture, step, dataformats="HWC")
 
 
 def _writers(trainer: Trainer) -> "list[SummaryWriter]":

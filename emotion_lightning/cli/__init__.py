@@ -1,4 +1,4 @@
-"""The command line: ``python -m emotion_lightning {fit,validate,test,predict,export,demo,report,audit,prepare}``."""
+"""The command line: ``python -m emotion_lightning COMMAND``, whose commands are in ``cli.commands``."""
 
 import sys
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """After a fit: the best checkpoint is measured, and the result and the next commands are printed."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from emotion_lightning.options import PROGRAM
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary, unfreezing_advice
 from emotion_lightning.runs.folder import pasted, run_dir
+from emotion_lightning.runtime.signals import Interrupted
 
 
 def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule) -> None:
@@ -60,6 +62,25 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
             rank_zero_info(f"\n{advice}")
         report = f"{PROGRAM} report {pasted(run)}"
         rank_zero_info(_next_commands(data, Path(measured), loggers, report))
+
+
+def report_so_far(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule, end: Interrupted) -> None:
+    """Measure the best checkpoint of a run that a signal has ended; another signal ends this at once.
+
+    A job that is queued again has no time for it, and processes of others may have gone.
+    """
+    checkpoint = run_checkpoint(trainer)
+    if not end.code or trainer.world_size > 1 or checkpoint is None or not checkpoint.best_model_path:
+        return
+    rank_zero_info(f"The best so far, of epoch {checkpoint.best_epoch}, is now measured; Ctrl-C leaves at once")
+    trainer.loggers = []  # the curves have this epoch already
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once, not after the library that is at work
+    try:
+        trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
+    except DataError as error:
+        rank_zero_warn(f"the best checkpoint has no report: {error}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:

@@ -26,12 +26,12 @@ from emotion_lightning.callbacks import (
     fixed_callbacks,
 )
 from emotion_lightning.callbacks.save_config import SaveRunConfig
-from emotion_lightning.callbacks.tensorboard_logger import RunLogger
-from emotion_lightning.cli.after_fit import conclude
+from emotion_lightning.cli.after_fit import conclude, report_so_far
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.flags import given_flag
 from emotion_lightning.cli.help import help_text
 from emotion_lightning.cli.messages import reason, with_dashes
+from emotion_lightning.cli.over import stop_if_over
 from emotion_lightning.cli.parser import seed_of
 from emotion_lightning.cli.peers import wait_for_others
 from emotion_lightning.cli.refusal import (
@@ -42,6 +42,7 @@ from emotion_lightning.cli.refusal import (
     remembered_options_named,
     taken_up,
 )
+from emotion_lightning.cli.run_folder import folder_to_write, refuse_two_folders, tensorboard_logger
 from emotion_lightning.cli.run_parser import RunParser, whole_numbers_stay
 from emotion_lightning.cli.same_data import same_data
 from emotion_lightning.data.datamodule import EmotionDataModule
@@ -50,6 +51,7 @@ from emotion_lightning.model.body import check_sizes
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM, flatten
 from emotion_lightning.runs.config import (
+    READ,
     checkpoint_config,
     keep_found,
     load_checkpoint,
@@ -58,13 +60,14 @@ from emotion_lightning.runs.config import (
     run_options,
     splits_of_old_run,
 )
-from emotion_lightning.runs.files import ensure_writable
-from emotion_lightning.runs.folder import CHECKPOINTS, RUNS
+from emotion_lightning.runs.ended import PROGRESS
+from emotion_lightning.runs.folder import CHECKPOINTS
 from emotion_lightning.runs.newest import checkpoint_named, newest
 from emotion_lightning.runs.temporary import sweep_below
 from emotion_lightning.runtime.devices import ddp_processes
 from emotion_lightning.runtime.precision import allow_tf32, resolve_precision
 from emotion_lightning.runtime.ranks import is_first_rank
+from emotion_lightning.runtime.signals import Interrupted
 from emotion_lightning.schedule import RECIPE_EPOCHS, in_epochs, last_unfreezing, unfreeze_epoch
 from emotion_lightning.tuning.dry_run import dry_run, table
 from emotion_lightning.tuning.lr_find import lr_find
@@ -147,13 +150,13 @@ class EmotionCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             if subcommand != "fit":
                 raise UsageError(f"{subcommand} needs --ckpt_path, such as a run's best.ckpt")
-            self.config[subcommand].pop("resume", None)  # of this start, not of the run
+            self._forget_start(subcommand)
             self._resolve_schedule(subcommand)
             return
         self.checkpoint_path = path
         if (folder := Path(path).resolve().parent).name == CHECKPOINTS:
             sweep_below(folder.parent)
-        checkpoint = load_checkpoint(self.checkpoint_path)
+        checkpoint = load_checkpoint(path, (*READ, *PROGRESS) if subcommand == "fit" else READ)
         self.trained_size = checkpoint["hyper_parameters"].get("input_size")
         given = _given(args, self.config[subcommand].trainer)
         with of_checkpoint(path):
@@ -178,7 +181,14 @@ class EmotionCLI(LightningCLI):
             data.splits_file = splits_of_old_run(checkpoint, self.checkpoint_path)
         self.config[subcommand].ckpt_path = path
         self.config[subcommand].weights_only = True
-        self.config[subcommand].pop("resume", None)
+        self._forget_start(subcommand)
+        if subcommand == "fit":
+            stop_if_over(path, checkpoint, trainer)
+
+    def _forget_start(self, subcommand: str) -> None:
+        """Take out what is of this start and not of the run, whose configuration others may begin with."""
+        given = self.config[subcommand]
+        self.name, self.again = given.pop("name", None), given.pop("resume", None) is not None
 
     def _resolve_schedule(self, subcommand: str) -> None:
         """Put epochs in place of parts of the run, so that the configuration says what ran."""
@@ -191,10 +201,12 @@ class EmotionCLI(LightningCLI):
         path = given.get("ckpt_path")
         if path is not None and "resume" in given:
             raise UsageError("--resume auto finds the checkpoint to go on from: leave out --ckpt_path, or --resume")
-        root = given.trainer.default_root_dir
+        root, name = given.trainer.default_root_dir, given.get("name")
+        if path is not None and name is not None:
+            raise UsageError("--name is for a new run: leave it out, as a run that goes on keeps its folder")
         if path is not None:
-            return checkpoint_named(str(path), root)
-        last = newest("last", root) if "resume" in given else None
+            return checkpoint_named(str(path), root, "last" if subcommand == "fit" else "best")
+        last = newest("last", root, name or "*") if "resume" in given else None
         return None if last is None else str(last)
 
     def _parse_ckpt_path(self) -> None:
@@ -233,9 +245,13 @@ class EmotionCLI(LightningCLI):
             callback_keys.remove("checkpoint")
         refuse_strategy(given.strategy)
         kwargs["precision"] = resolve_precision(given.precision, given.accelerator, self.model)
+        folder = None
+        if self.subcommand == "fit" and self.flag is None and not given.fast_dev_run:
+            refuse_two_folders(self.name, given.logger)
+            folder = folder_to_write(self.checkpoint_path, given.default_root_dir, self.name, self.again)
+            kwargs["default_root_dir"] = str(folder)  # where a logger has no folder for each run, the run is there
         if given.logger is None or given.logger is True:
-            logs = self.subcommand == "fit" and self.flag is None and not given.fast_dev_run
-            kwargs["logger"] = self._logger(given.default_root_dir) if logs else False
+            kwargs["logger"] = False if folder is None else tensorboard_logger(folder)
         if given.deterministic:
             kwargs["benchmark"] = False  # it may choose another kernel in each run
         allow_tf32(given.accelerator)
@@ -285,8 +301,12 @@ class EmotionCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Train; with a flag, only try the run out."""
         if self.flag is None:
-            with nothing_left_of_a_refusal(self.trainer), taken_up(self.checkpoint_path):
-                self.trainer.fit(**kwargs)
+            try:
+                with nothing_left_of_a_refusal(self.trainer), taken_up(self.checkpoint_path):
+                    self.trainer.fit(**kwargs)
+            except Interrupted as end:
+                report_so_far(self.trainer, self.model, self.datamodule, end)
+                raise
             return
         given, options = self.config[self.subcommand], self.trainer_options
         if self.flag == "lr_find":
@@ -311,20 +331,6 @@ class EmotionCLI(LightningCLI):
         """See that anything was measured."""
         if not sum(self.trainer.num_test_batches):
             raise DataError("nothing was measured: see `limit_test_batches`")
-
-    def _logger(self, root: str | None) -> RunLogger:
-        """Log into a new folder of lightning_logs, or into the folder of the run that is resumed."""
-        if self.checkpoint_path is not None:
-            folder = Path(self.checkpoint_path).resolve().parent
-            if folder.name == CHECKPOINTS:
-                run = folder.parent
-                if root is not None and Path(root).resolve() != run.parent.parent:
-                    raise UsageError(f"--trainer.default_root_dir {root}: a resumed run goes on in {run}")
-                ensure_writable(run, advice="copy the run's folder to where you can write, and resume it there")
-                return RunLogger(run.parent.parent, name=run.parent.name, version=run.name, default_hp_metric=False)
-        ensure_writable(Path(root or ".") / RUNS)
-        sweep_below(Path(root or ".") / RUNS)
-        return RunLogger(root or ".", name=RUNS, default_hp_metric=False)
 
 
 def _given(args: Sequence[str], trainer: Mapping[str, Any]) -> set[str]:

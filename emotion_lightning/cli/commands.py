@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "Write what a checkpoint sees in pictures, as CSV, JSON Lines or Parquet.",
     "export": "Write a checkpoint as ONNX and other files that need nothing of this program, and verify them.",
     "demo": "Try a checkpoint on a local page, with pictures or the webcam.",
+    "runs": "List runs: their data, best score, what differs and how far each is.",
     "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
     "prepare": "Cut the faces out of a folder of photographs, to train on or to predict.",

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import OptionParser, add_face_options
+from emotion_lightning.cli.parser import HELP, OptionParser, add_face_options
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.predictor import load
 from emotion_lightning.runs.config import load_checkpoint
@@ -23,7 +23,7 @@ def demo(args: Sequence[str], program: str, description: str) -> None:
     from emotion_lightning.inference.demo import Demo, page, private_folder, served
 
     parser = OptionParser(prog=program, description=description)
-    parser.add_argument("--ckpt_path", type=str, help="Checkpoint file of a run, such as its best.ckpt.")
+    parser.add_argument("--ckpt_path", type=str, help=HELP["ckpt_path"])
     parser.add_argument(
         "--host", type=str, default="127.0.0.1", help="127.0.0.1 for this machine alone, 0.0.0.0 for its whole network."
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import OptionParser
+from emotion_lightning.cli.parser import HELP, OptionParser
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runs.newest import checkpoint_named
 
@@ -21,7 +21,11 @@ def export(args: Sequence[str], program: str, description: str) -> None:
     from emotion_lightning.export.folder import export as write  # which other commands need not import
 
     parser = OptionParser(prog=program, description=description)
-    parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to export, such as a run's best.ckpt.")
+    parser.add_argument(
+        "--ckpt_path",
+        type=str | None,
+        help=HELP["ckpt_path"],
+    )
     parser.add_argument("--output", type=str | None, help="Folder to make; it must not exist yet.")
     parser.add_argument(
         "--license", type=str | None, help="License of the weights for the model card, such as cc-by-nc-4.0."

@@ -21,9 +21,16 @@ RESUME = (
 )
 
 
+NAME = (
+    "Name of the run, of its folder below lightning_logs, and of its page; commands find the run by it. "
+    "By default version_N."
+)
+
+
 def add_flags(parser: LightningArgumentParser) -> None:
     """Add the options; they are part of a configuration only where they are given."""
     parser.add_argument("--resume", choices=["auto"], default=SUPPRESS, help=RESUME)
+    parser.add_argument("--name", type=str, default=SUPPRESS, help=NAME)
     for name, meaning in FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", default=SUPPRESS, help=meaning)
 

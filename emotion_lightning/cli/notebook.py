@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
+import emotion_lightning
 from emotion_lightning.cli.training import run_lightning
-from emotion_lightning.errors import UsageError
+from emotion_lightning.errors import RunIsOver, UsageError
 from emotion_lightning.report.page import PAGE
 from emotion_lightning.report.results import FOLDER
 from emotion_lightning.report.run import Run
@@ -88,13 +89,20 @@ def fit(root: str | os.PathLike[str] | None = None, **options: Any) -> Trained:
 
 def _command(name: str, options: Mapping[str, Any]) -> Path:
     """Run a command; return the folder of its run."""
+    args, before = [name, *_arguments(options)], sys.argv
+    sys.argv = [str(Path(emotion_lightning.__file__).with_name("__main__.py")), *args]  # which the run's folder keeps
     try:
         with _said_on_stdout():
-            return run_dir(run_lightning([name, *_arguments(options)]))
+            return run_dir(run_lightning(args))
+    except RunIsOver as over:
+        print(over)
+        return over.folder
     except SystemExit as end:
         if end.code == 128 + 2:
             raise KeyboardInterrupt from None
         raise
+    finally:
+        sys.argv = before
 
 
 def _arguments(options: Mapping[str, Any]) -> Iterator[str]:

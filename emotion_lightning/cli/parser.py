@@ -25,8 +25,8 @@ WRONG_VALUE = re.compile(
 """How jsonargparse says that an option has a value of another type."""
 
 HELP = {
-    "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it; last and best "
-    "are those of the newest run.",
+    "ckpt_path": "Checkpoint of an earlier run, which fit goes on with and the others use: a file, a run by its name "
+    "or folder, or last or best of the newest run.",
     "seed_everything": "Seed of everything random in a run, the cut of its splits included.",
     "verbose": "Print every metric that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",

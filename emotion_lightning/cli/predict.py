@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from emotion_lightning.cli.messages import own_options
-from emotion_lightning.cli.parser import OptionParser, add_face_options
+from emotion_lightning.cli.parser import HELP, OptionParser, add_face_options
 from emotion_lightning.data.images.decode import UnreadableImage
 from emotion_lightning.errors import DataError, UsageError, check_least
 from emotion_lightning.inference.paths import LIST, listed_pictures, named_pictures
@@ -72,7 +72,7 @@ def _parser(program: str, description: str) -> OptionParser:
         help="Picture, folder with all below it, quoted pattern such as 'faces/**/*.jpg', CSV file with a column path, "
         "filepath, image or file, or - for a list on standard input, one path a line.",
     )
-    parser.add_argument("--ckpt_path", type=str, help="Checkpoint file of a run, such as its best.ckpt.")
+    parser.add_argument("--ckpt_path", type=str, help=HELP["ckpt_path"])
     parser.add_argument(
         "--output", type=str, help="File to write, .csv, .jsonl or .parquet; by default, or as -, standard output."
     )

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.slips import check_words
-from emotion_lightning.errors import EmotionError
+from emotion_lightning.errors import EmotionError, RunIsOver
 from emotion_lightning.options import PROGRAM
 
 FULL_MEMORY = ("out of shared memory", "shared memory(shm)", "unable to write to file </torch", "unable to mmap")
@@ -43,6 +43,11 @@ def run(args: Sequence[str]) -> None:
             from emotion_lightning.cli.training import run_lightning
 
             run_lightning(args)
+    except RunIsOver as over:
+        from emotion_lightning.runtime.ranks import is_first_rank
+
+        if is_first_rank():
+            print(over)
     except EmotionError as error:
         _stop(str(error), error.exit_status, error.of_all_ranks)
     except Warning as warning:  # of python -W error
@@ -101,6 +106,8 @@ def _tool(command: str) -> Callable[[Sequence[str], str, str], None] | None:
             from emotion_lightning.cli.tools import audit as tool
         case "report":
             from emotion_lightning.cli.tools import report as tool
+        case "runs":
+            from emotion_lightning.cli.runs import runs as tool
         case "prepare":
             from emotion_lightning.cli.prepare import prepare as tool
         case _:

@@ -16,6 +16,7 @@ from emotion_lightning.options import AUDITED, flatten, renamed
 from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 from emotion_lightning.runs.limited_yaml import read_mapping
+from emotion_lightning.runs.newest import run_named
 from emotion_lightning.runs.temporary import sweep_below
 
 
@@ -55,15 +56,13 @@ def report(args: Sequence[str], program: str, description: str) -> None:
 
     parser = OptionParser(prog=program, description=description)
     parser.add_argument(
-        "runs", nargs="+", type=str, metavar="RUN", help="Folder of a run, such as lightning_logs/version_0."
+        "runs", nargs="+", type=str, metavar="RUN", help="Run: its name or folder, or last for the newest."
     )
     parser.add_class_arguments(Report, "report", skip={"write"})
     parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
     config = parser.parse_args(list(args))
-    folders = [Path(run).expanduser() for run in config.runs]
+    folders = [run_named(run) for run in config.runs]
     for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"{folder}: no such folder; give that of a run, such as lightning_logs/version_0")
         sweep_below(folder)
     given = {name: value for name, value in config.report.as_dict().items() if value is not None}
     if len(folders) > 1:

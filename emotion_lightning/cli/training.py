@@ -24,6 +24,7 @@ def run_lightning(args: Sequence[str]) -> Trainer:
 
     Raises:
         UsageError: Lightning refuses an option.
+        RunIsOver: A run that was to go on has ended.
         DataError: The loss rose so that a callback of Lightning's ends the run.
     """
     tune_malloc()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from emotion_lightning.batch import IGNORE_INDEX
 from emotion_lightning.data.images.decode import to_tensor
-from emotion_lightning.runtime.signals import leave_to_the_run
+from emotion_lightning.runtime.signals import held_back, leave_to_the_run
 from emotion_lightning.seeding import derive_seed
 
 Sample = tuple[Tensor, int | Tensor, int]
@@ -133,6 +134,15 @@ class SequentialSampler(EpochSampler, torch.utils.data.SequentialSampler):
         return iter((mine + [IGNORE_INDEX] * (len(self) - len(mine)))[self.trained :])
 
 
+class FaceLoader(DataLoader[Sample]):
+    """Loads batches by processes that leave signals to the run from their first moment."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Begin an epoch."""
+        with held_back():
+            return super().__iter__()
+
+
 def spread(indices: Sequence[int], labels: Sequence[int], seed: int) -> list[int]:
     """Order images so that however few are taken from the front, every class has equally many as far as it goes.
 
@@ -157,7 +167,7 @@ def data_loader(
     drop_last: bool = False,
 ) -> DataLoader[Sample]:
     """Load batches of what ``sampler`` draws, with worker processes that stay from epoch to epoch."""
-    return DataLoader(
+    return FaceLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,

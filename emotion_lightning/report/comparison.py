@@ -13,7 +13,7 @@ from markupsafe import Markup
 from emotion_lightning.errors import UsageError
 from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
-from emotion_lightning.options import changes_learning, flatten
+from emotion_lightning.options import differences
 from emotion_lightning.report import charts
 from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.results import SplitResults
@@ -40,16 +40,8 @@ class Comparison:
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
         """Options that change learning and in which the runs differ, but for the seed, with each run's value."""
-        flat = {name: dict(flatten(run.config)) for name, run in self.runs.items()}
-        every = dict.fromkeys(option for values in flat.values() for option in values)
-        found = {option: {name: values.get(option) for name, values in flat.items()} for option in every}
-        return {
-            option: values
-            for option, values in found.items()
-            if len({repr(value) for value in values.values()}) > 1
-            and changes_learning(option)
-            and option != "seed_everything"
-        }
+        found = differences({name: run.config for name, run in self.runs.items()})
+        return {option: values for option, values in found.items() if option != "seed_everything"}
 
     @property
     def groups(self) -> list[list[str]]:

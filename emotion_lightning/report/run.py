@@ -12,11 +12,11 @@ from jinja2 import TemplateError
 
 from emotion_lightning.errors import DataError, EmotionError
 from emotion_lightning.options import renamed
-from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
+from emotion_lightning.runs.history import History, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
-from emotion_lightning.runs.provenance import data_of_run, provenance_file
+from emotion_lightning.runs.provenance import data_of_run, read_starts
 from emotion_lightning.schedule import parse_schedule
 
 SPLITS = ("test", "val", "train")
@@ -110,7 +110,7 @@ class Run:
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """Where the run comes from: its start and each resume."""
-        return self._json(provenance_file(self.folder).name, list) or []
+        return read_starts(self.folder)
 
     @property
     def origin(self) -> dict[str, str]:

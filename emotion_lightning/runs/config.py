@@ -148,8 +148,7 @@ def checkpoint_config(
     for name, key in (("root", "root"), ("splits_file", "splits")):  # as absolute paths, so that any folder will do
         data[name] = state.get(key, data.get(name))
     if subcommand == "fit":
-        if trainer.get("logger") in (None, True):  # then the run goes on in the folder of its checkpoint
-            trainer.pop("default_root_dir", None)
+        trainer.pop("default_root_dir", None)  # the run goes on in the folder of its checkpoint
         trainer = trusted(trainer, run_of(path), given)
         callbacks = {name: saved[name] for name in RESUMED_CALLBACKS if name in saved}
         if "unfreeze" in callbacks:

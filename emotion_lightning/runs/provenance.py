@@ -9,12 +9,18 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from emotion_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 PROVENANCE = "provenance.json"
 """File in the folder of a run, with an entry for each time that it was started or resumed."""
+
+FINISHED, EARLY = "finished", "stopped early"
+"""How the last start of a run that came to its end has ended."""
 
 PACKAGES = ("emotion_lightning", "lightning", "torch", "torchvision", "timm", "torchmetrics", "pillow")
 
@@ -54,13 +60,31 @@ def provenance_file(folder: Path) -> Path:
     return former if former.is_file() and not (folder / PROVENANCE).is_file() else folder / PROVENANCE
 
 
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Read when and how the run in ``folder`` was started and resumed; nothing for a run made from Python.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    file = provenance_file(folder)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is damaged") from error
+    if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
+        raise DataError(f"{file} is damaged: it holds no list of starts")
+    return found
+
+
 def versions() -> dict[str, str | None]:
     """Versions of the packages that results depend on."""
     return {package: _version(package) for package in PACKAGES}
 
 
-def weights_hash(model: torch.nn.Module) -> str:
+def weights_hash(model: "torch.nn.Module") -> str:
     """SHA-256 over the weights, by which two measurements of the same model are known."""
+    import torch
+
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -85,6 +109,8 @@ def _git(folder: Path, *args: str) -> str:
 
 
 def _devices() -> list[str]:
+    import torch  # which reading does without
+
     if torch.cuda.is_available():
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return [f"CPU, {torch.get_num_threads()} threads"]

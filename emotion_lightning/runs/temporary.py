@@ -36,9 +36,18 @@ def is_left(path: Path) -> bool:
         OSError: There is no such file any more.
     """
     found = _OWNED.search(path.name)
-    if found and found[1] == _machine() and os.name != "nt":  # Windows cannot tell without stopping it
-        return not _runs(int(found[2]), found[3])
+    alive = is_alive(".".join(found.groups())) if found else None
+    if alive is not None:
+        return not alive
     return time.time() - path.lstat().st_mtime > FOREIGN
+
+
+def is_alive(process: str) -> bool | None:
+    """Say whether the process of this :func:`owner` runs; None where this machine cannot know."""
+    found = _OWNED.search(f".{process}.tmp")
+    if not found or found[1] != _machine() or os.name == "nt":  # Windows cannot tell without stopping it
+        return None
+    return _runs(int(found[2]), found[3])
 
 
 def sweep(folder: Path) -> None:

@@ -43,9 +43,6 @@ def trusted(trainer: Mapping[str, Any], run: Path, given: Collection[str] = ()) 
         DataError: An option that was not given would run code, or write outside the run.
     """
     reasons = {name: _distrust(name, value, run.resolve()) for name, value in trainer.items()}
-    root, logger = trainer.get("default_root_dir"), trainer.get("logger")
-    if isinstance(root, str) and logger not in (None, True) and not _holds(Path(root), run.resolve(), bool(logger)):
-        reasons["default_root_dir"] = f"is {root}, and the checkpoint's run is in {run}"
     for name, reason in reasons.items():
         if reason and name not in given:
             raise DataError(f"`trainer.{name}` {reason}; give the option yourself, as the run was given it")
@@ -121,8 +118,3 @@ def _logs_beside(arguments: Mapping[str, Any], run: Path) -> bool:
     root = Path(str(arguments.get("save_dir")), str(arguments.get("name") or "")).resolve()
     version = str(arguments.get("version") or "")
     return (root == run.parent or root.is_relative_to(run)) and len(PurePath(version).parts) < 2
-
-
-def _holds(root: Path, run: Path, logs: bool) -> bool:
-    """Whether ``root`` is the folder of the ``run``, or where a logger writes, one above it."""
-    return run.is_relative_to(root.resolve()) if logs else root.resolve() == run

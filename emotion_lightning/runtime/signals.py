@@ -1,5 +1,7 @@
 """Signals that end a run: while it trains the first is noted, so that a checkpoint can be saved; a second ends it."""
 
+import atexit
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -78,6 +80,19 @@ class Signals:
         signal.raise_signal(number)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold signals back while processes are forked: at first they would take them by the handlers of this one."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows, where nothing is forked
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_to_the_run(worker: int) -> None:
     """Let a process that reads images outlive the first signal, which its whole process group may have received.
 
@@ -86,6 +101,18 @@ def leave_to_the_run(worker: int) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@atexit.register
+def _end_readers() -> None:
+    """End the processes that read images and are left: Python sends SIGTERM once, and would wait for them for ever."""
+    readers = [process for process in multiprocessing.active_children() if process.daemon]
+    if readers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # by which torch would report them as lost
+    for process in readers:
+        process.kill()
 
 
 def interruption(trainer: "Trainer", number: int) -> Interrupted:

@@ -190,8 +190,6 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "options",
     [
-        ["--trainer.logger", "false"],
-        ["--trainer.logger", "false", "--data.root", "null", "--data.batch_size", "16"],
         ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
         ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
     ],
@@ -202,7 +200,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_second_run_in_a_folder_changes_nothing_in_it(
     faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], left: str
 ) -> None:
-    folder = Path("checkpoints") if options[1] == "false" else Path("lightning_logs/version_0/checkpoints")
+    folder = Path("lightning_logs/version_0/checkpoints")
     folder.mkdir(parents=True)
     (folder / left).write_bytes(b"another run's")
     (folder.parent / "splits.csv").write_text("another run's")

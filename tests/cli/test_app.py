@@ -17,6 +17,7 @@ from emotion_lightning.cli import main
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.config import run_options
+from emotion_lightning.runs.history import read_history
 from emotion_lightning.schedule import STAGES
 from tests.helpers import QUIET, RUN, TINY, Batches, Lab, assert_equal, fails
 
@@ -218,9 +219,26 @@ def test_training_without_data_root_uses_the_drawn_faces() -> None:
     main(["fit", *TINY, "--data.batch_size", "16", "--trainer.fast_dev_run", "true", *QUIET])
 
 
-def test_a_run_without_logger_ends_well(faces: Path) -> None:
-    main(["fit", "--data.root", str(faces), *TINY, *QUIET, "--trainer.logger", "false"])
-    assert Path("checkpoints/best.ckpt").is_file()
+def test_a_run_without_logger_has_its_folder_all_the_same(faces: Path) -> None:
+    main(
+        [
+            "fit",
+            "--data.root",
+            str(faces),
+            *TINY,
+            *QUIET,
+            "--trainer.logger",
+            "false",
+            "--checkpoint.every_n_epochs",
+            "1",
+        ]
+    )
+    assert {"history.csv", "config.yaml", "provenance.json", "report"} <= {path.name for path in RUN.iterdir()}
+    shutil.copy(RUN / "checkpoints/epoch_000.ckpt", RUN / "checkpoints/last.ckpt")
+    main(["fit", "--ckpt_path", "version_0", *QUIET])
+    assert list(read_history(RUN)["train/loss"]) == [0, 1, 2]
+    assert [path.name for path in Path().iterdir()] == ["lightning_logs"]
+    assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
 
 
 def test_structured_options_go_with_a_checkpoint(trained: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_command_writes_the_report_anew(reported: Path, tmp_path: Path, caps
     main(["report", str(run), "--report.baseline_f1", "0.99"])
     assert "yes, worse" in (run / "report/index.html").read_text()
     capsys.readouterr()
-    assert "no such folder" in fails(capsys, 2, "report", "nowhere")
+    assert "nowhere: no such run" in fails(capsys, 2, "report", "nowhere")
     (tmp_path / "empty").mkdir()
     assert "several are compared" in fails(capsys, 2, "report", str(run), str(reported), "--report.baseline_f1", "0.5")
     assert "nothing was measured" in fails(capsys, 1, "report", "empty")

@@ -64,7 +64,6 @@ def test_plain_values_and_what_writes_into_the_run_is_taken_up(options: dict[str
             {"callbacks": [spec(f"{LIGHTNING}.callbacks.OnExceptionCheckpoint", dirpath="/tmp")]},
             "`trainer.callbacks` writes to /tmp, which is outside the run",
         ),
-        ({"logger": False, "default_root_dir": "/tmp"}, "`trainer.default_root_dir` is /tmp"),
         ({"max_time": torch.ones(2)}, "`trainer.max_time` is no plain value"),
     ],
 )

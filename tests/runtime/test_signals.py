@@ -1,6 +1,9 @@
 """Signals in a process of its own state: each test leaves the handlers as it found them."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,3 +94,18 @@ def test_a_job_that_cannot_be_queued_again_is_said(
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     with pytest.warns(UserWarning, match=r"scontrol requeue 42: .*; submit it anew"):
         assert interruption(trainer(), signal.SIGUSR1).code == 138
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked")
+def test_a_process_that_reads_images_lives_through_a_signal_at_its_start_and_ends_with_the_run() -> None:
+    program = """
+import os, signal
+from PIL import Image
+from emotion_lightning.data.dataset import FaceDataset, SequentialSampler, data_loader
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGHUP))
+faces = FaceDataset(lambda index: Image.new("RGB", (8, 8)), [0] * 4, 8)
+batches = iter(data_loader(faces, SequentialSampler(range(4), 0, 1), 2, workers=1))
+print(next(batches)[2].tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1]\n", "")
