@@ -1,6 +1,6 @@
 """What trains when: pure functions of the epoch, so that neither a resume nor a worker can miss a change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, isfinite, nan
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,6 +94,12 @@ def trainable_stages(schedule: Mapping[int, str], epoch: int) -> tuple[str, ...]
     """Stages that train in ``epoch``, from input to output, under a parsed ``schedule``."""
     lowest = schedule[max(start for start in schedule if start <= epoch)]
     return STAGES[STAGES.index(lowest) :]
+
+
+def named_stages(stages: Sequence[str]) -> str:
+    """Name those that train, given from input to output, by the lowest: ``all``, ``from layer4`` or ``classifier``."""
+    lowest = stages[0]
+    return {STAGES[0]: "all", STAGES[-1]: STAGES[-1]}.get(lowest, f"from {lowest}")
 
 
 def last_unfreezing(schedule: Schedule, epochs: int | None = None) -> int:

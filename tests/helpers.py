@@ -1,6 +1,8 @@
 """What several tests need: small runs, small data sets and comparisons. No test imports another."""
 
+import io
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +72,35 @@ def fails(capsys: pytest.CaptureFixture[str], status: int, *args: str) -> str:
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return error[error.index("error: ") :]
+
+
+class Tty(io.StringIO):
+    """A terminal that keeps what it is sent."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Tty:
+    """Make standard error a terminal; in a test's own body, as pytest puts its own stream there before."""
+    stream = Tty()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return stream
+
+
+def screen(text: str) -> list[str]:
+    """What a terminal shows of ``text``, in which a carriage return begins a line again."""
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
 
 
 def assert_equal(a: Any, b: Any, where: str = "") -> None:

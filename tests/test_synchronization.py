@@ -12,7 +12,7 @@ from emotion_lightning import cli
 from emotion_lightning.callbacks import EMA, Divergence, ProgressBar, Throughput, Unfreeze
 from emotion_lightning.cli import training
 from emotion_lightning.cli.app import EmotionCLI
-from tests.helpers import TINY, Lab
+from tests.helpers import TINY, Lab, on_a_terminal
 
 OPERATIONS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
 READING = {f"aten::{name}" for name in OPERATIONS}
@@ -66,6 +66,7 @@ def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, m
     monkeypatch.setattr(training, "EmotionCLI", Watched)
     monkeypatch.setattr("emotion_lightning.model.watch.COMPARED", "none")  # as on a GPU
     monkeypatch.setattr("emotion_lightning.callbacks.divergence.READ_AT_ONCE", "none")
+    on_a_terminal(monkeypatch)
     every = ["--trainer.log_every_n_steps", "4", "--tensorboard.every_n_epochs", "0", "--report.write", "false"]
     cli.main(["fit", "--data.root", str(faces), *TINY, *every])
     assert len(watch.reads) == 18
@@ -78,7 +79,7 @@ def test_only_steps_that_are_logged_or_shown_read_from_the_device(faces: Path, m
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed", "32-true"])
-def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str) -> None:
+def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Strict(Callback):
         """In the steps of an epoch that are neither logged nor shown, transfers and augmentation included."""
 
@@ -90,6 +91,7 @@ def test_a_gpu_is_not_waited_for_in_a_step(lab: Lab, precision: str) -> None:
 
     callbacks = [Unfreeze({0: "classifier", 1: "all"}), EMA(), Divergence(), Throughput(), ProgressBar(), Strict()]
     options = {"accelerator": "gpu", "devices": 1, "precision": precision, "enable_progress_bar": True}
+    on_a_terminal(monkeypatch)
     trainer = lab.trainer(max_epochs=2, log_every_n_steps=6, callbacks=callbacks, **options)
     trainer.fit(lab.model(), lab.data())
     assert trainer.global_step == 12

@@ -13,7 +13,7 @@ from emotion_lightning.callbacks.disk_space import DiskSpace
 from emotion_lightning.callbacks.divergence import Divergence
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
-from emotion_lightning.callbacks.epoch_summary import EpochSummary
+from emotion_lightning.callbacks.epoch_rows import EpochRows
 from emotion_lightning.callbacks.history import History
 from emotion_lightning.callbacks.metrics_writer import MetricsWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
@@ -31,7 +31,7 @@ __all__ = [
     "DiskSpace",
     "Divergence",
     "EarlyStopping",
-    "EpochSummary",
+    "EpochRows",
     "History",
     "MetricsWriter",
     "ProgressBar",
@@ -49,16 +49,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [
-        BatchSize(),
-        DiskSpace(),
-        SaveData(),
-        Divergence(),
-        Throughput(),
-        History(),
-        MetricsWriter(),
-        EpochSummary(),
-    ]
+    return [BatchSize(), DiskSpace(), SaveData(), Divergence(), Throughput(), History(), MetricsWriter()]
 
 
 def default_callbacks(
@@ -85,6 +76,7 @@ def default_callbacks(
         UsageError: A number is outside its range, or the schedule cannot work.
     """
     return [
+        EpochRows(),
         Unfreeze(dict[Any, str](schedule)),
         EMA(ema_decay),
         EarlyStopping(patience, start_epoch=last_unfreezing(schedule)),

@@ -191,7 +191,7 @@ class RunCheckpoint(callbacks.Checkpoint):
         if interrupted and trainer.is_global_zero and last.is_file():
             by_command = any(isinstance(callback, SaveConfigCallback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
             advice = f"{PROGRAM} fit --ckpt_path {pasted(last)}" if by_command else f"fit with ckpt_path={str(last)!r}"
-            rank_zero_info(f"Interrupted in epoch {trainer.current_epoch}; to go on: {advice}")
+            rank_zero_info(f"Interrupted in epoch {trainer.current_epoch + 1}; to go on: {advice}")
 
     def _is_best(self, trainer: Trainer) -> bool:
         """Whether the last validation was of the model's weights and none was better; then it is the best."""

@@ -153,6 +153,6 @@ def _stop(trainer: Trainer, epoch: int, what: str) -> NoReturn:
     last = None if checkpoint is None else checkpoint.folder / LAST
     kept = f"; {pasted(last)} is from before" if last is not None and last.is_file() else ""
     raise DivergenceError(
-        f"training diverged in epoch {epoch} {what}{kept}. Try a lower `lr_classifier` and `lr_backbone`, "
+        f"training diverged in epoch {epoch + 1} {what}{kept}. Try a lower `lr_classifier` and `lr_backbone`, "
         "`precision=bf16-mixed` or `precision=32-true`, and look at the images if they are the same ones again"
     )

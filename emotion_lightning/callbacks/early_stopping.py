@@ -84,7 +84,10 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         if trainer.current_epoch < self.start_epoch:
             self.wait_count, self.stopped_epoch = 0, 0
             trainer.should_stop = stopping
-        elif trainer.should_stop and not stopping:
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so where it has stopped, below the row of the last epoch."""
+        if self.stopped_epoch and trainer.should_stop:
             rank_zero_info(f"Early stopping: no gain in {MONITOR} for {self.patience} epochs")
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,4 +112,4 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
             return
         pl_module.load_state_dict(best["state_dict"])
         pl_module.on_load_checkpoint(best)  # the temperature and the threshold
-        rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch}")
+        rank_zero_info(f"Restored the best weights, of epoch {checkpoint.best_epoch + 1}")

@@ -17,6 +17,7 @@ from emotion_lightning.schedule import (
     RECIPE_SCHEDULE,
     augmentation_phase,
     in_epochs,
+    named_stages,
     parse_schedule,
     trainable_stages,
     training_resolution,
@@ -86,10 +87,10 @@ class Unfreeze(Callback):
         if trainer.current_epoch in self.schedule:
             counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
             trainable, total = (sum(n for n, trains in counts if trains or every) / 1e6 for every in (False, True))
+            kept = ", BatchNorm frozen" if _has_frozen_batch_norm(pl_module) else ""
             rank_zero_info(
-                f"Epoch {trainer.current_epoch}: training {', '.join(reversed(stages))} "
-                f"({trainable:.2f} of {total:.2f} million parameters)"
-                + (", whose BatchNorm keeps its statistics" if _has_frozen_batch_norm(pl_module) else "")
+                f"Epoch {trainer.current_epoch + 1}: training {named_stages(stages)} "
+                f"({trainable:.2f} of {total:.2f} M parameters{kept})"
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -15,8 +15,9 @@ from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM
+from emotion_lightning.report.advice import advice
 from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import summary, unfreezing_advice
+from emotion_lightning.report.summary import summary
 from emotion_lightning.runs.folder import pasted, run_dir
 from emotion_lightning.runtime.signals import Interrupted
 
@@ -42,7 +43,7 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
             "`check_val_every_n_epoch`, `val_check_interval` and `max_steps`" + _next_commands(data, last, loggers)
         )
         return
-    best = f"\nBest epoch {checkpoint.best_epoch}: validation macro F1 {checkpoint.best_score:.4f}"
+    best = f"\nBest epoch {checkpoint.best_epoch + 1}: validation macro F1 {checkpoint.best_score:.4f}"
     rank_zero_info(
         (f"{best}{measured_part(trainer)}" if checkpoint.best_model_path else "\nThe best checkpoint was lost")
         + f"\nCheckpoint: {pasted(measured)}, which is now measured on the validation split"
@@ -58,8 +59,8 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
     if trainer.is_global_zero:
         found = Run(run)
         rank_zero_info(f"\n{pasted(run)}\n{summary(found, 'val')}")
-        if advice := unfreezing_advice(found):
-            rank_zero_info(f"\n{advice}")
+        for said in advice(found, found.results["val"].metrics):
+            rank_zero_info(f"\n{said}")
         report = f"{PROGRAM} report {pasted(run)}"
         rank_zero_info(_next_commands(data, Path(measured), loggers, report))
 

@@ -18,6 +18,7 @@ from emotion_lightning.callbacks import (
     EMA,
     Calibration,
     EarlyStopping,
+    EpochRows,
     ProgressBar,
     Report,
     RunCheckpoint,
@@ -255,7 +256,9 @@ class EmotionCLI(LightningCLI):
         if given.deterministic:
             kwargs["benchmark"] = False  # it may choose another kernel in each run
         allow_tf32(given.accelerator)
-        if given.enable_progress_bar is not False and not _has_progress_bar(given.callbacks):
+        own = _listed(given.callbacks)
+        kwargs["callbacks"] = [EpochRows(), *own]
+        if given.enable_progress_bar is not False and not any(map(_is_progress_bar, own)):
             self.trainer_defaults["callbacks"].append(ProgressBar())
         ddp = given.strategy == "auto" and ddp_processes(given.accelerator, given.devices, given.num_nodes) > 1
         if ddp or given.strategy == "ddp":
@@ -340,6 +343,9 @@ def _given(args: Sequence[str], trainer: Mapping[str, Any]) -> set[str]:
     return configured | {re.split(r"[.+=]", option)[0] for option in typed}
 
 
-def _has_progress_bar(callbacks: Any) -> bool:
-    given = callbacks if isinstance(callbacks, list) else [callbacks]
-    return any(isinstance(callback, lightning_callbacks.ProgressBar) for callback in given)
+def _listed(callbacks: Any) -> list[Any]:
+    return callbacks if isinstance(callbacks, list) else [] if callbacks is None else [callbacks]
+
+
+def _is_progress_bar(callback: Any) -> bool:
+    return isinstance(callback, lightning_callbacks.ProgressBar)

@@ -2,11 +2,10 @@
 
 import html
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ def _command(name: str, options: Mapping[str, Any]) -> Path:
     args, before = [name, *_arguments(options)], sys.argv
     sys.argv = [str(Path(emotion_lightning.__file__).with_name("__main__.py")), *args]  # which the run's folder keeps
     try:
-        with _said_on_stdout():
+        with redirect_stderr(sys.stdout):  # which a notebook shows in red
             return run_dir(run_lightning(args))
     except RunIsOver as over:
         print(over)
@@ -119,19 +118,3 @@ def _typed(value: Any) -> str:
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
     return str(yaml.safe_dump(value, default_flow_style=True, width=sys.maxsize)).removesuffix("...\n").strip()
-
-
-@contextmanager
-def _said_on_stdout() -> Iterator[None]:
-    """Say on stdout what goes to stderr, which a notebook shows in red."""
-    handlers = [
-        handler for name in ("pytorch", "fabric") for handler in logging.getLogger(f"lightning.{name}").handlers
-    ]
-    streams = [(handler, handler.setStream(sys.stdout)) for handler in handlers if hasattr(handler, "setStream")]
-    try:
-        with redirect_stderr(sys.stdout):
-            yield
-    finally:
-        for handler, stream in streams:
-            if stream is not None:
-                handler.setStream(stream)

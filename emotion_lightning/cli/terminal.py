@@ -4,9 +4,12 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
+from types import FrameType
 from typing import Any
+
+from emotion_lightning.runtime.plain import is_plain
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 """Those of ASCII and ISO 8859 but for tab and line end, and those of Unicode that turn the direction of writing."""
@@ -21,25 +24,53 @@ def visible(text: str) -> str:
 
 
 class Terminal:
-    """A stream that shows control characters, unless a bar is drawn on it; all else is the stream's own."""
+    """A stream that shows control characters, and writes whole lines above a bar; what draws the bar writes as it is.
+
+    It is no terminal to those who ask where the user wants none of what moves the cursor.
+    """
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        self._stream, self._line = stream, ""
 
     def write(self, text: str) -> int:
-        """Write ``text``."""
-        frame = inspect.currentframe()
-        caller = "" if frame is None or frame.f_back is None else str(frame.f_back.f_globals.get("__name__"))
-        written: int = self._stream.write(text if caller.startswith(BARS) else visible(text))
-        return written
+        """Write the lines that are complete; the rest follows with its end, or when it is flushed."""
+        if _called_by_bar(inspect.currentframe()):
+            self._stream.write(text)
+            return len(text)
+        lines, end, self._line = (self._line + text).rpartition("\n")
+        if end:
+            self._show(lines + end)
+        return len(text)
 
     def writelines(self, lines: Any) -> None:
         """Write each of ``lines``."""
-        self._stream.writelines(map(visible, lines))
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._line and not _called_by_bar(inspect.currentframe()):
+            text, self._line = self._line, ""
+            self._show(text)
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Say whether bars can be drawn."""
+        return not is_plain() and bool(self._stream.isatty())
+
+    def _show(self, text: str) -> None:
+        bars = sys.modules.get("tqdm")  # slow to import, and without it there are none
+        with bars.tqdm.external_write_mode(self) if bars else nullcontext():
+            self._stream.write(visible(text))
 
     def __getattr__(self, name: str) -> Any:
         """Give what the stream has."""
         return getattr(self._stream, name)
+
+
+def _called_by_bar(frame: FrameType | None) -> bool:
+    caller = "" if frame is None or frame.f_back is None else str(frame.f_back.f_globals.get("__name__"))
+    return caller.startswith(BARS)
 
 
 @contextmanager
@@ -55,9 +86,18 @@ def controls_shown() -> Iterator[None]:
         sys.stdout = Terminal(sys.stdout)
     if sys.stderr is not None:
         sys.stderr = Terminal(sys.stderr)
+    streams = sys.stdout, sys.stderr
     try:
         yield
     except SystemExit:
-        sys.stdout, sys.stderr = before
+        _end(streams, before)
         raise
+    _end(streams, before)
+
+
+def _end(streams: tuple[Any, Any], before: tuple[Any, Any]) -> None:
+    """Put the streams of ``before`` back."""
+    for stream in streams:
+        if isinstance(stream, Terminal):
+            stream.flush()
     sys.stdout, sys.stderr = before

@@ -1,10 +1,12 @@
 """Lightning's commands, and how they end where Lightning itself ends them."""
 
+import logging
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.spike import TrainingSpikeException
@@ -18,6 +20,21 @@ from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.signals import queued_again
 
+NOISE = re.compile(
+    r"GPU available: |TPU available: |LOCAL_RANK: |💡 Tip: |(\[rank: \d+\] )?Seed set to "
+    r"|Using (bfloat16|16bit) Automatic Mixed Precision|Loading `train_dataloader` to estimate"
+    r"|Restoring states from the checkpoint|Restored all states from|Loaded model weights from"
+    r"|`Trainer.fit` stopped: \S*max_epochs"
+)
+"""How lines of Lightning begin that say nothing new to who has given the options; its warnings all stay."""
+
+SPEAKING = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric.utilities.seed",
+)
+"""Loggers of those lines."""
+
 
 def run_lightning(args: Sequence[str]) -> Trainer:
     """Run one of Lightning's commands and return its trainer; an interruption ends with 128 and the signal's number.
@@ -30,7 +47,7 @@ def run_lightning(args: Sequence[str]) -> Trainer:
     tune_malloc()
     threading.excepthook = say_nothing_of_writer
     try:
-        with queued_again() if args[0] == "fit" else nullcontext():
+        with _said_on_standard_output(), queued_again() if args[0] == "fit" else nullcontext():
             return EmotionCLI(args).trainer
     except EmotionError:
         raise
@@ -52,6 +69,28 @@ def run_lightning(args: Sequence[str]) -> Trainer:
         raise
     finally:
         threading.excepthook = threading.__excepthook__
+
+
+@contextmanager
+def _said_on_standard_output() -> Iterator[None]:
+    """Send what a run says there, with its results and without noise; on standard error are bars and warnings."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    own = [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
+    before = [(handler, handler.setStream(sys.stdout)) for handler in own]
+    speaking = [logging.getLogger(name) for name in SPEAKING]
+    for logger in speaking:
+        logger.addFilter(_is_no_noise)
+    try:
+        yield
+    finally:
+        for logger in speaking:
+            logger.removeFilter(_is_no_noise)
+        for handler, stream in before:
+            handler.setStream(stream or sys.stderr)
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or not NOISE.match(record.getMessage())
 
 
 def _is_raised_by_lightning(error: Exception) -> bool:

@@ -65,7 +65,8 @@ def prepare(photographs: Path, output: Path, detector: FaceDetector, progress: b
         with atomic_csv(temporary / MANIFEST) as stream:
             writer = csv.writer(stream)
             writer.writerow(HEADER)
-            for source, stem in zip(tqdm(sources, "Cutting out", disable=not progress), stems, strict=True):
+            shown = tqdm(sources, "Cutting out", disable=None if progress else True)
+            for source, stem in zip(shown, stems, strict=True):
                 name = source.relative_to(photographs)
                 try:
                     picture = open_image(source)

@@ -84,7 +84,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(lab: Lab, step: int, 
     seen = Batches()
     with pytest.raises(DivergenceError) as stopped:
         fit(lab, spoiled(lab, step), seen, ema=ema)
-    assert f"epoch {(step - 1) // EPOCH} at step {step}: the loss is nan" in str(stopped.value)
+    assert f"epoch {(step - 1) // EPOCH + 1} at step {step}: the loss is nan" in str(stopped.value)
     assert len(seen.indices) == step
     names = lab.data().manifest.names
     shown = [names[index] for index in seen.indices[-1]]
@@ -99,7 +99,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(lab: Lab, step: int, 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_no_number_ends_the_run_at_its_step(lab: Lab, value: float) -> None:
-    with pytest.raises(DivergenceError, match=r"epoch 1 at step 9: the norm of the gradients is (nan|inf)"):
+    with pytest.raises(DivergenceError, match=r"epoch 2 at step 9: the norm of the gradients is (nan|inf)"):
         fit(lab, lab.model(), Spoil("gradient", 9, value))
     assert finite(lab.folder / "run" / "checkpoints" / "last.ckpt")
 
@@ -151,7 +151,7 @@ def test_a_gpu_is_asked_after_several_steps_and_the_message_names_the_first(
 
 def test_an_accumulated_loss_that_is_no_number_ends_the_run_at_its_batch(lab: Lab) -> None:
     seen = Batches()
-    with pytest.raises(DivergenceError, match="epoch 1 at step 4: the loss is nan"):
+    with pytest.raises(DivergenceError, match="epoch 2 at step 4: the loss is nan"):
         fit(lab, spoiled(lab, 4), seen, accumulate_grad_batches=2)
     assert len(seen.indices) == 7
 
@@ -161,7 +161,7 @@ def test_an_infinite_image_of_another_loader_ends_the_run(lab: Lab) -> None:
     images[11, 0, 4, 4] = math.inf
     loader = torch.utils.data.DataLoader(list(zip(images, torch.arange(16) % 3, strict=True)), batch_size=8)
     trainer = lab.trainer(callbacks=[EMA(0.9), RunCheckpoint(), Divergence()], limit_val_batches=0)
-    with pytest.raises(DivergenceError, match=r"epoch 0 at step 2: the loss is nan, of batch 1"):
+    with pytest.raises(DivergenceError, match=r"epoch 1 at step 2: the loss is nan, of batch 1"):
         trainer.fit(lab.model(), loader)
 
 

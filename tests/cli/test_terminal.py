@@ -3,6 +3,9 @@ import os
 import pty
 import subprocess
 import sys
+import termios
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from tqdm import tqdm
 
 from emotion_lightning.cli import main
 from emotion_lightning.cli.terminal import Terminal, visible
-from tests.helpers import fails
+from tests.helpers import TINY, Tty, fails, on_a_terminal, screen
 
 EVIL = "\x1b[2J\x1b]0;title\x07ev\u202eil\r\x9b"
 SHOWN = r"\x1b[2J\x1b]0;title\x07ev\u202eil\r\x9b"
@@ -30,11 +33,41 @@ def test_bars_are_drawn_and_what_is_printed_between_is_shown() -> None:
     for _ in tqdm(range(2), position=1, file=terminal, mininterval=0):
         print(EVIL, file=terminal)
     terminal.writelines([EVIL])
+    terminal.flush()
     drawn = stream.getvalue()
     assert "\r" in drawn
     assert "\x1b[A" in drawn
     assert drawn.count(SHOWN) == 3
     assert "\x1b[2J" not in drawn
+
+
+def test_what_is_said_while_a_bar_is_drawn_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", Terminal(stream))
+    with tqdm(total=4, desc="Epoch 1", file=sys.stderr, ncols=30) as bar:
+        bar.update(2)
+        print("a", "warning", file=sys.stderr)
+        bar.refresh()
+        print("no end yet", end="", file=sys.stderr)
+        bar.refresh()
+        print(", and now", file=sys.stderr)
+        bar.refresh()
+        *said, last = screen(stream.getvalue())
+    assert said == ["a warning", "no end yet, and now"]
+    assert last.startswith("Epoch 1:")
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_where_the_cursor_is_to_stay_there_is_no_terminal_for_bars(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    on_a_terminal(monkeypatch)
+    assert Terminal(Tty()).isatty()
+    monkeypatch.setenv(name, value)
+    assert not Terminal(Tty()).isatty()
+    for _ in tqdm(range(2), file=Terminal(stream := Tty()), disable=None):
+        pass
+    assert stream.getvalue() == ""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
@@ -69,3 +102,32 @@ def test_standard_output_is_shown_on_a_terminal_and_raw_in_a_pipe() -> None:
     os.close(theirs)
     assert os.read(ours, 1_000).decode() == f"{SHOWN}\r\n"
     os.close(ours)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_bars_are_drawn_on_standard_error_and_results_printed_on_standard_output(faces: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "emotion_lightning", "fit", "--data.root", str(faces), *TINY]
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    with Path("run.txt").open("w", encoding="utf-8") as file:
+        run = subprocess.Popen(command, stdout=file, stderr=theirs, env=environment)
+    os.close(theirs)
+    drawn = b"".join(_until_closed(ours)).decode()
+    assert run.wait() == 0
+    printed = Path("run.txt").read_text(encoding="utf-8")
+    assert "Epoch 1/3 " in drawn
+    assert "training classifier" not in drawn
+    assert "\r" not in printed
+    for said in ("  3/3  all ", "Best epoch", "macro avg", "Next:"):
+        assert said in printed
+
+
+def _until_closed(terminal: int) -> Iterator[bytes]:
+    """What a process writes to ``terminal``, which gives an error in place of an end."""
+    with suppress(OSError):
+        while chunk := os.read(terminal, 65_536):
+            yield chunk
+    os.close(terminal)

@@ -229,9 +229,11 @@ def _file_digest(path: Path) -> npt.NDArray[np.uint8]:
 
 def _shown(items: Iterable[T], count: int, total: int, progress: bool) -> Iterator[T]:
     """Show how far ``count`` items are, of ``total`` images of which the others are known; no bar without any."""
-    disable = not (progress and count)
+    disable = None if progress and count else True  # None: unless it is a terminal
     try:
-        yield from tqdm(items, "Checking images", total, unit=" images", initial=total - count, disable=disable)
+        yield from tqdm(
+            items, "Checking images", total, unit=" images", initial=total - count, disable=disable, leave=False
+        )
     except OSError as error:  # which the cache would take for its own
         raise RuntimeError(f"progress cannot be shown: {error}") from error
 

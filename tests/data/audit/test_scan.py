@@ -14,6 +14,7 @@ from emotion_lightning.data.audit.scan import scan, scan_with_thumbnails
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, PixelRows, open_image
 from emotion_lightning.data.images.thumbnail import thumbnail
+from tests.helpers import on_a_terminal
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -131,16 +132,20 @@ def test_threads_do_not_run_ahead_of_what_is_taken() -> None:
 
 
 def test_progress_goes_to_stderr_and_only_where_there_is_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     files = Files((tmp_path / "a.png",))
     scan(files, None)
-    out, err = capsys.readouterr()
-    assert (out, "Checking images" in err) == ("", True)
+    assert capsys.readouterr() == ("", "")  # no terminal
+    terminal = on_a_terminal(monkeypatch)
+    scan(files, None)
+    shown = terminal.getvalue()
+    assert "Checking images" in shown
     scan(files, None, progress=False)
     scan(Files(()), None)
-    assert capsys.readouterr() == ("", "")
+    assert terminal.getvalue() == shown
+    assert capsys.readouterr().out == ""
 
 
 def test_a_closed_stderr_is_no_fault_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

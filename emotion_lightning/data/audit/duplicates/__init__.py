@@ -95,7 +95,7 @@ def _near_pairs(thumbnails: NDArray[np.uint8], places: NDArray[np.int64], progre
     best: dict[tuple[int, int], Pair] = {}
     found = candidates(thumbnails, places, progress)
     batches = range(0, len(found.whole), BATCH)
-    for start in tqdm(batches, "Comparing copies", unit=" batches", disable=not progress, delay=1):
+    for start in tqdm(batches, "Comparing copies", unit=" batches", disable=None if progress else True, delay=1):
         for pair in _verified(thumbnails, Candidates(*(part[start : start + BATCH] for part in found))):
             key = pair.first, pair.second
             if key not in best or best[key].similarity < pair.similarity:

@@ -55,7 +55,8 @@ def candidates(thumbnails: NDArray[np.uint8], places: NDArray[np.int64], progres
     descriptors, images, place = describe(thumbnails, places), len(places), torch.from_numpy(places)
     usual, spread = _usual(descriptors[0])
     found = torch.empty(0, dtype=torch.int64)
-    bar = tqdm(tables(descriptors), "Comparing images", TABLES, unit=" rounds", disable=not progress, delay=1)
+    disable = None if progress else True  # None: unless it is a terminal
+    bar = tqdm(tables(descriptors), "Comparing images", TABLES, unit=" rounds", disable=disable, delay=1)
     for blocks in bar:
         windows = descriptors.flatten(0, 1)
         found = torch.unique(torch.cat([found, *(_alike(windows, *block, usual, spread) for block in blocks)]))
