@@ -14,8 +14,9 @@ from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import PROGRAM
+from emotion_lightning.report.advice import advice
 from emotion_lightning.report.run import Run
-from emotion_lightning.report.summary import summary, unfreezing_advice
+from emotion_lightning.report.summary import summary
 from emotion_lightning.runs.folder import pasted, run_dir
 
 
@@ -56,8 +57,8 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
     if trainer.is_global_zero:
         found = Run(run)
         rank_zero_info(f"\n{pasted(run)}\n{summary(found, 'val')}")
-        if advice := unfreezing_advice(found):
-            rank_zero_info(f"\n{advice}")
+        for said in advice(found, found.results["val"].metrics):
+            rank_zero_info(f"\n{said}")
         report = f"{PROGRAM} report {pasted(run)}"
         rank_zero_info(_next_commands(data, Path(measured), loggers, report))
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 
-from emotion_lightning.evaluation.metrics import MONITOR, OVERALL
+from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report.duration import duration
 from emotion_lightning.report.run import Run
-
-SMALL_RATE = 1e-5
-"""Smallest rate of the backbone that was tried, at which an unfreezing did least harm; benchmarks/ACCURACY.md."""
 
 
 def summary(run: Run, split: str) -> str:
@@ -17,30 +14,10 @@ def summary(run: Run, split: str) -> str:
     return "\n".join(f"  {title:<{width}}  {text}" for title, text in rows)
 
 
-def unfreezing_advice(run: Run) -> str | None:
-    """Say what to try if no epoch after an unfreezing was better than one before; docs/training.md has the rule."""
-    trained = len(run.history.get(MONITOR, {}))
-    later = [epoch for epoch in run.phases if run.best_epoch is not None and run.best_epoch < epoch < trained]
-    if not later:
-        return None
-    model = {"lr_backbone": SMALL_RATE} | run.config.get("model", {})
-    rate = model["lr_backbone"]
-    if rate > SMALL_RATE:
-        remedy = f"a smaller rate, `lr_backbone={max(rate / 10, SMALL_RATE):g}`"
-    elif model.get("batch_norm") == "train" and model.get("pretrained"):
-        remedy = "`batch_norm=frozen`, which keeps the statistics of the pretrained weights"
-    else:
-        remedy = "more epochs, or leave the backbone frozen by `unfreeze.schedule={0: classifier_only}`"
-    return (
-        f"The best epoch, {run.best_epoch}, came before the unfreezing of epoch {later[0]}: what was unfrozen has not "
-        f"made the model better. Try {remedy}."
-    )
-
-
 def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
     epochs = len(run.history.get("train/loss") or run.history.get("val/loss", {}))
     if run.best_epoch is not None:
-        yield "best epoch", f"{run.best_epoch}, of {epochs} epochs from 0"
+        yield "best epoch", f"{run.best_epoch + 1} of {epochs}"
     if run.seconds["train"]:
         yield "time", f"{duration(run.seconds['train'])} of training, {duration(run.seconds['val'])} of validation"
     metrics = run.results[split].metrics
