@@ -17,6 +17,7 @@ from emotion_lightning.callbacks import (
     BatchSize,
     Calibration,
     EarlyStopping,
+    History,
     RunCheckpoint,
     SaveData,
     Throughput,
@@ -25,6 +26,7 @@ from emotion_lightning.callbacks import (
 from emotion_lightning.data.dataset import EpochSampler
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from emotion_lightning.runs.history import read_history
 from tests.helpers import SCHEDULE, Lab, assert_equal
 
 ALWAYS = 1e-9
@@ -88,7 +90,7 @@ def fit(
     patient = EarlyStopping(patience=3, min_delta=0.9, start_epoch=2)  # nothing satisfies it, so that it counts
     callbacks = [
         *(Unfreeze(SCHEDULE), EMA(0.9), patient, RunCheckpoint(1, minutes), Calibration(), BatchSize(), SaveData()),
-        *(Throughput(), more or Snapshots()),
+        *(Throughput(), History(), more or Snapshots()),
     ]
     torch.manual_seed(77)  # whatever else was drawn in the meantime
     rows, run = Rows(), {"max_epochs": 3, "log_every_n_steps": 1, "callbacks": callbacks}
@@ -115,6 +117,8 @@ def assert_same(whole: Path, again: Path) -> None:
             assert_equal(expected[state], found[state], f"{name}:{state}")
         for key in expected["callbacks"].keys() - {"Throughput"}:
             assert_equal(expected["callbacks"][key], found["callbacks"][key], f"{name}:{key}")
+    histories = [read_history(folder) for folder in (whole, again)]
+    assert_equal(*({name: found[name] for name in found if not name.endswith(CLOCKS)} for found in histories))
 
 
 def assert_resumes(lab: Lab, whole: Path, start: Path, folder: str, rows: list[Row], **options: Any) -> None:

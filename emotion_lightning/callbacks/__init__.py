@@ -13,6 +13,7 @@ from emotion_lightning.callbacks.divergence import Divergence
 from emotion_lightning.callbacks.early_stopping import EarlyStopping
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.callbacks.epoch_summary import EpochSummary
+from emotion_lightning.callbacks.history import History
 from emotion_lightning.callbacks.metrics_writer import MetricsWriter
 from emotion_lightning.callbacks.progress_bar import ProgressBar
 from emotion_lightning.callbacks.report import Report
@@ -30,6 +31,7 @@ __all__ = [
     "Divergence",
     "EarlyStopping",
     "EpochSummary",
+    "History",
     "MetricsWriter",
     "ProgressBar",
     "Report",
@@ -46,7 +48,16 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), DiskSpace(), SaveData(), Divergence(), Throughput(), MetricsWriter(), EpochSummary()]
+    return [
+        BatchSize(),
+        DiskSpace(),
+        SaveData(),
+        Divergence(),
+        Throughput(),
+        History(),
+        MetricsWriter(),
+        EpochSummary(),
+    ]
 
 
 def default_callbacks(

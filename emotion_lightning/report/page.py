@@ -16,11 +16,11 @@ from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.charts import Chart
 from emotion_lightning.report.duration import duration
-from emotion_lightning.report.history import History
 from emotion_lightning.report.results import FOLDER, SplitResults
 from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.report.svg import png, svg
 from emotion_lightning.runs.files import atomic_write, write_json, write_page
+from emotion_lightning.runs.history import History
 
 PAGE, REPORT = "index.html", "report.json"
 TITLES = {"test": "Test", "val": "Validation", "train": "Training"}

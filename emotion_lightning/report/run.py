@@ -12,9 +12,9 @@ from jinja2 import TemplateError
 
 from emotion_lightning.errors import DataError, EmotionError
 from emotion_lightning.options import renamed
-from emotion_lightning.report.history import History, read_history
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
+from emotion_lightning.runs.history import History, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
 from emotion_lightning.runs.provenance import provenance_file
 from emotion_lightning.schedule import parse_schedule

@@ -31,6 +31,14 @@ def _is_mappings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
+def _is_history(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_count(epoch) and _is_figures(row) for epoch, row in value.items())
+
+
+def _is_figures(value: Any) -> bool:
+    return _is_mapping(value) and all(type(item) in (int, float) for item in value.values())
+
+
 def _is_weights(value: Any) -> bool:
     return _is_mapping(value) and all(isinstance(item, Tensor) for item in value.values())
 
@@ -40,6 +48,7 @@ TYPES: Mapping[str, tuple[Test, str]] = {
     **dict.fromkeys(("pytorch-lightning_version", "config"), (_is_text, "text")),
     **dict.fromkeys(("hyper_parameters", "datamodule_hyper_parameters"), (_is_mapping, "values by name")),
     **dict.fromkeys(("EmotionDataModule", "calibration", "loops", "callbacks"), (_is_mapping, "values by name")),
+    "history": (_is_history, "figures by epoch"),
     **dict.fromkeys(("state_dict", "raw_state_dict"), (_is_weights, "tensors by name")),
     **dict.fromkeys(("optimizer_states", "lr_schedulers"), (_is_mappings, "a list of states")),
 }

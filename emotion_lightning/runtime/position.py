@@ -19,6 +19,13 @@ def between_steps(trainer: "Trainer") -> bool:
     return trainer.is_last_batch or next_batch(trainer)[1] % trainer.accumulate_grad_batches == 0
 
 
+def ends_epoch(trainer: "Trainer") -> bool:
+    """Whether callbacks are at the end of an epoch, which Lightning counts as completed only after them."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    ended: bool = epochs.processed > epochs.completed
+    return ended
+
+
 def validates_next(trainer: "Trainer") -> bool:
     """Whether a validation follows the training batch that has just ended; not where it follows the clock."""
     every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch

@@ -229,14 +229,7 @@ def test_a_study_that_was_killed_goes_on_and_comes_to_the_same_figures(
     assert {run["config"] for run in whole} == {"small", "large"}
     for run in whole:
         twin = next(other for other in again if other["config"] == run["config"])
-        for key in ("weights", "predicted", "f1_macro"):
+        for key in ("weights", "predicted", "f1_macro", "curves"):
             assert twin[key] == run[key]
-        for tag, values in run["curves"].items():
-            found = twin["curves"][tag]
-            if tag.startswith("train/") and len(found) < len(values):
-                # Lightning logs an epoch's training after its checkpoint is saved, so that a kill loses it in between
-                values = [value for value in values if value in found]
-                assert len(values) == len(run["curves"][tag]) - 1
-            assert found == values
     starts = [len(json.loads(path.read_text())) for path in (tmp_path / "killed").rglob("provenance.json")]
     assert max(starts) == 2  # it went on, and did not begin anew

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from emotion_lightning.cli import main
-from emotion_lightning.report.history import read_history
+from emotion_lightning.runs.history import read_history
 from tests.helpers import QUIET, RUN, TINY, fails
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
