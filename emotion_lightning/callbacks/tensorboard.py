@@ -134,7 +134,7 @@ class TensorBoardImages(Callback):
         scores = {f"val_best/{name.split('/')[-1]}": value for name, value in checkpoint.best_metrics.items()}
         scores["val_best/epoch"] = checkpoint.best_epoch + 1.0
         # columns are in the order of their names, and those of scores come last
-        options = {"best.f1_macro": round(checkpoint.best_score, 4)}
+        options: dict[str, int | float | str] = {"best.f1_macro": round(checkpoint.best_score, 4)}
         options |= {name: self._options[name] for name in COMPARED if name in self._options}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -154,7 +154,7 @@ class TensorBoardImages(Callback):
         loggers, trainer.loggers = trainer.loggers, self._fitted
         self._draw(trainer, pl_module, "best", title)
         for writer in _writers(trainer):
-            writer.close()  # type: ignore[no-untyped-call]
+            writer.close()
         trainer.loggers = loggers
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, group: str, title: str) -> None:
@@ -165,7 +165,7 @@ class TensorBoardImages(Callback):
         if not trainer.is_global_zero:
             return
         names, step = _names(pl_module), trainer.global_step - 1  # where Lightning has the metrics of the epoch
-        drawn = {
+        drawn: dict[str, Picture | None] = {
             "confusion_images": pictures.confusion(outputs, names, normalized=False),
             "confusion_share_of_true_class": pictures.confusion(outputs, names, normalized=True),
         }
@@ -199,7 +199,9 @@ def _block(text: str) -> str:
 
 
 def _show(trainer: Trainer, tag: str, picture: Picture | None, step: int, title: str) -> None:
-    for writer in _writers(trainer) if picture is not None else ():
+    if picture is None:
+        return
+    for writer in _writers(trainer):
         writer.add_image(tag, sheet.titled(picture, title), step, dataformats="HWC")
 
 

@@ -42,7 +42,7 @@ class RunLogger(TensorBoardLogger):
         from torch.utils.tensorboard import SummaryWriter
 
         if split not in self._curves:
-            self._curves[split] = SummaryWriter(Path(self.log_dir) / f"curves_{split}")  # type: ignore[no-untyped-call]
+            self._curves[split] = SummaryWriter(Path(self.log_dir) / f"curves_{split}")
         self._curves[split].add_scalar(*point)
 
     @rank_zero_only
