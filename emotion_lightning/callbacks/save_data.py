@@ -9,13 +9,13 @@ from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.data.audit.summary import everything
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import write_splits
-from emotion_lightning.runs.files import write_json
+from emotion_lightning.runs.files import write_json, write_page
 from emotion_lightning.runs.folder import log_dir
 from emotion_lightning.runtime.ranks import on_first_rank
 
 
 class SaveData(Callback):
-    """Writes ``splits.csv``, where splits were cut, and ``audit.json`` into the run's folder.
+    """Writes ``splits.csv``, where splits were cut, ``audit.json`` and ``audit.html`` into the run's folder.
 
     Raises:
         DataError: A file cannot be written.
@@ -33,4 +33,7 @@ def _write(data: EmotionDataModule, folder: Path, resuming: bool) -> None:
     if data.manifest.cut and data.root is not None and not splits.is_file():
         write_splits(data.manifest, splits)
     if data.audit is not None and not (resuming and audit.is_file()):
+        from emotion_lightning.report.audit_page import page  # what draws is slow to import
+
         write_json(audit, everything(data.audit), indent=1)
+        write_page(audit.with_suffix(".html"), page(data.audit))

@@ -3,7 +3,7 @@
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from emotion_lightning.data.images.sheet import Picture
+from emotion_lightning.data.images.sheet import Picture, titled
 
 
 def shows_pictures(trainer: Trainer) -> bool:
@@ -11,9 +11,12 @@ def shows_pictures(trainer: Trainer) -> bool:
     return any(isinstance(logger, TensorBoardLogger | WandbLogger | MLFlowLogger) for logger in trainer.loggers)
 
 
-def show(trainer: Trainer, tag: str, picture: Picture | None, step: int) -> None:
-    """Hand a picture, if there is one, to the loggers of the first rank."""
-    for logger in trainer.loggers if trainer.is_global_zero and picture is not None else []:
+def show(trainer: Trainer, tag: str, picture: Picture | None, step: int, title: str) -> None:
+    """Hand a picture, if there is one, with its title above it to the loggers of the first rank."""
+    if picture is None or not trainer.is_global_zero:
+        return
+    picture = titled(picture, title)
+    for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, picture, step, dataformats="HWC")
         elif isinstance(logger, WandbLogger):

@@ -2,26 +2,55 @@
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from emotion_lightning.callbacks.tensorboard_layout import CURVES, shown
 
 
 class RunLogger(TensorBoardLogger):
     """Lightning's logger for TensorBoard; where its files can no longer be written, it warns once and training goes on.
 
-    Its parameters are those of Lightning's.
+    Scalars are named by their order, and what decides is written once more with a color for each split, as
+    ``tensorboard_layout`` says. Its parameters are those of Lightning's.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._failed = False
+        self._curves: dict[str, Any] = {}  # writers by split
 
     @property
     def experiment(self) -> Any:
         """The writer, whose methods do nothing once one has failed."""
         return _Guarded(super().experiment, self._try)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scalars."""
+        super().log_metrics({shown(name): value for name, value in metrics.items()}, step)
+        for title, names in CURVES.items():
+            for split, name in names.items():
+                if name in metrics:
+                    self._try(self._log_curve, split, f"curves/{title}", metrics[name], step)
+
+    def _log_curve(self, split: str, *point: Any) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if split not in self._curves:
+            self._curves[split] = SummaryWriter(Path(self.log_dir) / f"curves_{split}")
+        self._curves[split].add_scalar(*point)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the files."""
+        super().finalize(status)
+        for writer in self._curves.values():
+            self._try(writer.close)
 
     def log_hyperparams(self, *args: Any, **options: Any) -> None:
         """Put the options into the table of runs."""

@@ -7,10 +7,11 @@ from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.summary import summary
 from emotion_lightning.data.images.data_uri import data_uri
 from emotion_lightning.data.images.decode import UnreadableImage
+from emotion_lightning.data.sources.manifest import SPLITS
 from emotion_lightning.report.page import environment
 
 SHOWN = 100
-"""Most pairs, groups or files in one section of the page; audit.json has all."""
+"""Most pairs or groups of one section that are pictured; its list has all."""
 
 WIDE = 6
 """Most images of one group that are shown."""
@@ -36,53 +37,81 @@ class Figure(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One kind of finding: how many there are, and the first of them, as figures or as lines of text."""
+    """One kind of finding: what to do, all of them as lines of paths with tabs between, and the first as figures."""
 
     title: str
-    total: int
+    action: str
+    lines: Sequence[str]
     figures: Sequence[Figure] = ()
-    lines: Sequence[str] = ()
 
 
 def page(audit: Audit) -> str:
     """Write the page."""
-    sections = [section for section in (*_pictured(audit), *_listed(audit)) if section.total]
+    sections = [section for section in (*_pictured(audit), *_listed(audit)) if section.lines]
+    balance = {split: audit.manifest.counts(split) for split in SPLITS if audit.manifest.indices(split)}
+    root = audit.manifest.root
     return (
         environment()
         .get_template("audit.html")
-        .render(audit=audit, summary=summary(audit), sections=sections, shown=SHOWN)
+        .render(
+            audit=audit,
+            name="the data" if root is None else root.resolve().name,
+            summary=summary(audit),
+            balance=balance,
+            sections=sections,
+            shown=SHOWN,
+        )
     )
 
 
+LEAKS = (
+    "`data.leaks drop` leaves out the copy in the earlier split, never a test image; `data.leaks error` stops a run."
+)
+CONFLICTS = "Correct the labels, or leave the images out of training by `data.conflicts drop`."
+NEAR_CONFLICTS = "Look at both, and correct the label that is wrong or delete that image. No option does this."
+REPEATED = "In training they do little harm; in a test each counts again. Delete all but one if that matters."
+UNREADABLE = "Replace the files, or leave them out by `data.unreadable skip`."
+GROUPS = "Name the splits so that a group is whole in one, or use `data.leaks drop`."
+ANIMATED = "Save other frames as images of their own if they matter."
+UNREAD = "Convert those that are meant to be images, such as to PNG; others do no harm."
+
+
 def _pictured(audit: Audit) -> Iterable[Section]:
-    splits = audit.manifest.splits
+    names, splits = audit.manifest.names, audit.manifest.splits
     for (first, second), leaks in audit.leaks.items():
         figures = [
             _figure(audit, (leak.image, leak.copy), _nature(leak.kind, leak.similarity)) for leak in leaks[:SHOWN]
         ]
-        yield Section(f"{second.capitalize()} images with a copy in {first}", len(leaks), figures)
-    conflicts = [_identical(audit, group) for group in audit.conflicts[:SHOWN]]
-    yield Section("Identical images with different labels", len(audit.conflicts), conflicts)
-    for title, pairs in (
-        ("Near copies with different labels", audit.near_conflicts),
-        ("Near copies within a split", [pair for pair in audit.near if splits[pair.first] == splits[pair.second]]),
+        lines = [f"{names[leak.image]}\t{names[leak.copy]}" for leak in leaks]
+        yield Section(f"{second.capitalize()} images with a copy in {first}", LEAKS, lines, figures)
+    yield _groups(audit, "Identical images with different labels", CONFLICTS, audit.conflicts)
+    for title, action, pairs in (
+        ("Near copies with different labels", NEAR_CONFLICTS, audit.near_conflicts),
+        (
+            "Near copies within a split",
+            REPEATED,
+            [pair for pair in audit.near if splits[pair.first] == splits[pair.second]],
+        ),
     ):
         figures = [_figure(audit, pair[:2], _nature(pair.kind, pair.similarity)) for pair in pairs[:SHOWN]]
-        yield Section(title, len(pairs), figures)
-    yield Section(
-        "Identical images", len(audit.identical), [_identical(audit, group) for group in audit.identical[:SHOWN]]
-    )
+        yield Section(title, action, [f"{names[pair.first]}\t{names[pair.second]}" for pair in pairs], figures)
+    yield _groups(audit, "Identical images", REPEATED, audit.identical)
+
+
+def _groups(audit: Audit, title: str, action: str, groups: Sequence[Sequence[int]]) -> Section:
+    lines = ["\t".join(audit.manifest.names[index] for index in group) for group in groups]
+    return Section(title, action, lines, [_identical(audit, group) for group in groups[:SHOWN]])
 
 
 def _listed(audit: Audit) -> Iterable[Section]:
     names, groups = audit.manifest.names, audit.groups_across_splits
-    for title, lines in (
-        ("Unreadable images", [f"{names[index]}: {reason}" for index, reason in audit.unreadable.items()]),
-        ("Groups in several splits", [f"{name}: {len(group)} images" for name, group in groups.items()]),
-        ("Animated images, of which the first frame is used", [names[index] for index in audit.animated]),
-        ("Files that are not read", audit.manifest.unread),
-    ):
-        yield Section(title, len(lines), lines=lines[:SHOWN])
+    unreadable = [f"{names[index]}\t{reason}" for index, reason in audit.unreadable.items()]
+    yield Section("Unreadable images", UNREADABLE, unreadable)
+    yield Section(
+        "Groups in several splits", GROUPS, [f"{name}\t{len(group)} images" for name, group in groups.items()]
+    )
+    yield Section("Animated images, of which the first frame is used", ANIMATED, [names[i] for i in audit.animated])
+    yield Section("Files that are not read", UNREAD, audit.manifest.unread)
 
 
 def _figure(audit: Audit, indices: Iterable[int], caption: str) -> Figure:

@@ -15,6 +15,7 @@ from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.evaluation.significance import McNemar, mcnemar
 from emotion_lightning.options import differences
 from emotion_lightning.report import charts
+from emotion_lightning.report.chart import Chart
 from emotion_lightning.report.page import PAGE, environment
 from emotion_lightning.report.results import SplitResults
 from emotion_lightning.report.run import SPLITS, Run, of_runs
@@ -136,7 +137,7 @@ def _named(folders: Sequence[Path]) -> dict[str, Run]:
     return {name: Run(folder) for name, folder in zip(names, folders, strict=True)}
 
 
-def _curves(runs: Mapping[str, Run]) -> Iterator[tuple[str, charts.Chart]]:
+def _curves(runs: Mapping[str, Run]) -> Iterator[tuple[str, Chart]]:
     for title, tag in (
         ("validation loss", "val/loss"),
         ("validation accuracy", "val/accuracy"),

@@ -14,15 +14,17 @@ from emotion_lightning.errors import DataError, EmotionError
 from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
-from emotion_lightning.report.charts import Chart
+from emotion_lightning.report.chart import Chart
 from emotion_lightning.report.duration import duration
+from emotion_lightning.report.headline import class_intervals, coached, headline, options_marked, worst_class
 from emotion_lightning.report.results import FOLDER, SplitResults
 from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.report.svg import png, svg
 from emotion_lightning.runs.files import atomic_write, write_json, write_page
 from emotion_lightning.runs.history import History
+from emotion_lightning.schedule import trainable_stages
 
-PAGE, REPORT = "index.html", "report.json"
+PAGE, REPORT, AUDIT = "index.html", "report.json", "audit.html"
 TITLES = {"test": "Test", "val": "Validation", "train": "Training"}
 CURVES = {
     "loss": {"train, mixed": "train/loss", "validation": "val/loss"},
@@ -73,8 +75,16 @@ def _charts(run: Run, baseline: Baseline) -> dict[str, Chart]:
 
 def _page(run: Run, comparisons: Mapping[str, Any], problems: Sequence[str], drawn: Mapping[str, Chart]) -> str:
     template = environment().get_template("page.html")
+    first = next(iter(run.results.values()))
+    audit = run.folder / AUDIT
     return template.render(
         run=run,
+        first=first,
+        headline=headline(run, first),
+        worst=worst_class(first),
+        advice=[] if run.on else coached(run),
+        class_intervals=class_intervals,
+        audit=f"{'../' * (2 if run.on else 1)}{AUDIT}" if audit.is_file() else "",
         comparisons=comparisons,
         charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
         bias_warnings=_bias_warnings(run),
@@ -104,7 +114,7 @@ def environment() -> Environment:
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
     made.globals.update(titles=TITLES, overall=OVERALL)
-    made.filters |= {"number": _number, "duration": duration}
+    made.filters |= {"number": _number, "duration": duration, "options": options_marked}
     return made
 
 
@@ -163,7 +173,7 @@ def _training_charts(run: Run, baseline: Baseline) -> Iterator[tuple[str, Chart]
             yield _slug(title), charts.training_curve(title, lines, run.phases, best, goals.get(title))
     if lines := _lines(run.history, _below(run.history, "val_per_class/f1_")):
         yield "class_f1", charts.training_curve("validation F1 by class", lines, run.phases, run.best_epoch)
-    if lines := _lines(run.history, _below(run.history, "lr/")):
+    if lines := _trained(_lines(run.history, _below(run.history, "lr/")), run.phases):
         yield "learning_rate", charts.training_curve("learning rate by stage", lines, run.phases, log=True)
 
 
@@ -182,6 +192,15 @@ def _split_charts(results: SplitResults) -> Iterator[tuple[str, Chart]]:
 
 def _lines(history: History, names: Mapping[str, str]) -> dict[str, dict[int, float]]:
     return {title: history[name] for title, name in names.items() if history.get(name)}
+
+
+def _trained(rates: Mapping[str, dict[int, float]], phases: Mapping[int, str]) -> dict[str, dict[int, float]]:
+    """Learning rates of the epochs in which a stage trains; without ``phases`` of all."""
+    found = {
+        stage: {epoch: rate for epoch, rate in values.items() if not phases or stage in trainable_stages(phases, epoch)}
+        for stage, values in rates.items()
+    }
+    return {stage: values for stage, values in found.items() if values}
 
 
 def _below(history: History, prefix: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import io
 from xml.etree import ElementTree
 
-from emotion_lightning.report.charts import INK, LINE, SOFT, Chart
+from emotion_lightning.report.chart import INK, LINE, SOFT, Chart
 from emotion_lightning.runtime.fonts import without_boxes
 
 THEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}

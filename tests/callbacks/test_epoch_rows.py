@@ -2,11 +2,11 @@ import re
 from pathlib import Path
 
 import pytest
-from emotion_lightning.runs.history import read_history
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from emotion_lightning.callbacks import EMA, EpochRows, RunCheckpoint, Throughput, Unfreeze
 from emotion_lightning.cli import main
+from emotion_lightning.runs.history import read_history
 from tests.helpers import QUIET, RUN, SCHEDULE, TINY, Lab
 
 TITLES = "epoch  trains            lr  train loss  val loss  accuracy  macro F1      time"

@@ -19,10 +19,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.data import DataLoader, TensorDataset
 
 from emotion_lightning.callbacks import EMA, EarlyStopping, RunCheckpoint, TensorBoardImages, Throughput, Unfreeze
+from emotion_lightning.callbacks.tensorboard_logger import RunLogger
 from emotion_lightning.data.images import sheet
 from emotion_lightning.errors import UsageError
 from emotion_lightning.report import pictures
 from emotion_lightning.runs.config import KEY, checkpoint_config, refuse_contradictions
+from emotion_lightning.schedule import STAGES
 from tests.data.files import ferplus, ferplus_votes
 from tests.helpers import CLASSES, Lab, assert_equal
 
@@ -50,10 +52,13 @@ print("epochs", trainer.current_epoch)
 """
 BATCHES = 6  # of an epoch
 SCHEDULE = {0: "classifier_only", 2: "layer4", 3: "all_layers"}  # phases of two epochs, one and the rest
-DRAWN = ("confusion/images", "confusion/share_of_true_class", "validation/confident_mistakes", "validation/grad_cam")
+PICTURES = ("confusion_images", "confusion_share_of_true_class", "confident_mistakes", "grad_cam")
+DRAWN = tuple(f"view_epochs/{name}" for name in PICTURES)
 
 
-def fit(lab: Lab, folder: str = "run", every_n_epochs: int | None = 5, **options: Any) -> Trainer:
+def fit(
+    lab: Lab, folder: str = "run", every_n_epochs: int | None = 5, measured: bool = False, **options: Any
+) -> Trainer:
     """Train a little; with ``every_n_epochs`` None, without a dashboard."""
     callbacks = [
         Unfreeze(SCHEDULE),
@@ -65,11 +70,15 @@ def fit(lab: Lab, folder: str = "run", every_n_epochs: int | None = 5, **options
     dashboard = [] if every_n_epochs is None else [TensorBoardImages(every_n_epochs, SCHEDULE)]
     callbacks = dashboard + callbacks if options.pop("in_front", False) else callbacks + dashboard
     ckpt_path = options.pop("ckpt_path", None)
-    logger = TensorBoardLogger(lab.folder / folder, name="", version="", default_hp_metric=False)
+    logger = RunLogger(lab.folder / folder, name="", version="", default_hp_metric=False)
     trainer = lab.trainer(
         folder, **{"logger": logger, "callbacks": callbacks, "max_epochs": 7, "log_every_n_steps": 1} | options
     )
-    trainer.fit(lab.model(mix_prob=0.9), lab.data(unfreeze_epoch=2), ckpt_path=ckpt_path)
+    model, data = lab.model(mix_prob=0.9), lab.data(unfreeze_epoch=2)
+    trainer.fit(model, data, ckpt_path=ckpt_path)
+    if measured:
+        trainer.loggers = []  # as the command line does
+        trainer.validate(model, data, "best", verbose=False)
     return trainer
 
 
@@ -99,7 +108,7 @@ def hparams(events: EventAccumulator) -> dict[str, Any]:
 def whole(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of seven epochs."""
     lab = Lab(faces, tmp_path_factory.mktemp("whole"))
-    fit(lab)
+    fit(lab, measured=True)
     return lab.folder / "run"
 
 
@@ -107,11 +116,55 @@ def test_each_thing_is_drawn_when_it_is_time(whole: Path) -> None:
     events = read(whole)
     ends = [BATCHES * (epoch + 1) - 1 for epoch in (1, 4, 6)]  # of a phase, of five epochs, of the run
     assert {tag: steps(events, tag) for tag in DRAWN} == dict.fromkeys(DRAWN, ends)
-    assert all(steps(events, f"pr/{name}") == ends for name in CLASSES)
-    assert steps(events, "classification_report/text_summary") == ends
+    assert all(steps(events, f"pr_epochs/{name}") == ends for name in CLASSES)
+    assert steps(events, "classification_report/epochs/text_summary") == ends
     assert {event.step for event in events.Scalars("val/loss")} > set(ends)
-    for kind in ("as_seen", "mixup", "cutmix"):
-        assert steps(events, f"batch/{kind}") == [0, 2 * BATCHES, 3 * BATCHES]
+    for kind in ("batch", "mixup", "cutmix"):
+        assert steps(events, f"view_training/{kind}") == [0, 2 * BATCHES, 3 * BATCHES]
+
+
+def test_the_best_weights_are_drawn_when_they_are_measured_after_the_fit(whole: Path) -> None:
+    events = read(whole)
+    scores = [event.value for event in events.Scalars("val/f1_macro")]
+    assert len(scores) == 7  # the curves have no more points than epochs
+    for name in PICTURES:
+        assert steps(events, f"view_best/{name}") == [BATCHES * 7 - 1]
+    assert all(steps(events, f"pr_best/{name}") == [BATCHES * 7 - 1] for name in CLASSES)
+    said = words(events, "classification_report/best")
+    assert said.splitlines()[0] == f"    best, epoch {scores.index(max(scores)) + 1}"
+    assert words(events, "classification_report/epochs").splitlines()[0] == "    epoch 7"
+    if scores.index(max(scores)) == 6:
+        assert said.splitlines()[1:] == words(events, "classification_report/epochs").splitlines()[1:]
+
+
+def test_what_decides_stands_first_and_pictures_last(whole: Path) -> None:
+    tags = read(whole).Tags()
+    curves = [read(whole / f"curves_{split}").Tags()["scalars"] for split in ("train", "val")]
+    assert set(curves[0]) == set(curves[1]) == {"curves/loss", "curves/accuracy", "curves/f1_macro"}
+    scalars = sorted({*tags["scalars"], *curves[0]})
+    shown = list(dict.fromkeys(tag.split("/")[0] for tag in sorted([*scalars, *tags["images"]])))
+    assert shown[0] == "curves"
+    assert shown[-3:] == ["view_best", "view_epochs", "view_training"]
+    assert {tag for tag in scalars if tag.startswith("curves/")} == {
+        *("curves/loss", "curves/accuracy", "curves/f1_macro"),
+        *(f"curves/lr_{stage}" for stage in STAGES),
+    }
+    assert {"train/loss", "val/loss", "val/f1_macro", "val/accuracy"} <= set(scalars)
+
+
+def test_every_picture_says_its_epoch(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    titled = sheet.titled
+
+    def noted(picture: sheet.Picture, title: str) -> sheet.Picture:
+        said.append(title)
+        return titled(picture, title)
+
+    monkeypatch.setattr(sheet, "titled", noted)
+    fit(lab, every_n_epochs=2, max_epochs=2, measured=True)
+    first, last, best = ("epoch 1, first batch", "epoch 2", said[-1])
+    assert list(dict.fromkeys(said)) == [first, last, best]
+    assert re.fullmatch("best, epoch [12]", best)
 
 
 def test_batches_of_votes_are_captioned_by_their_majority(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +191,7 @@ def test_pixels_of_a_plain_loader_are_shown(lab: Lab) -> None:
     trainer = lab.trainer(logger=logger, max_epochs=1, callbacks=[TensorBoardImages(9, {0: "all"})])
     trainer.fit(lab.model(mix_prob=1.0), DataLoader(TensorDataset(pixels, torch.arange(8) % 3), batch_size=8))
     events = read(lab.folder / "run")
-    assert all(steps(events, f"batch/{kind}") == [0] for kind in ("as_seen", "mixup", "cutmix"))
+    assert all(steps(events, f"view_training/{kind}") == [0] for kind in ("batch", "mixup", "cutmix"))
 
 
 def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> None:
@@ -147,7 +200,7 @@ def test_every_picture_has_a_size_to_look_at_and_is_on_white(whole: Path) -> Non
         for event in events.Images(tag):
             picture = Image.open(io.BytesIO(event.encoded_image_string))
             assert 200 < picture.width < 800, tag
-            assert 150 < picture.height < 900, tag
+            assert 150 < picture.height < 930, tag
             assert picture.mode == "RGB", tag
             assert min(picture.getpixel((0, 0))) == 255, tag
 
@@ -156,12 +209,20 @@ def test_every_line_of_the_charts_is_a_figure_of_the_run(whole: Path) -> None:
     events = read(whole)
     (written,) = events.Tensors("custom_scalars__config__")
     layout = Layout.FromString(written.tensor_proto.string_val[0])
-    scalars, charts = events.Tags()["scalars"], [chart for category in layout.category for chart in category.chart]
-    for chart in charts:
-        for pattern in chart.multiline.tag:
-            assert sum(re.match(pattern, tag) is not None for tag in scalars) == 1, (chart.title, pattern)
+    runs = {name: read(whole / name).Tags()["scalars"] for name in (".", "curves_train", "curves_val")}
+    charts = [chart for category in layout.category for chart in category.chart]
+    lines = {  # by chart, the runs of its lines, as a run has a color
+        chart.title: [
+            [name for name, scalars in runs.items() for tag in scalars if re.match(pattern, tag)]
+            for pattern in chart.multiline.tag
+        ]
+        for chart in charts
+    }
+    decide = ("loss", "accuracy", "macro F1")
+    assert all(lines.pop(title) == [["curves_train", "curves_val"]] for title in decide)
+    assert all(found == [["."]] * len(found) for found in lines.values()), lines
     drawn = {chart.title: len(chart.multiline.tag) for chart in charts}
-    assert (drawn["loss"], drawn["macro F1"], drawn["learning rate of each stage"]) == (2, 2, 6)
+    assert drawn["learning rate of each stage"] == 6
     assert drawn["validation"] == len(CLASSES)
 
 
@@ -169,18 +230,18 @@ def test_the_table_of_runs_has_the_options_and_the_scores_of_the_best_epoch(whol
     events = read(whole)
     scored = [event.value for event in events.Scalars("val/f1_macro")]
     best = scored.index(max(scored))
-    assert events.Scalars("score/best_epoch")[-1].value == best
+    assert events.Scalars("val_best/epoch")[-1].value == best + 1
     for name in ("accuracy", "f1_macro", "loss"):
         expected = events.Scalars(f"val/{name}")[best].value
-        assert [event.value for event in events.Scalars(f"score/val_{name}")] == [pytest.approx(expected)]
+        assert [event.value for event in events.Scalars(f"val_best/{name}")] == [pytest.approx(expected)]
     options = hparams(events)
+    assert min(options) == "best.f1_macro"  # TensorBoard sorts columns by their names
+    assert options.pop("best.f1_macro") == pytest.approx(max(scored), abs=1e-4)
     assert options["model.backbone"] == "test_resnet"
-    assert options["model.pretrained"] == "False"
     assert options["data.batch_size"] == 8
-    assert options["data.merge_classes"] == "None"  # there, or the column would be lacking in a run that merges
     assert options["unfreeze.schedule"] == "{0: 'classifier', 2: 'layer4', 3: 'stem'}"
-    assert options["trainer.precision"] == "32-true"
-    assert "score/best_epoch" not in (whole / "hparams.yaml").read_text()
+    assert len(options) < 13
+    assert "val_best/epoch" not in (whole / "hparams.yaml").read_text()
     assert yaml.safe_load((whole / "hparams.yaml").read_text())["backbone"] == "test_resnet"
 
 
@@ -189,8 +250,8 @@ def test_texts_say_what_was_run_on_what_and_how_well(whole: Path) -> None:
     assert "    model.backbone: test_resnet" in words(events, "config").splitlines()
     assert steps(events, "config/text_summary") == [0]
     assert "nothing found" in words(events, "data_audit") or "copy in" in words(events, "data_audit")
-    assert all(line.startswith("    ") for line in words(events, "classification_report").splitlines())
-    assert "macro avg" in words(events, "classification_report")
+    assert all(line.startswith("    ") for line in words(events, "classification_report/epochs").splitlines())
+    assert "macro avg" in words(events, "classification_report/epochs")
 
 
 def test_a_configuration_file_is_shown_as_it_is(lab: Lab) -> None:
@@ -215,14 +276,14 @@ def test_mixed_images_name_both_labels_and_their_weights(lab: Lab, monkeypatch: 
     partners = [text.split("\n")[1].split()[2] for text in captions]
     assert captions == [f"{weight:.2f} {a}\n+ {1 - weight:.2f} {b}" for a, b in zip(labels, partners, strict=True)]
     assert sorted(labels) == sorted(partners)  # a batch is mixed with itself
-    assert steps(read(lab.folder / "run"), "batch/cutmix") == [0]
+    assert steps(read(lab.folder / "run"), "view_training/cutmix") == [0]
 
 
 @pytest.mark.parametrize(("options", "shown"), [({"mix_prob": 0}, set()), ({"mixup_alpha": 0}, {"cutmix"})])
 def test_a_way_of_mixing_that_is_left_out_is_not_shown(lab: Lab, options: dict[str, Any], shown: set[str]) -> None:
     logger = TensorBoardLogger(lab.folder / "run", name="", version="")
     lab.trainer(logger=logger, callbacks=[TensorBoardImages(1)], max_epochs=1).fit(lab.model(**options), lab.data())
-    assert {tag for tag in ("mixup", "cutmix") if steps(read(lab.folder / "run"), f"batch/{tag}")} == shown
+    assert {tag for tag in ("mixup", "cutmix") if steps(read(lab.folder / "run"), f"view_training/{tag}")} == shown
 
 
 def test_weights_and_optimizer_are_the_same_with_and_without(lab: Lab) -> None:
@@ -233,7 +294,7 @@ def test_weights_and_optimizer_are_the_same_with_and_without(lab: Lab) -> None:
         torch.load(lab.folder / name / "checkpoints" / "last.ckpt", weights_only=True)
         for name in ("without", "with", "resumed")
     )
-    assert steps(read(lab.folder / "resumed"), "validation/grad_cam") == [3 * BATCHES - 1, 4 * BATCHES - 1]
+    assert steps(read(lab.folder / "resumed"), "view_epochs/grad_cam") == [3 * BATCHES - 1, 4 * BATCHES - 1]
     for found in others:
         for key in ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "calibration"):
             assert_equal(expected[key], found[key], key)
@@ -249,15 +310,15 @@ def test_a_resumed_run_knows_the_best_epoch_from_before(lab: Lab) -> None:
     torch.save(resumed, lab.folder / "edited.ckpt")
     fit(lab, "again", every_n_epochs=0, max_epochs=3, ckpt_path=lab.folder / "edited.ckpt")
     events = read(lab.folder / "again")
-    found = {name: events.Scalars(f"score/{name.replace('/', '_')}")[-1].value for name in (*best, "best_epoch")}
-    assert found == pytest.approx(best | {"best_epoch": 0})
+    found = {name: events.Scalars(f"val_best/{name.split('/')[-1]}")[-1].value for name in (*best, "epoch")}
+    assert found == pytest.approx(best | {"epoch": 1})
 
 
 def test_a_run_that_stops_early_shows_its_last_epoch(lab: Lab) -> None:
     trainer = fit(lab, patience=1, max_epochs=12, limit_val_batches=1)
     assert trainer.current_epoch % 5 != 0
     assert trainer.current_epoch < 12
-    assert steps(read(lab.folder / "run"), "confusion/images")[-1] == BATCHES * trainer.current_epoch - 1
+    assert steps(read(lab.folder / "run"), "view_epochs/confusion_images")[-1] == BATCHES * trainer.current_epoch - 1
 
 
 @pytest.mark.parametrize("patience", [9, 1])
@@ -281,8 +342,8 @@ def test_a_backbone_that_grad_cam_cannot_explain_trains_all_the_same(lab: Lab, m
     monkeypatch.setattr(pictures, "heat_maps", refuse)
     fit(lab, max_epochs=1)
     events = read(lab.folder / "run")
-    assert steps(events, "validation/grad_cam") == []
-    assert steps(events, "classification_report/text_summary") == [BATCHES - 1]
+    assert steps(events, "view_epochs/grad_cam") == []
+    assert steps(events, "classification_report/epochs/text_summary") == [BATCHES - 1]
 
 
 def test_a_run_whose_weights_are_no_longer_numbers_is_drawn(lab: Lab) -> None:
@@ -292,22 +353,22 @@ def test_a_run_whose_weights_are_no_longer_numbers_is_drawn(lab: Lab) -> None:
     logger = TensorBoardLogger(lab.folder / "run", name="", version="")
     lab.trainer(logger=logger, callbacks=[TensorBoardImages(1)], max_epochs=1).fit(model, lab.data())
     events = read(lab.folder / "run")
-    assert steps(events, "validation/grad_cam") == []  # it took no image for anything
-    assert steps(events, "confusion/images") == [BATCHES - 1]
+    assert steps(events, "view_epochs/grad_cam") == []  # it took no image for anything
+    assert steps(events, "view_epochs/confusion_images") == [BATCHES - 1]
 
 
 def test_validations_within_an_epoch_draw_nothing(lab: Lab) -> None:
     fit(lab, every_n_epochs=1, max_epochs=1, val_check_interval=0.5)
     events = read(lab.folder / "run")
     assert len(events.Scalars("val/loss")) == 2
-    assert steps(events, "confusion/images") == [BATCHES - 1]
+    assert steps(events, "view_epochs/confusion_images") == [BATCHES - 1]
 
 
 def test_zero_epochs_leaves_out_pictures_and_keeps_the_table(lab: Lab) -> None:
     fit(lab, every_n_epochs=0, max_epochs=2)
     events = read(lab.folder / "run")
     assert events.Tags()["images"] == []
-    assert not any(tag.startswith(("pr/", "classification")) for tag in events.Tags()["tensors"])
+    assert not any(tag.startswith(("pr_", "classification")) for tag in events.Tags()["tensors"])
     assert hparams(events)["data.image_size"] == 32
 
 

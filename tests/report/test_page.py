@@ -12,12 +12,13 @@ from PIL import Image
 
 from emotion_lightning.cli import main
 from emotion_lightning.errors import UsageError
+from emotion_lightning.evaluation.intervals import share_interval
 from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics, selective_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs
 from emotion_lightning.evaluation.selective import Threshold
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.page import write_report
-from emotion_lightning.report.results import write_faces, write_metrics, write_predictions
+from emotion_lightning.report.results import read_results, write_faces, write_metrics, write_predictions
 from tests.helpers import QUIET, fails
 
 CHARTS = ("confusion", "confusion_normalized", "classes", "roc", "precision_recall", "reliability", "risk_coverage")
@@ -50,7 +51,10 @@ def write_test(run: Path, outputs: EvalOutputs, classes: list[str], names: list[
 def test_the_page_needs_nothing_beside_it(reported: Path) -> None:
     text = (reported / "report/index.html").read_text()
     page = Page(text)
-    assert all(target.startswith(("#", "data:image/")) for target in page.fetched)
+    linked = {target for target in page.fetched if not target.startswith(("#", "data:image/"))}
+    assert linked == {"../audit.html"}  # which lies in the run's folder
+    assert (reported / "audit.html").is_file()
+    assert 'loading="lazy"' not in text  # of embedded images, which print would leave out
     assert "@import" not in text
     assert "url(#" in text  # clip paths, which are its own
     assert not re.findall(r"url\([^#]", text)
@@ -85,6 +89,38 @@ def test_the_metrics_stand_on_the_page(reported: Path) -> None:
     assert "baseline 0.25" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
+
+
+def test_the_first_screen_says_in_words_how_good_the_model_is(reported: Path) -> None:
+    text = (reported / "report/index.html").read_text()
+    summary = json.loads((reported / "report/report.json").read_text())
+    accuracy, best = summary["results"]["test"]["accuracy"], summary["best_epoch"]
+    [said] = re.findall("<h1>(.*?)</h1>", text)
+    assert said.startswith(f"Accuracy {accuracy:.2f} on 3 classes, chance 0.33")
+    assert said.endswith(f"; best at epoch {best + 1} of 3")
+    assert f"<title>{reported.resolve().name}</title>" in text
+    top = text[: text.index('id="summary"')]
+    assert all(label in top for label in ('aria-label="macro F1"', 'aria-label="confusion, share of each true class"'))
+    rows = summary["results"]["test"]["per_class"]
+    worst = min(rows, key=lambda name: rows[name]["f1"])
+    assert f"<p>{worst}, F1 {rows[worst]['f1']:.2f}: " in top
+
+
+def test_advice_stands_on_the_first_screen(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Try `model.lr_backbone=1e-05` or `unfreeze.schedule={0: all}` <now>."
+    monkeypatch.setattr("emotion_lightning.report.headline.advice", lambda run, metrics: [said])
+    text = write_report(reported, Baseline(accuracy=0.25)).read_text()
+    schedule = "<code>--unfreeze.schedule=&#39;{0: all}&#39;</code>"
+    shown = f"<p>Try <code>--model.lr_backbone=1e-05</code> or {schedule} &lt;now&gt;.</p>"
+    assert shown in text[: text.index('id="summary"')]
+
+
+def test_classes_have_intervals(reported: Path) -> None:
+    text = (reported / "report/index.html").read_text()
+    confusion = read_results(reported / "report/test").outputs.confusion
+    hits, images = int(confusion[0, 0]), int(confusion[0].sum())
+    low, high = share_interval(hits, images)
+    assert f"<small>{low:.2f} to {high:.2f}</small>" in text
 
 
 def test_bias_warnings_come_first(reported: Path, tmp_path: Path) -> None:

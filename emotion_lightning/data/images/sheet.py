@@ -35,6 +35,15 @@ def contact_sheet(images: Tensor, captions: Sequence[str], columns: int = 4) -> 
     return np.asarray(sheet)
 
 
+def titled(picture: Picture, title: str) -> Picture:
+    """Write ``title`` above a picture, on white."""
+    height, width, _ = picture.shape
+    sheet = Image.new("RGB", (width, height + LINE + GAP), "white")
+    ImageDraw.Draw(sheet).text((GAP, GAP // 2), title, fill="black", font=_font(title))
+    sheet.paste(Image.fromarray(picture), (0, LINE + GAP))
+    return np.asarray(sheet)
+
+
 def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font or, as it has Latin letters only, the last of those that ``text`` needs."""
     if text.isascii():
