@@ -22,7 +22,7 @@ OPTION = re.compile(r"(?:--|option '|[Kk]ey '|[Nn]o action for key \")([A-Za-z_]
 HELP = {
     "ckpt_path": "Checkpoint file of an earlier run: fit goes on with it, the others measure or use it; last and best "
     "are those of the newest run.",
-    "seed_everything": "Seed of everything random in a run, the cut of its splits included.",
+    "seed_everything": "Seed of everything random in a run but the cut of its splits, which has data.split_seed.",
     "verbose": "Print every metric that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",
     "trainer.precision": "16-mixed, bf16-mixed or 32-true, and others; on a CPU, 16-mixed becomes what is fast there.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.cli.messages import with_dashes
-from emotion_lightning.cli.parser import HELP, OptionParser, seed_of
+from emotion_lightning.cli.parser import OptionParser
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
@@ -26,7 +26,6 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     parser = OptionParser(prog=program, description=description)
     parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())
-    parser.add_argument("--seed_everything", type=int, default=42, help=HELP["seed_everything"])
     parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
     parser.add_argument(
         "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
@@ -39,7 +38,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
         raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
     folder = Path(config.output).expanduser()
     ensure_writable(folder, "--output")
-    found = EmotionDataModule(**config.data, seed=seed_of(config.seed_everything)).audit
+    found = EmotionDataModule(**config.data).audit
     assert found is not None  # there is a root
     write_json(folder / "audit.json", everything(found), indent=1)
     write_page(folder / "audit.html", page(found))
@@ -86,7 +85,9 @@ def _audited_options(file: Path) -> dict[str, Any]:
         options = dict(flatten(renamed(read_mapping(file))))
     except DataError as error:
         raise UsageError(f"--config {error}") from error
-    audited = {"seed_everything", *(f"data.{name}" for name in AUDITED)}
+    if "seed_everything" in options:  # of a run of before splits had a seed of their own
+        options.setdefault("data.split_seed", options["seed_everything"])
+    audited = {f"data.{name}" for name in AUDITED}
     return {name: value for name, value in options.items() if name in audited}
 
 
