@@ -65,7 +65,7 @@ _CALLBACKS = {
 }
 _COMMAND = {
     Effect.LEARNING: ("seed_everything",),
-    Effect.OUTPUT: ("ckpt_path", "resume", "weights_only", "verbose", "dry_run", "lr_find"),
+    Effect.OUTPUT: ("ckpt_path", "resume", "weights_only", "verbose", "dry_run", "lr_find", "seeds", "folds"),
 }
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {

@@ -68,7 +68,9 @@ def test_every_command_is_parsed(
         monkeypatch.setattr("emotion_lightning.export.folder.export", lambda *args: args)
         monkeypatch.setattr("emotion_lightning.cli.export.summary", lambda done: f"Wrote {done}")
         monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)
-        monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
+        monkeypatch.setattr(
+            "emotion_lightning.report.comparison.write_comparison", lambda runs, output, group_by: output
+        )
         main(args)
         assert "Wrote " in capsys.readouterr().out
         return

@@ -42,9 +42,11 @@ def run(args: Sequence[str]) -> None:
         if tool := _tool(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:
+            from emotion_lightning.cli.studies import run_study
             from emotion_lightning.cli.training import run_lightning
 
-            run_lightning(args)
+            if not run_study(args):
+                run_lightning(args)
     except EmotionError as error:
         _stop(str(error), error.exit_status, error.of_all_ranks)
     except torch.OutOfMemoryError:

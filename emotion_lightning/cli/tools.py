@@ -58,6 +58,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     )
     parser.add_class_arguments(Report, "report", skip={"write"})
     parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
+    parser.add_argument("--group_by", type=str, help="Option by whose value several runs are grouped.")
     config = parser.parse_args(list(args))
     folders = [Path(run).expanduser() for run in config.runs]
     for folder in folders:
@@ -70,8 +71,10 @@ def report(args: Sequence[str], program: str, description: str) -> None:
             raise UsageError(
                 f"--report.{min(given)} is for the report of one run; several are compared with one another"
             )
-        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
+        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser(), config.group_by)}")
         return
+    if config.group_by is not None:
+        raise UsageError("--group_by is for several runs, which are compared with one another")
     with of_runs(folders[0]):
         baseline = Report(
             **(given or Run(folders[0]).config.get("report", {}))

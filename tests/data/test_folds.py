@@ -67,7 +67,7 @@ def test_copies_and_groups_stay_in_one_fold(lab: Lab, faces: Path, tmp_path: Pat
         ({"folds": 1}, "`data.folds` 1"),
         ({"folds": 3, "fold": 3}, "`data.fold` 3"),
         ({"fold": 1}, "`data.fold` 1"),
-        ({"folds": 3, "root": None}, "`folds` is for data of your own"),
+        ({"folds": 3, "root": None}, "`data.folds` is for data of your own"),
         ({"split_seed": -1}, "`split_seed` -1"),
     ],
 )

@@ -85,7 +85,7 @@ class FaceData:
             given = [
                 name for name, value in self.reading.items() if value and value != "auto" and name != "class_names"
             ]
-            given += ["folds"] * (self.fold is not None)
+            given += ["data.folds"] * (self.fold is not None)
             if given:
                 raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
             return builtin_manifest(self.seed, self.reading["class_names"], self.reading.get("training", True))
