@@ -45,8 +45,8 @@ def run(args: Sequence[str]) -> None:
             from emotion_lightning.cli.studies import run_study
             from emotion_lightning.cli.training import run_lightning
 
-            if not run_study(args):
-                run_lightning(args)
+            if (alone := run_study(args)) is not None:
+                run_lightning(alone)
     except EmotionError as error:
         _stop(str(error), error.exit_status, error.of_all_ranks)
     except torch.OutOfMemoryError:

@@ -33,8 +33,8 @@ class Stopped(EmotionError):
         self.exit_status = status
 
 
-def run_study(args: Sequence[str]) -> bool:
-    """Run several commands in place of one whose ``args`` ask for it; False where they do not.
+def run_study(args: Sequence[str]) -> Sequence[str] | None:
+    """Run several commands in place of one whose ``args`` ask for it; return the arguments where one is to be run.
 
     Each runs in a process of its own, so that it gives what it gives alone, whatever was run before.
 
@@ -42,15 +42,17 @@ def run_study(args: Sequence[str]) -> bool:
         UsageError: Options do not go together.
         DataError: The results cannot be compared or averaged.
     """
-    if {"-h", "--help"} & set(args) or any(arg.startswith("--print_config") for arg in args):
-        return False
+    if {"-h", "--help"} & set(args):
+        return args
+    if any(arg.startswith("--print_config") for arg in args):
+        return _given(args, seeds="*", folds=None)[1]  # that of one of the runs, without what makes them differ
     if args[0] == "fit" and any(arg.partition("=")[0] in ("--seeds", "--folds") for arg in args):
         _fit_several(args)
     elif args[0] == "test" and len(checkpoints := _given(args, ckpt_path="+")[0].ckpt_path or ()) > 1:
         _test_several(args, checkpoints)
     else:
-        return False
-    return True
+        return args
+    return None
 
 
 def _given(args: Sequence[str], **nargs: str | None) -> tuple[Namespace, list[str]]:
