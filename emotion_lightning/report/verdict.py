@@ -54,10 +54,10 @@ def _chance(ours: Sequence[SplitResults], theirs: Sequence[SplitResults], scores
 def _over_images(ours: SplitResults, theirs: SplitResults) -> str:
     if not same_measured(ours, theirs):
         return "They were measured with different labels, which may be all of the difference."
-    labels, predicted = ours.outputs.labels, [each.outputs.predicted for each in (ours, theirs)]
-    if any((answers < 0).any() for answers in predicted):
+    first, second = ours.outputs, theirs.outputs
+    if not (first.answered & second.answered).all():
         return "A model gave no numbers for some images."
-    low, high = paired_intervals(labels, *predicted, len(ours.class_names))[RANKED]
+    low, high = paired_intervals(first.labels, first.predicted, second.predicted, len(ours.class_names))[RANKED]
     found = "larger than chance" if low > 0 else "not larger than chance"
     return (
         f"Over these images this is {found} (95 % interval of the difference {low:.4f} to {high:.4f}); it is one run "
