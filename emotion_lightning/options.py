@@ -29,7 +29,10 @@ _DATA = {
         *("image_size", "resolution_schedule", "batch_size", "leaks", "conflicts", "balance"),
         *("merge_classes", "drop_classes", "class_names", "fer_plus"),
     ),
-    Effect.SOURCE: ("root", "splits_file", "layout", "group_regex", "unreadable", "allow_outside"),
+    Effect.SOURCE: (
+        *("root", "splits_file", "layout", "group_regex", "unreadable", "allow_outside"),
+        *("split_seed", "folds", "fold"),
+    ),
     Effect.MEASURING: ("test_split",),
     Effect.MACHINE: ("eval_batch_size", "num_workers", "cache_gb"),
 }
@@ -62,7 +65,7 @@ _CALLBACKS = {
 }
 _COMMAND = {
     Effect.LEARNING: ("seed_everything",),
-    Effect.OUTPUT: ("ckpt_path", "resume", "name", "weights_only", "verbose", "dry_run", "lr_find"),
+    Effect.OUTPUT: ("ckpt_path", "resume", "name", "weights_only", "verbose", "dry_run", "lr_find", "seeds", "folds"),
 }
 
 GROUPS: Mapping[str, Mapping[Effect, tuple[str, ...]]] = {
@@ -91,6 +94,9 @@ AUDITED = (
     "image_size",
     "cache_gb",
     "splits_file",
+    "split_seed",
+    "folds",
+    "fold",
     "layout",
     "merge_classes",
     "drop_classes",

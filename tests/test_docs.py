@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 from PIL import Image
 
+from emotion_lightning.callbacks import default_callbacks
 from emotion_lightning.cli import commands, main
 from emotion_lightning.cli.help import help_text, shipped
+from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.options import OF_FACES, OPTIONS
-from tests.helpers import RUN
+from tests.helpers import RUN, Lab
 
 HOME = Path(__file__).parents[1]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
@@ -70,7 +73,9 @@ def test_every_command_is_parsed(
         monkeypatch.setattr("emotion_lightning.export.folder.export", lambda *args: args)
         monkeypatch.setattr("emotion_lightning.cli.export.summary", lambda done: f"Wrote {done}")
         monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)
-        monkeypatch.setattr("emotion_lightning.report.comparison.write_comparison", lambda runs, output: output)
+        monkeypatch.setattr(
+            "emotion_lightning.report.comparison.write_comparison", lambda runs, output, group_by: output
+        )
         main(args)
         assert "Wrote " in capsys.readouterr().out
         return
@@ -165,7 +170,7 @@ def test_cleanlab_gets_what_it_asks_for(
 )
 @pytest.mark.usefixtures("in_an_empty_folder")
 def test_the_python_example_runs(page: str, written: str, faces: Path) -> None:
-    example = "\n".join(blocks("python", TEXTS[page]))
+    example = "\n".join(block for block in blocks("python", TEXTS[page]) if "optuna" not in block)
     smaller = {
         'root="faces/"': f"root={str(faces)!r}, num_workers=0",
         "image_size=224, batch_size=16": "image_size=32, batch_size=8",
@@ -181,6 +186,23 @@ def test_the_python_example_runs(page: str, written: str, faces: Path) -> None:
         example = example.replace(given, small)
     exec(compile(example.replace('precision="16-mixed"', 'precision="32-true"'), page, "exec"), {})
     assert (RUN / written).is_file()
+
+
+def test_the_search_with_optuna_runs(lab: Lab, in_an_empty_folder: None) -> None:
+    pytest.importorskip("optuna")
+    [example] = [block for block in blocks("python", TEXTS["python.md"]) if "optuna" in block]
+    for given, small in (
+        ("data.class_names,", 'data.class_names, backbone="test_resnet", pretrained=False,'),
+        ("max_epochs=3", "max_epochs=1, accelerator='cpu'"),
+        ("n_trials=20", "n_trials=2"),
+    ):
+        assert given in example
+        example = example.replace(given, small)
+    names: dict[str, Any] = {"data": lab.data(), "EmotionClassifier": EmotionClassifier, "Trainer": Trainer}
+    names["default_callbacks"] = default_callbacks
+    exec(compile(example, "python.md", "exec"), names)
+    assert len(names["study"].trials) == 2
+    assert 0 <= names["study"].best_value <= 1
 
 
 def test_the_examples_of_predicting_run(

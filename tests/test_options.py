@@ -17,7 +17,7 @@ from emotion_lightning.options import (
 
 GENERATOR = runpy.run_path(str(Path(__file__).parents[1] / "docs/generate_options.py"))
 OF_LIGHTNING = {"help", "config", "print_config"}
-OF_TOOLS = {"output", "strict", "license", "quantize"}  # of audit, report and export, which start no run
+OF_TOOLS = {"output", "strict", "license", "quantize", "group_by"}  # of audit, report and export, which start no run
 LINKED = {"data.unfreeze_epoch"}
 
 

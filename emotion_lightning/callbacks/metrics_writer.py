@@ -132,6 +132,7 @@ def _metrics(
         "audit": None if data is None else data.exposure.summary(),
         "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "weights": weights_hash(pl_module),
+        "parameters": sum(parameter.numel() for parameter in pl_module.parameters()),
         "images": None if data is None else data.content_hash(outputs.indices),
         "versions": versions(),
     }

@@ -26,11 +26,27 @@ NAME = (
     "By default version_N."
 )
 
+SEVERAL: Mapping[str, Mapping[str, Any]] = {
+    "seeds": {
+        "nargs": "+",
+        "type": int,
+        "help": "Make a run for each of these seeds, on the same splits, and a page that compares them.",
+    },
+    "folds": {
+        "type": int,
+        "help": "Make a run for each of so many folds, each of which is the validation split of one, and a page that "
+        "compares them; with --seeds, for each seed and fold.",
+    },
+}
+"""Options for several runs, which ``cli.studies`` takes before these are parsed."""
+
 
 def add_flags(parser: LightningArgumentParser) -> None:
     """Add the options; they are part of a configuration only where they are given."""
     parser.add_argument("--resume", choices=["auto"], default=SUPPRESS, help=RESUME)
     parser.add_argument("--name", type=str, default=SUPPRESS, help=NAME)
+    for name, about in SEVERAL.items():
+        parser.add_argument(f"--{name}", default=SUPPRESS, **about)
     for name, meaning in FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", default=SUPPRESS, help=meaning)
 
@@ -41,6 +57,8 @@ def given_flag(config: Mapping[str, Any]) -> str | None:
     Raises:
         UsageError: Both, or one with an option that it cannot go with.
     """
+    if several := [name for name in SEVERAL if config.get(name) is not None]:
+        raise UsageError(f"--{several[0]} is given on the command line, not in a configuration, which is of one run")
     given = [name for name in FLAGS if config.get(name)]
     if not given:
         return None

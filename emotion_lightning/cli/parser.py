@@ -27,7 +27,7 @@ WRONG_VALUE = re.compile(
 HELP = {
     "ckpt_path": "Checkpoint of an earlier run, which fit goes on with and the others use: a file, a run by its name "
     "or folder, or last or best of the newest run.",
-    "seed_everything": "Seed of everything random in a run, the cut of its splits included.",
+    "seed_everything": "Seed of everything random in a run but the cut of its splits, which has data.split_seed.",
     "verbose": "Print every metric that was logged as a table.",
     "weights_only": "Always true: a checkpoint is loaded without running code from it.",
     "config": "Options as YAML, such as a run's config.yaml; may be given several times, and the last one wins.",

@@ -40,9 +40,11 @@ def run(args: Sequence[str]) -> None:
         if tool := _tool(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:
+            from emotion_lightning.cli.studies import run_study
             from emotion_lightning.cli.training import run_lightning
 
-            run_lightning(args)
+            if (alone := run_study(args)) is not None:
+                run_lightning(alone)
     except RunIsOver as over:
         from emotion_lightning.runtime.ranks import is_first_rank
 

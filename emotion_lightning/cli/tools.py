@@ -8,7 +8,7 @@ from typing import Any
 
 from emotion_lightning.callbacks.report import Report
 from emotion_lightning.cli.messages import with_dashes
-from emotion_lightning.cli.parser import HELP, OptionParser, seed_of
+from emotion_lightning.cli.parser import OptionParser
 from emotion_lightning.data.audit.summary import everything, summary
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import DataError, UsageError
@@ -27,7 +27,6 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
     parser = OptionParser(prog=program, description=description)
     parser.add_argument("-c", "--config", type=str, help="Configuration, such as a run's; its data options are taken.")
     parser.add_class_arguments(EmotionDataModule, "data", skip=_without_effect())
-    parser.add_argument("--seed_everything", type=int, default=42, help=HELP["seed_everything"])
     parser.add_argument("--output", default="audit", help="Folder for audit.json and audit.html; both are replaced.")
     parser.add_argument(
         "--strict", action="store_true", help="End with status 1 if there are leaks, conflicts or unreadable images."
@@ -40,7 +39,7 @@ def audit(args: Sequence[str], program: str, description: str) -> None:
         raise UsageError("audit needs --data.root, the folder of the images; the built-in faces are not audited")
     folder = Path(config.output).expanduser()
     ensure_writable(folder, "--output")
-    found = EmotionDataModule(**config.data, seed=seed_of(config.seed_everything)).audit
+    found = EmotionDataModule(**config.data).audit
     assert found is not None  # there is a root
     write_json(folder / "audit.json", everything(found), indent=1)
     write_page(folder / "audit.html", page(found))
@@ -60,6 +59,7 @@ def report(args: Sequence[str], program: str, description: str) -> None:
     )
     parser.add_class_arguments(Report, "report", skip={"write"})
     parser.add_argument("--output", default="comparison", help="Folder for the page that compares several runs.")
+    parser.add_argument("--group_by", type=str, help="Option by whose value several runs are grouped.")
     config = parser.parse_args(list(args))
     folders = [run_named(run) for run in config.runs]
     for folder in folders:
@@ -70,8 +70,10 @@ def report(args: Sequence[str], program: str, description: str) -> None:
             raise UsageError(
                 f"--report.{min(given)} is for the report of one run; several are compared with one another"
             )
-        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser())}")
+        print(f"Wrote {write_comparison(folders, Path(config.output).expanduser(), config.group_by)}")
         return
+    if config.group_by is not None:
+        raise UsageError("--group_by is for several runs, which are compared with one another")
     with of_runs(folders[0]):
         baseline = Report(
             **(given or Run(folders[0]).config.get("report", {}))
@@ -85,7 +87,9 @@ def _audited_options(file: Path) -> dict[str, Any]:
         options = dict(flatten(renamed(read_mapping(file))))
     except DataError as error:
         raise UsageError(f"--config {error}") from error
-    audited = {"seed_everything", *(f"data.{name}" for name in AUDITED)}
+    if "seed_everything" in options:  # of a run of before splits had a seed of their own
+        options.setdefault("data.split_seed", options["seed_everything"])
+    audited = {f"data.{name}" for name in AUDITED}
     return {name: value for name, value in options.items() if name in audited}
 
 

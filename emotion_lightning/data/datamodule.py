@@ -21,6 +21,7 @@ from emotion_lightning.data.measured import MeasuredFaces, resolved
 from emotion_lightning.data.sources.folder import unread_message
 from emotion_lightning.data.sources.layouts import FORMATS, Format
 from emotion_lightning.data.sources.manifest import SPLITS, Split
+from emotion_lightning.data.sources.splits import Fold
 from emotion_lightning.errors import DataError, UsageError, check_choice, check_least
 from emotion_lightning.runtime.position import next_batch
 from emotion_lightning.runtime.ranks import on_every_rank
@@ -47,7 +48,13 @@ class EmotionDataModule(MeasuredFaces):
         eval_batch_size: Images per batch and device in evaluation, on which no result depends; auto takes twice the
             training batch.
         num_workers: Processes that read images, per device; by default one less than it has cores, at most 8.
-        seed: Seed of everything random in a run.
+        seed: Seed of everything random in training: order, augmentation and what balance draws. On the command line it
+            is that of the run.
+        split_seed: Seed of the cut of splits and folds, which stays the same when the run's seed changes; of the
+            built-in faces; and of the part of a split that limited batches measure.
+        folds: Number of equal parts into which all images but those of a test split are cut, stratified and with groups
+            whole, in place of the train and val splits; by default none.
+        fold: Which of the folds, counted from 0, is the validation split; the others are trained on.
         unreadable: What to do about images that cannot be decoded: error lists them and stops, skip leaves them out.
         leaks: What to do about images of which a copy stands in another split: report says so, drop leaves out the
             copy in the earlier split (never a test image), error stops.
@@ -85,6 +92,9 @@ class EmotionDataModule(MeasuredFaces):
         eval_batch_size: int | Literal["auto"] = "auto",
         num_workers: int | None = None,
         seed: int = 42,
+        split_seed: int = 42,
+        folds: int | None = None,
+        fold: int = 0,
         unreadable: Literal["error", "skip"] = "error",
         leaks: Policy = "report",
         conflicts: Policy = "report",
@@ -106,6 +116,8 @@ class EmotionDataModule(MeasuredFaces):
         check_least("eval_batch_size", 1 if eval_batch_size == "auto" else eval_batch_size, 1)
         check_least("num_workers", num_workers or 0, 0)
         check_least("cache_gb", cache_gb, 0)
+        check_least("split_seed", split_seed, 0)
+        _check_fold(folds, fold)
         check_choice("unreadable", unreadable, ("error", "skip"))
         check_choice("leaks", leaks, get_args(Policy))
         check_choice("conflicts", conflicts, get_args(Policy))
@@ -117,8 +129,9 @@ class EmotionDataModule(MeasuredFaces):
         faces = FaceData(
             None if root is None else Path(root).expanduser(),
             image_size,
-            seed,
+            split_seed,
             cache_gb,
+            fold=None if folds is None else Fold(fold, folds),
             class_names=None if class_names is None else list(class_names),
             splits_file=splits,
             layout=layout,
@@ -129,6 +142,7 @@ class EmotionDataModule(MeasuredFaces):
         )
         super().__init__(
             faces,
+            seed,
             Policies(unreadable, leaks, conflicts),
             parse_resolutions(resolution_schedule, image_size),
             batch_size,
@@ -292,3 +306,11 @@ class EmotionDataModule(MeasuredFaces):
     @cached_property
     def _manifest_hash(self) -> str:
         return self.manifest.fingerprint(self.fer_plus == "probabilities")
+
+
+def _check_fold(folds: int | None, fold: int) -> None:
+    if folds is not None:
+        check_least("data.folds", folds, 2)
+    if not 0 <= fold < (folds or 1):
+        said = "no fold without `data.folds`" if folds is None else f"none of the {folds} folds, which count from 0"
+        raise UsageError(f"`data.fold` {fold} is {said}")

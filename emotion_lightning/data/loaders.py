@@ -51,6 +51,7 @@ class FaceLoaders(LightningDataModule):
     def __init__(
         self,
         faces: FaceData,
+        seed: int,
         policies: Policies,
         resolutions: dict[int, int],
         batch_size: int | Literal["auto"],
@@ -63,7 +64,7 @@ class FaceLoaders(LightningDataModule):
     ):
         super().__init__()
         self.faces, self.policies, self.resolutions = faces, policies, resolutions
-        self.root, self.image_size, self.seed = faces.root, faces.image_size, faces.seed
+        self.root, self.image_size, self.seed = faces.root, faces.image_size, seed
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.balance, self.fer_plus = balance, fer_plus
         self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
@@ -119,7 +120,9 @@ class FaceLoaders(LightningDataModule):
         taken = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
         if taken >= batches:
             return indices
-        return spread(indices, self.manifest.labels, self.seed)[: taken * self._evaluation_batch * self._ranks()[1]]
+        return spread(indices, self.manifest.labels, self.faces.seed)[
+            : taken * self._evaluation_batch * self._ranks()[1]
+        ]
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Images at ``indices`` as evaluation sees them before they are normalized, uint8 ``(n, 3, size, size)``."""
@@ -135,7 +138,7 @@ class FaceLoaders(LightningDataModule):
 
     def content_hash(self, indices: Tensor) -> str:
         """What identifies the images at ``indices`` by their content, whatever their files are called."""
-        return f"built-in faces of seed {self.seed}" if self.root is None else self.exposure.content_hash(indices)
+        return f"built-in faces of seed {self.faces.seed}" if self.root is None else self.exposure.content_hash(indices)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the training split; the last incomplete one is dropped."""

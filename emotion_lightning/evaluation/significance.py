@@ -1,8 +1,15 @@
 """Whether a difference between two models is larger than chance."""
 
+import random
+from collections.abc import Sequence
+from itertools import combinations
+from math import comb
+from statistics import mean
 from typing import NamedTuple
 
 from torch import Tensor
+
+MOST_DEALS = 20_000
 
 
 class McNemar(NamedTuple):
@@ -22,6 +29,27 @@ def mcnemar(ours: Tensor, theirs: Tensor) -> McNemar:
     """
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     return McNemar(only_ours, only_theirs, _two_sided(min(only_ours, only_theirs), only_ours + only_theirs))
+
+
+def permutation_test(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Two-sided permutation test (Fisher, 1935) of the difference of the means of two groups of runs.
+
+    The p-value is the share of all ways to deal the scores to two such groups that differ at least as much. Of more
+    than :data:`MOST_DEALS` ways that many are drawn.
+
+    Args:
+        ours: The score of each of our runs.
+        theirs: The score of each of the others.
+    """
+    pooled, size = [*ours, *theirs], len(ours)
+    every: Sequence[Sequence[int]] = (
+        list(combinations(range(len(pooled)), size))
+        if comb(len(pooled), size) <= MOST_DEALS
+        else [random.Random(n).sample(range(len(pooled)), size) for n in range(MOST_DEALS)]
+    )
+    total, rest, observed = sum(pooled), len(theirs), abs(mean(ours) - mean(theirs))
+    dealt = (sum(pooled[place] for place in deal) for deal in every)
+    return sum(abs(part / size - (total - part) / rest) >= observed - 1e-12 for part in dealt) / len(every)
 
 
 def _two_sided(fewer: int, total: int) -> float:

@@ -88,6 +88,6 @@ def pictures_of_run(
 def _pictures(data: EmotionDataModule, name: str, own: bool) -> Pictures:
     manifest = data.manifest
     splits: dict[Split, Sequence[int]] = {
-        split: spread(data.indices(split), manifest.labels, data.seed) for split in ("train", "val")
+        split: spread(data.indices(split), manifest.labels, data.faces.seed) for split in ("train", "val")
     }
     return Pictures(name, manifest.read, manifest.labels, splits, own)

@@ -170,6 +170,13 @@ def read_results(folder: Path) -> SplitResults | None:
         raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error
 
 
+def read_leaked(folder: Path) -> Tensor | None:
+    """Read which images the model has seen, or a copy of them, bool ``(N,)``; None if unknown."""
+    with (folder / PREDICTIONS).open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
+        found = [row["leaked"] for row in csv.DictReader(stream)]
+    return None if "" in found else torch.tensor([leak == "True" for leak in found], dtype=torch.bool)
+
+
 def _read_predictions(path: Path, class_names: list[str]) -> tuple[tuple[str, ...], EvalOutputs]:
     with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
         _, *rows = csv.reader(stream)

@@ -143,7 +143,8 @@ def checkpoint_config(
     config["model"] = BEFORE_A_CHOICE | config["model"]
     data, trainer = config.setdefault("data", {}), dict(saved.get("trainer", {}))
     data["class_names"] = checkpoint["hyper_parameters"]["class_names"]
-    config["seed_everything"] = checkpoint["hyper_parameters"]["seed"]
+    config["seed_everything"] = seed = checkpoint["hyper_parameters"]["seed"]
+    data.setdefault("split_seed", seed)  # as it was before splits had a seed of their own
     state = checkpoint.get("EmotionDataModule", {})
     for name, key in (("root", "root"), ("splits_file", "splits")):  # as absolute paths, so that any folder will do
         data[name] = state.get(key, data.get(name))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,3 +90,8 @@ def from_here(path: str | Path) -> str:
 def pasted(path: str | Path) -> str:
     """Write ``path`` as a command may have it: :func:`from_here`, and quoted if need be."""
     return shlex.quote(from_here(path))
+
+
+def shared_name(runs: Sequence[Path]) -> str:
+    """Name what several ``runs`` share after the first and the last: ``version_0_to_version_2``."""
+    return f"{runs[0].name}_to_{runs[-1].name}"

@@ -42,7 +42,18 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
     assert set(metrics["intervals"]) == {"accuracy", "f1_macro", "f1_weighted"}
     assert set(metrics) == {
         *("split", "data", "n", "loss", "accuracy", "f1_macro", "f1_weighted", "per_class", "checkpoint", "versions"),
-        *("intervals", "leaked", "leak_free", "audit", "bias_warnings", "calibration", "tta", "seed", "weights"),
+        *(
+            "intervals",
+            "leaked",
+            "leak_free",
+            "audit",
+            "bias_warnings",
+            "calibration",
+            "tta",
+            "seed",
+            "weights",
+            "parameters",
+        ),
         *("images", "classes", "of", "notes", "other_data", "unknown_classes", "f1_macro_present", "selective"),
     }
     assert metrics["leak_free"]["n"] == 18

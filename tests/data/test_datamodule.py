@@ -33,8 +33,10 @@ def test_a_cut_is_saved_with_the_run_and_can_be_used_again(lab: Lab, tmp_path: P
         lab.trainer(max_epochs=1).fit(lab.model(), changed, ckpt_path=last)
     assert saved.read_bytes() == before  # a refused resume leaves the cut as it was
     (flat / "happy" / "new.png").unlink()
-    again = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7, splits_file=str(saved))
-    other = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, seed=7)
+    again = EmotionDataModule(
+        str(flat), image_size=32, batch_size=8, num_workers=0, split_seed=7, splits_file=str(saved)
+    )
+    other = EmotionDataModule(str(flat), image_size=32, batch_size=8, num_workers=0, split_seed=7)
     assert again.manifest.fingerprint() == data.manifest.fingerprint() != other.manifest.fingerprint()
 
 

@@ -48,7 +48,7 @@ def test_however_few_are_taken_every_class_has_equally_many_as_far_as_it_goes(co
 def test_what_is_measured_is_what_the_data_says(lab: Lab, options: dict[str, float], images: int) -> None:
     found = []
     for seed in (1, 1, 2):
-        data, model = lab.data(seed=seed, eval_batch_size=4), lab.model(seed=seed)
+        data, model = lab.data(seed=seed, split_seed=seed, eval_batch_size=4), lab.model(seed=seed)
         trainer = lab.trainer(callbacks=[], **options)
         trainer.validate(model, data, verbose=False)
         outputs = model.val_outputs.outputs()

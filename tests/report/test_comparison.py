@@ -96,3 +96,39 @@ def test_runs_of_which_no_options_are_known_stand_alone(vary: Vary) -> None:
     main(["report", *runs, "--output", "out"])
     groups = json.loads(Path("out/comparison.json").read_text())["groups"]["test"]
     assert [group["runs"] for group in groups] == [["a"], ["b"]]
+
+
+def test_the_best_is_named_and_whether_by_more_than_chance(vary: Vary) -> None:
+    runs = [vary("a", 0), vary("b", 1)]
+    predictions = Path(runs[1]) / "report/test/predictions.csv"
+    header, *rows = predictions.read_text().splitlines()
+    classes = header.split(",")[6:]
+    cells = [row.split(",") for row in rows]
+    for row in cells:  # right everywhere
+        row[6:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
+    predictions.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
+    file = Path(runs[1]) / "report/test/metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"f1_macro": 1.0}))
+    main(["report", *runs, "--group_by", "seed_everything"])
+    found = json.loads(Path("comparison/comparison.json").read_text())
+    assert [group["runs"] for group in found["groups"]["test"]] == [["b"], ["a"]]
+    assert found["verdict"]["test"].startswith("b is best: macro F1 1.0000, then a, ")
+    assert "this is larger than chance" in found["verdict"]["test"]
+    assert found["same_images"]["test"]
+    page = Path("comparison/index.html").read_text()
+    assert "b ★" in page
+    assert "F1 of each class" in page
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images": "others"}))
+    main(["report", *runs, "--group_by", "seed_everything"])
+    found = json.loads(Path("comparison/comparison.json").read_text())
+    assert "different images" in found["verdict"]["test"]
+    assert "The runs were measured on different images" in Path("comparison/index.html").read_text()
+
+
+def test_groups_of_one_option_and_an_unknown_one(vary: Vary, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [vary("a", 0), vary("b", 1), vary("c", 0, dropout=0.2), vary("d", 1, dropout=0.2)]
+    main(["report", *runs, "--group_by", "model.dropout_rate"])
+    found = json.loads(Path("comparison/comparison.json").read_text())
+    assert [group["runs"] for group in found["groups"]["test"]] == [["a", "b"], ["c", "d"]]
+    assert "permutation test of 2 against 2 runs; with so few runs p is at least 0.33" in found["verdict"]["test"]
+    assert "--group_by model.rate is no option" in fails(capsys, 2, "report", *runs, "--group_by", "model.rate")

@@ -83,7 +83,7 @@ def test_a_measurement_starts_from_the_data_of_the_run() -> None:
         "EmotionDataModule": {"root": "/faces", "splits": "/splits.csv"},
     }
     data = checkpoint_config(checkpoint, "test")["data"]
-    assert data == {"root": "/faces", "splits_file": "/splits.csv", "class_names": ["a", "b"]}
+    assert data == {"root": "/faces", "splits_file": "/splits.csv", "class_names": ["a", "b"], "split_seed": 7}
 
 
 def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:
@@ -186,3 +186,21 @@ def test_a_run_whose_splits_version_0_1_cut_keeps_them(
             measured = {row["filepath"] for row in csv.DictReader(file)}
         with splits.open() as file:
             assert measured == {row["filepath"] for row in csv.DictReader(file) if row["split"] == "test"}
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_run_whose_seed_was_that_of_its_split_keeps_the_split(
+    command: str, faces: Path, in_an_empty_folder: None
+) -> None:
+    seeds = ["--seed_everything", "7", "--data.split_seed", "7"]
+    main(["fit", "--data.root", str(faces / "train"), *TINY, *QUIET, *seeds, "--checkpoint.every_n_epochs", "1"])
+    splits, path = RUN / "splits.csv", RUN / "checkpoints/epoch_001.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for name in ("split_seed", "folds", "fold"):  # as the checkpoints of before have none
+        del checkpoint["datamodule_hyper_parameters"][name]
+    torch.save(checkpoint, path)
+    main([command, "--ckpt_path", str(path), *QUIET])  # which refuses other splits
+    if command == "test":
+        with (RUN / "report/test/predictions.csv").open() as file, splits.open() as cut:
+            measured = {row["filepath"] for row in csv.DictReader(file)}
+            assert measured == {row["filepath"] for row in csv.DictReader(cut) if row["split"] == "test"}

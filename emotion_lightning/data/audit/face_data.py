@@ -18,6 +18,7 @@ from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
 from emotion_lightning.data.sources.layouts import SampleList
 from emotion_lightning.data.sources.manifest import Manifest, Split, complete_splits, read
+from emotion_lightning.data.sources.splits import Fold
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
 
@@ -31,6 +32,7 @@ class FaceData:
         seed: Of a cut, and of the built-in faces.
         cache_gb: Most that the decoded images may take on disk in 10⁹ bytes.
         whole: Leave the data uncut, as :func:`complete_splits` does.
+        fold: The fold that is the validation split, if folds are cut.
         reading: Further arguments of :func:`read`; none but ``class_names`` goes with the built-in faces.
     """
 
@@ -41,15 +43,16 @@ class FaceData:
         seed: int,
         cache_gb: float,
         whole: Split | None = None,
+        fold: Fold | None = None,
         **reading: Any,
     ):
         self.root, self.image_size, self.seed, self.cache_gb, self.reading = root, image_size, seed, cache_gb, reading
-        self.whole = whole
+        self.whole, self.fold = whole, fold
 
     def measured(self, whole: Split | None = None, **reading: Any) -> "FaceData":
         """The same data for a model that is only measured on it; ``whole`` and ``reading`` as for the constructor."""
         reading = self.reading | reading | {"training": False}
-        return FaceData(self.root, self.image_size, self.seed, self.cache_gb, whole, **reading)
+        return FaceData(self.root, self.image_size, self.seed, self.cache_gb, whole, self.fold, **reading)
 
     @property
     def was_read(self) -> bool:
@@ -82,11 +85,13 @@ class FaceData:
             given = [
                 name for name, value in self.reading.items() if value and value != "auto" and name != "class_names"
             ]
+            given += ["data.folds"] * (self.fold is not None)
             if given:
                 raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
             return builtin_manifest(self.seed, self.reading["class_names"], self.reading.get("training", True))
-        groups = self.inspection.split_groups() if self.listing.lacks_splits and self.whole is None else []
-        return complete_splits(self.listing, self.seed, *groups, whole=self.whole)
+        cut = self.whole is None and (self.fold is not None or self.listing.lacks_splits)
+        groups = self.inspection.split_groups() if cut else []
+        return complete_splits(self.listing, self.seed, *groups, whole=self.whole, fold=self.fold)
 
     @cached_property
     def audit(self) -> Audit | None:

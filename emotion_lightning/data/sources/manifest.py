@@ -23,7 +23,9 @@ from emotion_lightning.data.sources.splits import (
     ALL_FROM_ONE,
     SPLITS,
     VAL_FROM_TRAIN,
+    Fold,
     Split,
+    fold_split,
     stratified_group_split,
     verify_split,
 )
@@ -177,20 +179,25 @@ def read(
 
 
 def complete_splits(
-    listing: SampleList, seed: int, *keys: Sequence[str | None], whole: Split | None = None
+    listing: SampleList,
+    seed: int,
+    *keys: Sequence[str | None],
+    whole: Split | None = None,
+    fold: Fold | None = None,
 ) -> Manifest:
     """Make a manifest of the images that were read, and cut the splits that they do not come with.
 
     Without validation images 15 % of the training images become them; a data set without any splits is cut 70/15/15.
-    A test set is never cut out of given splits.
+    A test set is never cut out of given splits. For a fold all images but those of the test split are cut anew.
 
     Args:
         listing: The images.
         seed: Of the cut.
         keys: What a cut keeps together besides the groups of the listing: sequences with a key or None for each image,
-            such as a hash of its pixels. Only a listing that ``lacks_splits`` needs them; each of its images has one.
+            such as a hash of its pixels. Only folds and a listing that ``lacks_splits`` need them; each image has one.
         whole: Cut nothing, as a model is measured on other data than its own; where the data has one split or none, all
             its images are in this one.
+        fold: The fold that is the validation split.
 
     Raises:
         DataError: A class has too few different images to be in every split.
@@ -201,12 +208,18 @@ def complete_splits(
         if len(set(given)) == 1:
             notes = (*notes, "all of it is measured")
         given = [whole if len(set(given)) == 1 else split for split in given]
-    elif listing.lacks_splits:
-        source, shares, made = (None, ALL_FROM_ONE, SPLITS) if None in given else ("train", VAL_FROM_TRAIN, SPLITS[1:2])
-        chosen = [index for index, split in enumerate(given) if split == source]
+    elif fold is not None or listing.lacks_splits:
+        source: Collection[Split | None] = {None} if None in given else {"train"}
+        shares, made = (ALL_FROM_ONE, SPLITS) if None in given else (VAL_FROM_TRAIN, SPLITS[1:2])
+        if fold is not None:
+            source, made = {None, "train", "val"}, SPLITS[:2]
+            pooled = ", cut from train and val together" if "val" in given else ""
+            notes = (*notes, f"fold {fold.number} of {fold.of}, counted from 0{pooled}")
+        chosen = [index for index, split in enumerate(given) if split in source]
         together = [[key[index] for index in chosen] for key in (*keys, [row.group for row in listing.rows])]
         names = [name for name in join_groups(*together) if name is not None]
-        pieces = stratified_group_split(names, [labels[index] for index in chosen], listing.class_names, shares, seed)
+        cut = names, [labels[index] for index in chosen], listing.class_names
+        pieces = stratified_group_split(*cut, shares, seed) if fold is None else fold_split(*cut, fold, seed)
         verify_split(pieces, *together)
         for index, split in zip(chosen, pieces, strict=True):
             given[index] = split

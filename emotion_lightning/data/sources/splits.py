@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 from emotion_lightning.data.sources.labels import canonical_name
 from emotion_lightning.errors import DataError
@@ -12,6 +12,15 @@ from emotion_lightning.seeding import derive_seed
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Part = TypeVar("Part", bound=str)
+
+
+class Fold(NamedTuple):
+    """Which of how many folds is the validation split, counted from 0; the others are trained on."""
+
+    number: int
+    of: int
+
 
 VAL_FROM_TRAIN: Mapping[Split, float] = {"train": 0.85, "val": 0.15}
 """Shares of a training set that comes without validation images."""
@@ -24,9 +33,9 @@ def stratified_group_split(
     digests: Sequence[str],
     labels: Sequence[int],
     class_names: Sequence[str],
-    shares: Mapping[Split, float],
+    shares: Mapping[Part, float],
     seed: int,
-) -> list[Split]:
+) -> list[Part]:
     """Give every image a split, so that each class has the same share of every split.
 
     Images with the same digest form a group, which goes whole, even when its labels differ. The sizes of each class
@@ -39,7 +48,7 @@ def stratified_group_split(
         digests: What identifies the group of each image: a hash of its content, or what it shares with others.
         labels: Position of each image's class in ``class_names``.
         class_names: Names of the classes, for messages.
-        shares: Fraction of each split; they sum to 1.
+        shares: Fraction of each split, or of each fold; they sum to 1.
         seed: Other seeds give other cuts.
 
     Returns:
@@ -67,8 +76,8 @@ def _cut(
     groups: Mapping[str, Counter[int]],
     order: Sequence[str],
     class_names: Sequence[str],
-    shares: Mapping[Split, float],
-    placed: dict[str, Split],
+    shares: Mapping[Part, float],
+    placed: dict[str, Part],
 ) -> None:
     """Place all other groups class by class, each by its place in ``order``."""
     totals = Counter(label for group in groups.values() for label in group.elements())
@@ -90,7 +99,7 @@ def _cut(
                 _subtract(room[split], groups[digest])
 
 
-def _slices(counts: Sequence[int], left: Mapping[Split, float]) -> list[Split]:
+def _slices(counts: Sequence[int], left: Mapping[Part, float]) -> list[Part]:
     """Cut a row of groups of ``counts`` images into one piece for each split, in proportion to what is ``left``."""
     scale = sum(counts) / (sum(left.values()) or 1)
     ends = list(accumulate(scale * wanted for wanted in left.values()))
@@ -99,7 +108,19 @@ def _slices(counts: Sequence[int], left: Mapping[Split, float]) -> list[Split]:
     return [splits[min(bisect_right(ends, middle), len(splits) - 1)] for middle in middles]
 
 
-def verify_split(splits: Sequence[Split], *keys: Sequence[str | None]) -> None:
+def fold_split(
+    digests: Sequence[str], labels: Sequence[int], class_names: Sequence[str], fold: Fold, seed: int
+) -> list[Split]:
+    """Cut images into folds as :func:`stratified_group_split` cuts splits, and make one of them the validation split.
+
+    All folds of a seed are parts of the same cut, so that each image is in one of them.
+    """
+    names = [f"fold {number}" for number in range(fold.of)]
+    found = stratified_group_split(digests, labels, class_names, dict.fromkeys(names, 1 / fold.of), seed)
+    return ["val" if name == names[fold.number] else "train" for name in found]
+
+
+def verify_split(splits: Sequence[str], *keys: Sequence[str | None]) -> None:
     """Prove that a cut kept together what shares a key.
 
     Args:
@@ -110,7 +131,7 @@ def verify_split(splits: Sequence[Split], *keys: Sequence[str | None]) -> None:
         DataError: Two images of one key are in different splits: a fault of this program, not of the data.
     """
     for found in keys:
-        place: dict[str, Split] = {}
+        place: dict[str, str] = {}
         for key, split in zip(found, splits, strict=True):
             if key is not None and place.setdefault(key, split) != split:
                 raise DataError(f"the cut put {key!r} into both {place[key]} and {split}: please report this fault")
@@ -125,11 +146,11 @@ def _one_each(
     groups: Mapping[str, Counter[int]],
     order: Sequence[str],
     class_names: Sequence[str],
-    splits: Sequence[Split],
+    splits: Sequence[Part],
     labels: Iterable[int],
-) -> dict[str, Split]:
+) -> dict[str, Part]:
     """Place one group of each of ``labels`` in every split: the smallest, and rather one of that class alone."""
-    placed: dict[str, Split] = {}
+    placed: dict[str, Part] = {}
     for label in sorted(labels, key=lambda n: canonical_name(class_names[n])):
         holding = [digest for digest in order if label in groups[digest]]
         holding.sort(key=lambda digest: (len(groups[digest]), groups[digest].total()))
