@@ -67,7 +67,7 @@ def _given(args: Sequence[str], **nargs: str | None) -> tuple[Namespace, list[st
 
 
 def _fit_several(args: Sequence[str]) -> None:
-    given, rest = _given(args, seeds="*", folds=None)
+    given, rest = _given(args, seeds="*", folds=None, name=None)
     own = {*ALONE, "data.folds", "data.fold"} | ({"seed_everything"} if given.seeds else set())
     if taken := sorted(own & _typed(rest)):
         raise UsageError(f"`{taken[0]}` is of a single run: leave it out, or --seeds and --folds")
@@ -94,7 +94,7 @@ def _typed(args: Sequence[str]) -> set[str]:
 
 
 def _variants(given: Namespace) -> Iterator[tuple[str, list[str]]]:
-    """Yield each run's name in words, and its options."""
+    """Yield what each run is in words, and its options, its name among them if the runs have one."""
     seeds: list[str | None] = [None] if given.seeds is None else given.seeds
     if not seeds or not all(seed is None or seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
         raise UsageError("--seeds takes different whole numbers, such as --seeds 1 2 3")
@@ -105,7 +105,9 @@ def _variants(given: Namespace) -> Iterator[tuple[str, list[str]]]:
         seeded = [] if seed is None else ["--seed_everything", seed]
         folded = [] if fold is None else ["--data.folds", given.folds, "--data.fold", str(fold)]
         words = [f"seed {seed}"] * (seed is not None) + [f"fold {fold} of {given.folds}"] * (fold is not None)
-        yield ", ".join(words), [*seeded, *folded]
+        marks = [f"-seed{seed}"] * (seed is not None) + [f"-fold{fold}"] * (fold is not None)
+        named = [] if given.name is None else ["--name", given.name + "".join(marks)]
+        yield ", ".join(words), [*seeded, *folded, *named]
 
 
 def _runs(root: Path) -> set[Path]:

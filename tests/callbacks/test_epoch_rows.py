@@ -76,7 +76,6 @@ NUMBER = r"0\.\d{4}"
         ({"max_epochs": -1, "max_steps": 6}, [rf" +1  classifier .*{NUMBER}\*"]),
         ({"callbacks": [EpochRows()]}, [rf" +1/3  -  +\S+e-\S+ .*{NUMBER}\*  +-$"]),
     ],
-    ids=str,
 )
 def test_a_row_has_what_there_is(
     lab: Lab, capsys: pytest.CaptureFixture[str], options: dict[str, object], expected: list[str]

@@ -62,16 +62,15 @@ def test_each_image_has_an_answer_of_the_fold_that_did_not_train_on_it(
 @pytest.mark.slow
 def test_a_run_of_several_seeds_is_to_the_bit_the_run_of_its_seed(faces: Path) -> None:
     fit = ["fit", "--data.root", str(faces), *TINY, *QUIET]
-    main([*fit, "--seeds", "1", "2"])
+    main([*fit, "--seeds", "1", "2", "--name", "lr"])
     main([*fit, "--seed_everything", "1"])
-    of_several, other, alone = (
-        torch.load(RUN.with_name(f"version_{n}") / "checkpoints/last.ckpt", weights_only=True) for n in range(3)
-    )
+    runs = [RUN.with_name(name) for name in ("lr-seed1", "lr-seed2", "version_0")]
+    of_several, other, alone = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in runs)
     assert_equal(of_several["state_dict"], alone["state_dict"])
     assert (of_several["hyper_parameters"]["seed"], other["hyper_parameters"]["seed"]) == (1, 2)
-    configs = [yaml.safe_load((RUN.with_name(f"version_{n}") / "config.yaml").read_text()) for n in (0, 2)]
+    configs = [yaml.safe_load((run / "config.yaml").read_text()) for run in (runs[0], runs[2])]
     assert configs[0] == configs[1]
-    assert (Path("comparison/version_0_to_version_1") / "index.html").is_file()
+    assert (Path("comparison/lr-seed1_to_lr-seed2") / "index.html").is_file()
 
 
 @pytest.mark.slow
