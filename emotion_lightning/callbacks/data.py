@@ -14,20 +14,15 @@ def data_of(trainer: Trainer) -> EmotionDataModule | None:
     return data if isinstance(data, EmotionDataModule) else None
 
 
-def measured_part(trainer: Trainer, present: float | None = None) -> str:
-    """How much of the validation split is measured, as " (80 of 350 images)"; nothing if it is all.
-
-    Args:
-        trainer: Whose limit counts.
-        present: Macro F1 over the classes that have images, to be said where some have none.
-    """
+def measured_part(trainer: Trainer) -> str:
+    """How much of the validation split is measured, as " (80 of 350 images)"; nothing if it is all."""
     data = data_of(trainer)
     if data is None:
         return ""
     measured = data.measured("val")
     found = Counter(data.manifest.labels[index] for index in measured)
     counts = [found[label] for label in range(len(data.class_names))]
-    return part_of(len(measured), len(data.indices("val")), counts, present)
+    return part_of(len(measured), len(data.indices("val")), counts)
 
 
 def validated_in_fit(trainer: Trainer) -> bool:

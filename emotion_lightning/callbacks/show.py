@@ -3,7 +3,8 @@
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from emotion_lightning.data.images.sheet import Picture, titled
+from emotion_lightning.data.images import sheet
+from emotion_lightning.data.images.sheet import Picture
 
 
 def shows_pictures(trainer: Trainer) -> bool:
@@ -15,7 +16,7 @@ def show(trainer: Trainer, tag: str, picture: Picture | None, step: int, title: 
     """Hand a picture, if there is one, with its title above it to the loggers of the first rank."""
     if picture is None or not trainer.is_global_zero:
         return
-    picture = titled(picture, title)
+    picture = sheet.titled(picture, title)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, picture, step, dataformats="HWC")

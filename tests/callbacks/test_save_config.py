@@ -27,7 +27,7 @@ def test_a_schedule_of_sizes_is_part_of_a_runs_configuration(faces: Path, capsys
     main(["fit", "--ckpt_path", last, *sizes, *QUIET])
     events = EventAccumulator(str(RUN))
     events.Reload()
-    assert [point.value for point in events.Scalars("schedule/image_side")] == [24, 24, 32]
+    assert [point.value for point in events.Scalars("train_schedule/image_side")] == [24, 24, 32]
 
 
 def test_printed_config_is_that_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_a_run_keeps_the_batch_norm_that_auto_chose(
     ]
     with caplog.at_level("INFO"):
         main(["fit", "--data.root", str(faces), *TINY, *options, "--checkpoint.every_n_epochs", "1", *QUIET])
-    assert ("whose BatchNorm keeps its statistics" in caplog.text) == (chosen == "frozen")
+    assert (", BatchNorm frozen)" in caplog.text) == (chosen == "frozen")
     assert yaml.safe_load((RUN / "config.yaml").read_text())["model"]["batch_norm"] == chosen
     checkpoints = RUN / "checkpoints"
     whole = torch.load(checkpoints / "last.ckpt", weights_only=True)["state_dict"]

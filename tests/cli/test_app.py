@@ -90,9 +90,9 @@ def test_figures_of_every_epoch_are_in_tensorboard(trained: Path) -> None:
         for figure in ("precision", "recall", "f1"):
             assert f"{split}_per_class/{figure}_happy{suffix}" in names
         assert len(events.Scalars(f"{split}/loss")) == 3
-    assert {f"lr/{stage}" for stage in STAGES} <= names
-    assert [point.value for point in events.Scalars("schedule/trainable_stages")] == [1, 2, 6]
-    assert [point.value for point in events.Scalars("schedule/augmentation_phase")] == [1, 2, 2]
+    assert {f"curves/lr_{stage}" for stage in STAGES} <= names
+    assert [point.value for point in events.Scalars("train_schedule/trainable_stages")] == [1, 2, 6]
+    assert [point.value for point in events.Scalars("train_schedule/augmentation_phase")] == [1, 2, 2]
     for split in ("train", "val"):
         assert all(point.value > 0 for point in events.Scalars(f"{split}/images_per_second"))
         assert len(events.Scalars(f"{split}/epoch_seconds")) == 3

@@ -48,7 +48,7 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(
         main(["fit", "--data.root", str(uncut), *TINY, "--trainer.precision", precision, "--dry_run"])
     assert everything(tmp_path) == before
     out = capsys.readouterr().out
-    assert out.startswith("Dry run, in ")
+    assert "\nDry run, in " in out
     assert "1-2     layer4+" in out
     assert "This is an estimate" in out
     assert any("Data: folder tree without splits" in line for line in caplog.messages)

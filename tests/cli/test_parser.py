@@ -82,7 +82,7 @@ def test_a_wrong_key_in_a_config_names_the_nearest(capsys: pytest.CaptureFixture
 def test_help_of_a_checkpoint_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     main(["test", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "Checkpoint file of an earlier run" in text
+    assert "Checkpoint of an earlier run" in text
     assert "hpc" not in text
 
 

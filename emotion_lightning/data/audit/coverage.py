@@ -42,20 +42,17 @@ def limit_note(measured: int, images: int, split: Split) -> list[str]:
     return [f"{measured:,} of {images:,} images of the {split} split are measured, drawn evenly over the classes"]
 
 
-def part_of(measured: int, images: int, counts: Sequence[int], present: float | None = None) -> str:
+def part_of(measured: int, images: int, counts: Sequence[int]) -> str:
     """The shortest words for what a macro F1 is not of, in brackets: " (80 of 350 images)"; nothing where it is of all.
 
     Args:
         measured: Number of images that are measured.
         images: Number of images of the split.
         counts: Number of measured images of each class.
-        present: Macro F1 over the classes that have images.
     """
     part = [f"{measured:,} of {images:,} images"] * (measured < images)
     if absent := counts.count(0):
-        of = f"{len(counts)} classes"
-        zero = f"{absent} of {of} without images counted as 0"
-        part.append(zero if present is None else f"{present:.4f} over the {len(counts) - absent} of {of} with images")
+        part.append(f"{absent} of {len(counts)} classes without images counted as 0")
     return f" ({'; '.join(part)})" if part else ""
 
 

@@ -94,9 +94,9 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on_has_no_leak_free_
 
 
 def test_a_resume_is_refused_when_a_training_image_has_changed(leaky: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["fit", "--data.root", str(leaky), *TINY, *QUIET])
+    main(["fit", "--data.root", str(leaky), *TINY, *QUIET, "--checkpoint.every_n_epochs", "1"])
     shutil.copy(leaky / "train/happy/00.png", leaky / "train/happy/01.png")
-    error = fails(capsys, 1, "fit", "--ckpt_path", str(RUN / "checkpoints/last.ckpt"), *QUIET)
+    error = fails(capsys, 1, "fit", "--ckpt_path", str(RUN / "checkpoints/epoch_000.ckpt"), *QUIET)
     assert "not those that the checkpoint was trained with" in error
 
 
