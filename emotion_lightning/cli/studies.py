@@ -45,7 +45,9 @@ def run_study(args: Sequence[str]) -> Sequence[str] | None:
     if {"-h", "--help"} & set(args):
         return args
     if any(arg.startswith("--print_config") for arg in args):
-        return _given(args, seeds="*", folds=None)[1]  # that of one of the runs, without what makes them differ
+        given, rest = _given(args, seeds="*", folds=None, ckpt_path="*")
+        first = [f"--ckpt_path={given.ckpt_path[0]}"] if given.ckpt_path else []
+        return [*rest, *first]  # of one of the runs, without what makes them differ
     if args[0] == "fit" and any(arg.partition("=")[0] in ("--seeds", "--folds") for arg in args):
         _fit_several(args)
     elif args[0] == "test" and len(checkpoints := _given(args, ckpt_path="+")[0].ckpt_path or ()) > 1:
