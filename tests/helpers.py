@@ -31,7 +31,7 @@ TINY = [
 ]
 QUIET = [
     *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
-    *("--report.write", "false"),
+    *("--report.write", "false", "--tensorboard.every_n_epochs", "0"),
 ]
 RUN = Path("lightning_logs/version_0")
 
