@@ -197,7 +197,7 @@ def test_a_best_checkpoint_from_within_a_step_is_refused(lab: Lab, tmp_path: Pat
     options = {"val_check_interval": 3, "accumulate_grad_batches": 2, "max_epochs": 1}
     fit(lab, "whole", **options)
     best = tmp_path / "after_4" / "checkpoints" / "best.ckpt"
-    with pytest.raises(UsageError, match=r"best\.ckpt was saved within epoch 0, .*exact: begin a new run"):
+    with pytest.raises(UsageError, match=r"best\.ckpt was saved within epoch 1, .*exact: begin a new run"):
         fit(lab, "after_4", best, **options)
     lab.trainer().validate(lab.model(), lab.data(), ckpt_path=best, verbose=False)
 
@@ -241,7 +241,7 @@ def test_data_that_cannot_begin_within_an_epoch_is_saved_at_its_ends(lab: Lab, t
 def test_other_batches_than_those_of_the_interrupted_epoch_are_refused(lab: Lab, whole: tuple[Path, list[Row]]) -> None:
     start = last(whole[0].parent / "after_9")
     with pytest.raises(
-        UsageError, match=r"within epoch 1 of a run with batch_size 8, this one has 4: .*end of an epoch"
+        UsageError, match=r"within epoch 2 of a run with batch_size 8, this one has 4: .*end of an epoch"
     ):
         lab.trainer(accumulate_grad_batches=2).fit(lab.model(), lab.data(batch_size=4), ckpt_path=start)
 

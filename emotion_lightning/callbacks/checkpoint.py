@@ -205,9 +205,10 @@ class RunCheckpoint(callbacks.Checkpoint):
         return True
 
     def _lose_best(self, path: Path) -> None:
+        how = "damaged" if path.is_file() else "gone"
         rank_zero_warn(
-            f"{from_here(path)}, of epoch {self.best_epoch}, is {'damaged' if path.is_file() else 'gone'}: the best "
-            "epoch from here on is put in its place"
+            f"{from_here(path)}, of epoch {self.best_epoch + 1}, is {how}: the best epoch from here on "
+            "is put in its place"
         )
         self.best_model_path, self.best_score = "", float("-inf")
 
@@ -244,7 +245,8 @@ class RunCheckpoint(callbacks.Checkpoint):
             kept = self.folder / f"best_epoch_{found[0]:03d}.ckpt"  # better than what is resumed, but not of its past
             if trainer.is_global_zero and best.is_file():
                 best.replace(kept)
-            rank_zero_info(f"best.ckpt is of epoch {found[0]}, later than the checkpoint resumed; kept as {kept.name}")
+            later = f"best.ckpt is of epoch {found[0] + 1}, later than the checkpoint resumed"
+            rank_zero_info(f"{later}; kept as {kept.name}")
         if not own:  # a best that is gone must not hinder the next one
             if not found and self.best_epoch >= 0:
                 self._lose_best(path)
@@ -294,7 +296,8 @@ class RunCheckpoint(callbacks.Checkpoint):
             if last.is_file():
                 advice = f"resume by `ckpt_path={from_here(last)}`"
             raise UsageError(
-                f"{path} was saved within epoch {checkpoint['epoch']}, from where a resume would not be exact: {advice}"
+                f"{path} was saved within epoch {checkpoint['epoch'] + 1}, from where a resume would not be exact: "
+                f"{advice}"
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

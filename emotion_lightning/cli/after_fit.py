@@ -73,7 +73,7 @@ def report_so_far(trainer: Trainer, model: EmotionClassifier, data: EmotionDataM
     checkpoint = run_checkpoint(trainer)
     if not end.code or trainer.world_size > 1 or checkpoint is None or not checkpoint.best_model_path:
         return
-    rank_zero_info(f"The best so far, of epoch {checkpoint.best_epoch}, is now measured; Ctrl-C leaves at once")
+    rank_zero_info(f"The best so far, of epoch {checkpoint.best_epoch + 1}, is now measured; Ctrl-C leaves at once")
     trainer.loggers = []  # the curves have this epoch already
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once, not after the library that is at work
     try:

@@ -292,9 +292,9 @@ class EmotionDataModule(MeasuredFaces):
         for name, now in (("ranks", self._ranks()[1]), ("batch_size", self._training_batch)):
             if now != state_dict[name]:
                 raise UsageError(
-                    f"the checkpoint was saved within epoch {self.next_epoch} of a run with {name} {state_dict[name]}, "
-                    f"this one has {now}: the rest of that epoch would be other images. Keep `devices`, `num_nodes` "
-                    "and `batch_size`, or resume from a checkpoint of the end of an epoch"
+                    f"the checkpoint was saved within epoch {self.next_epoch + 1} of a run with {name} "
+                    f"{state_dict[name]}, this one has {now}: the rest of that epoch would be other images. Keep "
+                    "`devices`, `num_nodes` and `batch_size`, or resume from a checkpoint of the end of an epoch"
                 )
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 

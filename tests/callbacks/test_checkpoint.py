@@ -285,7 +285,7 @@ def test_a_lost_best_hinders_neither_a_resume_nor_the_next_best(
     best = folder / "best.ckpt"
     assert torch.load(best, weights_only=True)["epoch"] == 0
     lose(best)
-    with pytest.warns(UserWarning, match=rf"best\.ckpt, of epoch 0, is {how}"):
+    with pytest.warns(UserWarning, match=rf"best\.ckpt, of epoch 1, is {how}"):
         lab.trainer(max_epochs=3).fit(lab.model(), lab.data(), ckpt_path=folder / "epoch_001.ckpt")
     assert torch.load(best, weights_only=True)["epoch"] == 2
     lose(best)
