@@ -71,7 +71,8 @@ class EpochRows(Callback):
         of_epoch = {name: every[name] for name in every if self._validated or not name.startswith("val/")}
         if where:
             of_epoch = {name: value for name, value in of_epoch.items() if name.startswith("val/")}
-        number = f"{epoch + 1}/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else str(epoch + 1)
+        planned = trainer.max_epochs or -1
+        number = f"{epoch + 1}/{planned}" if 0 < planned < 100 else str(epoch + 1)  # the bar has more room
         line = f"{row(number, of_epoch, self._is_best)}  {where}".rstrip()
         if trainer.is_global_zero:
             if not self._headed:

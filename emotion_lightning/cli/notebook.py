@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 import emotion_lightning
+from emotion_lightning.cli.flags import FLAGS
 from emotion_lightning.cli.training import run_lightning
 from emotion_lightning.errors import RunIsOver, UsageError
 from emotion_lightning.report.page import PAGE
@@ -47,9 +48,9 @@ class Trained:
             EmotionError: The command line would end with this error.
         """
         _command("test", {"ckpt_path": str(self.checkpoint)} | options)
-        split = "test"
-        print(summary(Run(self.folder), split))
-        found: dict[str, Any] = json.loads((self.folder / FOLDER / split / "metrics.json").read_text(encoding="utf-8"))
+        written = max((self.folder / FOLDER).glob("*/metrics.json"), key=lambda file: file.stat().st_mtime_ns)
+        found: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+        print(summary(Run(self.folder, on=written.parent), found["split"]))
         return found
 
     def show(self) -> None:
@@ -82,6 +83,11 @@ def fit(root: str | os.PathLike[str] | None = None, **options: Any) -> Trained:
     Raises:
         EmotionError: The command line would end with this error.
     """
+    if several := {"seeds", "folds"} & options.keys():
+        raise UsageError(
+            f"`{min(several)}` makes several runs, each of which is a call: "
+            "[fit(root, seed_everything=seed) for seed in (1, 2, 3)]"
+        )
     data = ({} if root is None else {"root": os.fspath(root)}) | options.pop("data", {})
     return Trained(_command("fit", {"data": data} | options))
 
@@ -99,6 +105,8 @@ def _command(name: str, options: Mapping[str, Any]) -> Path:
     except SystemExit as end:
         if end.code == 128 + 2:
             raise KeyboardInterrupt from None
+        if end.code == UsageError.exit_status:  # of the parser
+            raise UsageError("the options were refused, as the line above says") from None
         raise
     finally:
         sys.argv = before
@@ -111,7 +119,10 @@ def _arguments(options: Mapping[str, Any]) -> Iterator[str]:
             {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
         )
         for option, chosen in named.items():
-            yield f"--{option}={_typed(chosen)}"
+            if option in FLAGS:
+                yield from [f"--{option}"] * bool(chosen)
+            else:
+                yield f"--{option}={_typed(chosen)}"
 
 
 def _typed(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Several runs by one command: ``fit`` with a run for each seed or fold, ``test`` of several checkpoints."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -170,7 +171,12 @@ def run_command(args: Sequence[str]) -> int:
 
     Raises:
         Stopped: A signal came, which that process got first, so that it saved what it had.
+        UsageError: torchrun has started this process, whose store serves one run alone.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError(
+            "several runs or checkpoints need a torchrun each: give one seed, fold or checkpoint at a time"
+        )
     received: list[int] = []
     with subprocess.Popen([sys.executable, "-m", MODULE, *args]) as process:
 
@@ -178,7 +184,8 @@ def run_command(args: Sequence[str]) -> int:
             received.append(number)
             process.send_signal(number)  # of a terminal's Ctrl-C it takes the second as the first
 
-        before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # not under nohup
+        before = {number: signal.signal(number, pass_on) for number in heard}
         try:
             process.wait()
         finally:

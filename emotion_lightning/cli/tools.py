@@ -87,7 +87,7 @@ def _audited_options(file: Path) -> dict[str, Any]:
         options = dict(flatten(renamed(read_mapping(file))))
     except DataError as error:
         raise UsageError(f"--config {error}") from error
-    if "seed_everything" in options:  # of a run of before splits had a seed of their own
+    if "seed_everything" in options and file.name == "config.yaml":  # of a run of before splits had their own seed
         options.setdefault("data.split_seed", options["seed_everything"])
     audited = {f"data.{name}" for name in AUDITED}
     return {name: value for name, value in options.items() if name in audited}

@@ -49,7 +49,9 @@ def permutation_test(ours: Sequence[float], theirs: Sequence[float]) -> float:
     )
     total, rest, observed = sum(pooled), len(theirs), abs(mean(ours) - mean(theirs))
     dealt = (sum(pooled[place] for place in deal) for deal in every)
-    return sum(abs(part / size - (total - part) / rest) >= observed - 1e-12 for part in dealt) / len(every)
+    as_far = sum(abs(part / size - (total - part) / rest) >= observed - 1e-12 for part in dealt)
+    drawn = len(every) < comb(len(pooled), size)  # then the deal that was observed counts as one more
+    return (as_far + drawn) / (len(every) + drawn)
 
 
 def _two_sided(fewer: int, total: int) -> float:

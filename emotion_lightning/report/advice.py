@@ -33,7 +33,7 @@ def advice(run: Run, metrics: Mapping[str, Any]) -> list[str]:
     """
     found = (
         _unreached(run),
-        _unfreezing(run),
+        _unfreezing(run, metrics),
         _overfitting(run, metrics),
         _unrecognized(run, metrics),
         _not_annealed(run),
@@ -60,12 +60,15 @@ def _unreached(run: Run) -> str | None:
     )
 
 
-def _unfreezing(run: Run) -> str | None:
-    """An unfreezing after which no epoch was better than one before; docs/training.md has the rule."""
+def _unfreezing(run: Run, metrics: Mapping[str, Any]) -> str | None:
+    """An unfreezing after which all epochs were worse than one before by more than half the score's interval."""
     scores, best = run.history.get(MONITOR, {}), run.best_epoch
     later = [start for start in run.phases if best is not None and start > best]
     after = [score for epoch, score in scores.items() if later and epoch >= later[0]]
-    if best is None or len(after) < 2:  # one epoch is too little to judge by
+    interval = metrics.get("intervals", {}).get("f1_macro")
+    if best is None or len(after) < 2 or not interval:  # one epoch is too little to judge by
+        return None
+    if scores[best] - max(after) <= (interval[1] - interval[0]) / 2:
         return None
     model = {"lr_backbone": SMALL_RATE} | run.config.get("model", {})
     rate = model["lr_backbone"]

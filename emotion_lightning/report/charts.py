@@ -235,7 +235,7 @@ def _show_what_matters(axes: "Axes", values: Sequence[float], log: bool) -> None
     known = [value for value in values if isfinite(value) and value > 0]
     if known and log:
         axes.set_ylim(max(min(known), max(known) / 10**DECADES) / 1.5, max(known) * 1.5)
-    elif known and max(known) > OUTLYING * median(known):
+    elif known and max(known) > max(OUTLYING * median(known), 1):  # scores have an end of their own
         axes.set_ylim(top=OUTLYING * median(known))
 
 

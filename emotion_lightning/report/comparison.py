@@ -22,6 +22,9 @@ from emotion_lightning.report.svg import svg
 from emotion_lightning.report.verdict import RANKED, same_measured, verdict
 from emotion_lightning.runs.files import ensure_writable, write_json, write_page
 
+CUT = ("split_seed", "folds", "group_regex")
+"""Options of the data that decide what is trained on and what is measured, beside the fold."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -71,7 +74,8 @@ class Comparison:
             every = [run.results[split].metrics for split in self.splits]
             limited = [metrics["n"] if metrics["n"] < metrics.get("of", 0) else None for metrics in every]
             measured = [[metrics[key] for key in ("data", "tta")] for metrics in every], limited
-            groups.setdefault(repr((options, measured)), []).append(name)
+            cut = [self.values.get(f"data.{option}", {}).get(name) for option in CUT]
+            groups.setdefault(repr((options, measured, cut)), []).append(name)
         return list(groups.values())
 
     def ranked(self, split: str) -> list[list[str]]:

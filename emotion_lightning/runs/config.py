@@ -35,6 +35,9 @@ BEFORE_A_CHOICE: Config = {
 FOUND = {"trainer.precision": "16-mixed", "data.batch_size": "auto", "model.batch_norm": "auto"}
 """Options whose value here lets a run find another, which its configuration then has and a resume keeps."""
 
+PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""Short words for a precision, which Lightning takes as well."""
+
 NEWEST = "; the newest whole one there is"
 """How an error about a damaged checkpoint goes on."""
 
@@ -200,6 +203,9 @@ def splits_of_old_run(checkpoint: Mapping[str, Any], path: str) -> str | None:
 def keep_found(config: MutableMapping[str, Any], saved: Mapping[str, Any]) -> Iterator[str]:
     """Put what a run has found in place of what let it; yield a line for each."""
     found = dict(flatten(saved))
+    typed = str(config.get("trainer.precision"))
+    if PRECISIONS.get(typed) == found.get("trainer.precision"):
+        config["trainer.precision"] = found["trainer.precision"]
     for name, asked in FOUND.items():
         if config.get(name) == asked and found.get(name) not in (None, asked):
             config[name] = found[name]

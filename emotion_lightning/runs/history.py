@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.files import atomic_csv
+from emotion_lightning.runs.provenance import PROVENANCE
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ def read_history(folder: Path) -> History:
     """
     path = folder / HISTORY
     if not path.is_file():
-        if any(folder.glob("events.out.tfevents.*")):
+        began_before = not (folder / PROVENANCE).is_file()  # or it is in its first epoch
+        if began_before and any(folder.glob("events.out.tfevents.*")):
             logger.warning("%s has no %s, as runs of 0.1: its curves are in TensorBoard alone", folder, HISTORY)
         return {}
     try:

@@ -3,8 +3,10 @@
 import csv
 import json
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,29 @@ def test_the_command_ends_as_the_run_that_failed(faces: Path, capfd: pytest.Capt
         main(["fit", "--data.root", str(faces), *SHORT, "--data.batch_size", "1", "--seeds", "1", "2"])
     assert stopped.value.code == 2
     assert capfd.readouterr().err.count("error: ") == 1
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    take = signal.signal
+
+    def noted(number: int, handler: Any) -> Any:
+        taken.append(number)
+        return take(number, handler)
+
+    monkeypatch.setattr(signal, "signal", noted)
+    before = take(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert studies.run_command(["--version"]) == 0
+        assert signal.SIGTERM in taken
+        assert signal.SIGHUP not in taken
+    finally:
+        take(signal.SIGHUP, before)
+
+
+def test_torchrun_is_for_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert "need a torchrun each" in fails(capsys, 2, "fit", *SHORT, "--seeds", "1", "2")
 
 
 @pytest.mark.parametrize(

@@ -29,4 +29,5 @@ def test_groups_of_runs_are_compared_by_all_ways_to_deal_their_scores() -> None:
     assert permutation_test([0.9, 0.8, 0.85, 0.7], [0.1, 0.2, 0.15, 0.3]) == pytest.approx(2 / 70)
     assert permutation_test([0.5, 0.6], [0.6, 0.5]) == 1
     many = [0.01 * n for n in range(12)]
+    assert 0 < permutation_test(many, [score + 9 for score in many]) < 0.001
     assert permutation_test(many, [score + 0.2 for score in many]) < 0.001  # drawn, as there are 2.7 million ways

@@ -46,6 +46,16 @@ def test_seeds_are_averaged_and_other_options_told_apart(vary: Vary) -> None:
     assert "--model.dropout_rate" in page
 
 
+def test_runs_on_other_splits_are_no_seeds_of_one_another(vary: Vary) -> None:
+    runs = [vary(name, seed) for seed, name in enumerate("abc")]
+    file = Path(runs[2]) / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(config | {"data": config["data"] | {"split_seed": 7}}))
+    main(["report", *runs])
+    groups = json.loads(Path("comparison/comparison.json").read_text())["groups"]["test"]
+    assert sorted(group["runs"] for group in groups) == [["a", "b"], ["c"]]
+
+
 def test_an_option_that_version_0_1_named_otherwise_is_the_same_option(vary: Vary) -> None:
     old, new = vary("old", 0), vary("new", 0)
     file = Path(old) / "config.yaml"

@@ -14,7 +14,7 @@ from emotion_lightning.cli import main
 from emotion_lightning.data.sources import manifest
 from emotion_lightning.data.sources.splits import stratified_group_split
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.runs.config import checkpoint_config, load_checkpoint, refuse_contradictions
+from emotion_lightning.runs.config import checkpoint_config, keep_found, load_checkpoint, refuse_contradictions
 from tests.helpers import QUIET, RUN, TINY, fails
 
 HERE = Path(__file__).parent
@@ -204,3 +204,10 @@ def test_a_run_whose_seed_was_that_of_its_split_keeps_the_split(
         with (RUN / "report/test/predictions.csv").open() as file, splits.open() as cut:
             measured = {row["filepath"] for row in csv.DictReader(file)}
             assert measured == {row["filepath"] for row in csv.DictReader(cut) if row["split"] == "test"}
+
+
+@pytest.mark.parametrize(("typed", "ran"), [(32, "32-true"), ("bf16", "bf16-mixed"), ("16", "16-mixed")])
+def test_a_short_word_for_the_precision_that_ran_is_no_contradiction(typed: int | str, ran: str) -> None:
+    config = {"trainer.precision": typed}
+    assert list(keep_found(config, {"trainer": {"precision": ran}})) == []
+    assert config == {"trainer.precision": ran}
