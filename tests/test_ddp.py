@@ -191,10 +191,10 @@ def test_a_signal_to_all_processes_saves_what_they_go_on_from_together(faces: Pa
     (tmp_path / "whole").mkdir()
     subprocess.run(command, cwd=tmp_path / "whole", capture_output=True, timeout=300, check=True)
     (tmp_path / "run").mkdir()
-    started = subprocess.Popen(command, cwd=tmp_path / "run", stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert started.stderr is not None
-    for line in started.stderr:
-        if "Epoch 1: training" in line:
+    started = subprocess.Popen(command, cwd=tmp_path / "run", stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert started.stdout is not None
+    for line in started.stdout:
+        if "Epoch 2: training" in line:
             os.killpg(started.pid, signal.SIGTERM)
     assert started.wait(timeout=120) == 143
     last = "lightning_logs/version_0/checkpoints/last.ckpt"

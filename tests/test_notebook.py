@@ -28,7 +28,8 @@ def test_the_notebook_trains_tests_and_shows(faces: Path, tmp_path: Path, monkey
         cell.outputs for cell in book.cells if cell.cell_type == "code" and cell is not settings
     ]
     everything = [*picture, *training, *tested, *report, *answer]
-    assert [output.text for output in everything if output.get("name") == "stderr"] == []
+    red = [output.text for output in everything if output.get("name") == "stderr"]
+    assert [text for text in red if "IProgress not found" not in text] == []  # which ipywidgets would bring
     assert "image/png" in picture[-1].data
     said = "".join(output.text for output in training if output.output_type == "stream")
     assert "macro F1" in said
