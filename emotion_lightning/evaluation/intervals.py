@@ -29,6 +29,20 @@ def bootstrap_intervals(
     return _intervals(overall_metrics(_resampled(confusion, seed), averaged), level)
 
 
+def class_f1_intervals(confusion: Tensor, level: float = 0.95, seed: int = 0) -> list[tuple[float, float]]:
+    """Percentile bootstrap interval of the F1 of each class, from the resamples of :func:`bootstrap_intervals`.
+
+    Args:
+        confusion: Confusion matrix ``(classes, classes)`` of at least one image, rows true and columns predicted.
+        level: Share of resamples that lie inside, in (0, 1).
+        seed: Seed of the resamples.
+    """
+    drawn = _resampled(confusion, seed).double()
+    f1 = 2 * drawn.diagonal(dim1=1, dim2=2) / (drawn.sum(1) + drawn.sum(2)).clamp(min=1)
+    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
+    return [(low, high) for low, high in torch.quantile(f1, edges, dim=0).T.tolist()]
+
+
 def paired_intervals(
     labels: Tensor, ours: Tensor, theirs: Tensor, classes: int, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float, float]]:

@@ -90,7 +90,7 @@ def _overfitting(run: Run, metrics: Mapping[str, Any]) -> str | None:
     The lowest accuracy of the last quarter is compared with the best validation: weights are averaged over about a
     ninth of the run, so that validation follows training later.
     """
-    epochs, images = _trained(run), metrics.get("n", 0)
+    epochs, images = run.epochs, metrics.get("n", 0)
     train, val = (run.history.get(name, {}) for name in ("train/accuracy_dominant", "val/accuracy"))
     late = [accuracy for epoch, accuracy in train.items() if 4 * epoch >= 3 * epochs]
     drawn_evenly = run.config.get("data", {}).get("balance") == "sampler"  # then the two are of other classes
@@ -134,7 +134,7 @@ def _unrecognized(run: Run, metrics: Mapping[str, Any]) -> str | None:
 
 def _not_annealed(run: Run) -> str | None:
     """Early stopping at a rate that was still high."""
-    epochs, planned, best = _trained(run), _planned(run), run.best_epoch
+    epochs, planned, best = run.epochs, _planned(run), run.best_epoch
     peak = run.config.get("model", {}).get("lr_classifier")
     rates = run.history.get("lr/classifier", {})
     patience = run.config.get("early_stopping", {}).get("patience")
@@ -151,7 +151,7 @@ def _not_annealed(run: Run) -> str | None:
 
 def _still_rising(run: Run, metrics: Mapping[str, Any]) -> str | None:
     """A score that has risen to the last epoch by more than its interval's half."""
-    scores, epochs, interval = run.history.get(MONITOR, {}), _trained(run), metrics.get("intervals", {}).get("f1_macro")
+    scores, epochs, interval = run.history.get(MONITOR, {}), run.epochs, metrics.get("intervals", {}).get("f1_macro")
     last = max(1, epochs // 5)
     earlier = [score for epoch, score in scores.items() if epoch < epochs - last]
     if not earlier or not interval or run.best_epoch != epochs - 1 or epochs < _planned(run):
@@ -166,12 +166,7 @@ def _still_rising(run: Run, metrics: Mapping[str, Any]) -> str | None:
     )
 
 
-def _trained(run: Run) -> int:
-    """Number of epochs that were trained."""
-    return 1 + max(run.history.get("train/loss") or run.history.get("val/loss", {}), default=-1)
-
-
 def _planned(run: Run) -> int:
     """Number of epochs that were to be trained."""
     given = run.config.get("trainer", {}).get("max_epochs")
-    return given if isinstance(given, int) and given > 0 else _trained(run)
+    return given if isinstance(given, int) and given > 0 else run.epochs

@@ -1,6 +1,6 @@
 """The averaged probabilities of several checkpoints that were measured on the same images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def write_ensemble(members: Mapping[str, SplitResults], target: Path) -> str:
     leaks = [read_leaked(each.folder) for each in results]
     leaked = None if any(leak is None for leak in leaks) else torch.stack([x for x in leaks if x is not None]).any(0)
     outputs = average([each.outputs for each in results])
-    metrics = _metrics(first, outputs, leaked) | {"members": {path: _short(each) for path, each in members.items()}}
+    metrics = _metrics(results, outputs, leaked) | {"members": {path: _short(each) for path, each in members.items()}}
     best = max(results, key=lambda each: float(each.metrics["accuracy"]))
     right = [found.predicted == first.outputs.labels for found in (outputs, best.outputs)]
     metrics["against_best_member"] = mcnemar(*right)._asdict()
@@ -78,13 +78,15 @@ def _refuse_others(members: Mapping[str, SplitResults]) -> None:
             )
 
 
-def _metrics(first: SplitResults, outputs: EvalOutputs, leaked: torch.Tensor | None) -> dict[str, Any]:
+def _metrics(members: Sequence[SplitResults], outputs: EvalOutputs, leaked: torch.Tensor | None) -> dict[str, Any]:
     """What the metrics of one checkpoint say, as far as it holds for an ensemble; an image one member saw is leaked."""
-    same = ("split", "data", "other_data", "of", "images", "audit", "notes", "bias_warnings", "versions")
+    same = ("split", "data", "other_data", "of", "images", "audit", "versions")
+    first, of_any = members[0], ("notes", "bias_warnings")
     subset = first.metrics["classes"] < len(first.class_names)
     unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
     return {
         **{name: first.metrics.get(name) for name in same},
+        **{name: [*dict.fromkeys(said for each in members for said in each.metrics[name])] for name in of_any},
         **compute_metrics(outputs, first.class_names, subset),
         "leaked": None if leaked is None else int(leaked.sum()),
         "leak_free": compute_metrics(unseen, first.class_names, True) if unseen and len(unseen.labels) else None,

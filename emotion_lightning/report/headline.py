@@ -6,8 +6,7 @@ import shlex
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from emotion_lightning.evaluation.intervals import share_interval
-from emotion_lightning.evaluation.metrics import MONITOR
+from emotion_lightning.evaluation.intervals import class_f1_intervals, share_interval
 from emotion_lightning.report.advice import advice
 from emotion_lightning.report.results import SplitResults
 from emotion_lightning.report.run import Run
@@ -25,8 +24,7 @@ def headline(run: Run, results: SplitResults) -> str:
     said = f"Accuracy {_figure(metrics['accuracy'])} on {classes} classes, chance {1 / max(1, classes):.2f}"
     if support[largest] * classes > UNEVEN * images:
         said += f", always {largest} {support[largest] / images:.2f}"
-    epochs = run.history.get("train/loss") or run.history.get(MONITOR, {})
-    return said if run.best_epoch is None else f"{said}; best at epoch {run.best_epoch + 1} of {max(epochs) + 1}"
+    return said if run.best_epoch is None else f"{said}; best at epoch {run.best_epoch + 1} of {run.epochs}"
 
 
 def worst_class(results: SplitResults) -> str:
@@ -54,11 +52,11 @@ def options_marked(text: str) -> Markup:
 
 
 def class_intervals(confusion: Tensor) -> list[dict[str, tuple[float, float]]]:
-    """Wilson's 95 % intervals of each class's precision and recall."""
-    hits = confusion.diagonal().tolist()
+    """95 % intervals of each class's precision and recall, by Wilson, and of its F1, by the bootstrap."""
+    hits, predicted, true = (counts.tolist() for counts in (confusion.diagonal(), confusion.sum(0), confusion.sum(1)))
     return [
-        {"precision": share_interval(hit, predicted), "recall": share_interval(hit, true)}
-        for hit, predicted, true in zip(hits, confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True)
+        {"precision": share_interval(hit, said), "recall": share_interval(hit, are), "f1": f1}
+        for hit, said, are, f1 in zip(hits, predicted, true, class_f1_intervals(confusion), strict=True)
     ]
 
 

@@ -138,6 +138,11 @@ class Run:
         return {name: value for name, value in given.items() if value and repr(value) != "1.0"}
 
     @property
+    def epochs(self) -> int:
+        """Number of epochs of which anything was measured."""
+        return 1 + max((epoch for values in self.history.values() for epoch in values), default=-1)
+
+    @property
     def best_epoch(self) -> int | None:
         """First epoch with the best validation macro F1."""
         scores = self.history.get("val/f1_macro", {})

@@ -15,9 +15,8 @@ def summary(run: Run, split: str) -> str:
 
 
 def _rows(run: Run, split: str) -> Iterator[tuple[str, str]]:
-    epochs = len(run.history.get("train/loss") or run.history.get("val/loss", {}))
     if run.best_epoch is not None:
-        yield "best epoch", f"{run.best_epoch + 1} of {epochs}"
+        yield "best epoch", f"{run.best_epoch + 1} of {run.epochs}"
     if run.seconds["train"]:
         yield "time", f"{duration(run.seconds['train'])} of training, {duration(run.seconds['val'])} of validation"
     metrics = run.results[split].metrics

@@ -5,7 +5,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from emotion_lightning.evaluation.confusion import overall_metrics
-from emotion_lightning.evaluation.intervals import bootstrap_intervals, paired_intervals, share_interval
+from emotion_lightning.evaluation.intervals import (
+    bootstrap_intervals,
+    class_f1_intervals,
+    paired_intervals,
+    share_interval,
+)
 
 CELLS = np.array([[0.30, 0.05, 0.05], [0.06, 0.20, 0.04], [0.05, 0.05, 0.20]])
 """How often each pair of true and predicted class comes in truth."""
@@ -65,3 +70,12 @@ def test_the_interval_of_a_share_is_that_of_scipy(hits: int, images: int) -> Non
 
 def test_nothing_is_known_of_a_share_without_images() -> None:
     assert share_interval(0, 0) == (0, 1)
+
+
+def test_a_class_has_the_interval_that_its_images_allow() -> None:
+    confusion = torch.tensor([[90, 10], [1, 4]])
+    often, seldom = class_f1_intervals(confusion)
+    assert often[0] < 2 * 90 / (100 + 91) < often[1] < 1
+    assert seldom[0] < 2 * 4 / (5 + 14) < seldom[1]
+    assert seldom[1] - seldom[0] > 5 * (often[1] - often[0])
+    assert class_f1_intervals(torch.tensor([[5, 0], [0, 0]])) == [(1, 1), (0, 0)]  # no image is of the second

@@ -47,7 +47,8 @@ def test_a_best_epoch_before_an_unfreezing_is_explained(
     model = {"pretrained": True, "lr_backbone": 1e-5} | options
     run = run_of({"val/f1_macro": scores}, model=model, unfreeze={"schedule": {"0": "classifier_only", "2": "all"}})
     said = advice(run, {"intervals": {"f1_macro": [0.36, 0.44]}})
-    assert advice(run, {"intervals": {"f1_macro": [0.34, 0.46]}}) == []  # the difference may be chance
+    chance = advice(run, {"intervals": {"f1_macro": [0.34, 0.46]}})
+    assert not any("came before" in text for text in chance)
     assert len(said) == (remedy is not None)
     if remedy is not None:
         assert "The best epoch, 2, came before the unfreezing of epoch 3: macro F1 was 0.400, and 0.350" in said[0]

@@ -278,5 +278,5 @@ def test_a_backbone_without_heat_maps_has_a_report_all_the_same(
 
     monkeypatch.setattr("emotion_lightning.callbacks.report.gradcam_overlay", refuse)
     run = shutil.copytree(reported, tmp_path / "run")
-    main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET[:-1], "true"])
+    main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *QUIET, "--report.write", "true"])
     assert (run / "report/index.html").stat().st_mtime > (reported / "report/index.html").stat().st_mtime
