@@ -203,9 +203,9 @@ def splits_of_old_run(checkpoint: Mapping[str, Any], path: str) -> str | None:
 def keep_found(config: MutableMapping[str, Any], saved: Mapping[str, Any]) -> Iterator[str]:
     """Put what a run has found in place of what let it; yield a line for each."""
     found = dict(flatten(saved))
-    typed = str(config.get("trainer.precision"))
-    if PRECISIONS.get(typed) == found.get("trainer.precision"):
-        config["trainer.precision"] = found["trainer.precision"]
+    ran = found.get("trainer.precision")  # which a run made from Python does not say
+    if ran is not None and PRECISIONS.get(str(config.get("trainer.precision"))) == ran:
+        config["trainer.precision"] = ran
     for name, asked in FOUND.items():
         if config.get(name) == asked and found.get(name) not in (None, asked):
             config[name] = found[name]
