@@ -48,11 +48,7 @@ def conclude(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule
         (f"{best}{measured_part(trainer)}" if checkpoint.best_model_path else "\nThe best checkpoint was lost")
         + f"\nCheckpoint: {pasted(measured)}, which is now measured on the validation split"
     )
-    trainer.loggers = []  # the curves have this epoch already
-    try:
-        trainer.validate(model, data, measured, verbose=False)
-    except DataError as error:  # such as of a full disk: what was trained is kept
-        rank_zero_warn(f"the best checkpoint has no report: {error}")
+    if not _measure(trainer, model, data, measured):
         rank_zero_info(_next_commands(data, Path(measured), loggers))
         return
     run = run_dir(trainer)
@@ -74,14 +70,22 @@ def report_so_far(trainer: Trainer, model: EmotionClassifier, data: EmotionDataM
     if not end.code or trainer.world_size > 1 or checkpoint is None or not checkpoint.best_model_path:
         return
     rank_zero_info(f"The best so far, of epoch {checkpoint.best_epoch + 1}, is now measured; Ctrl-C leaves at once")
-    trainer.loggers = []  # the curves have this epoch already
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once, not after the library that is at work
     try:
-        trainer.validate(model, data, checkpoint.best_model_path, verbose=False)
-    except DataError as error:
-        rank_zero_warn(f"the best checkpoint has no report: {error}")
+        _measure(trainer, model, data, checkpoint.best_model_path)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _measure(trainer: Trainer, model: EmotionClassifier, data: EmotionDataModule, checkpoint: str) -> bool:
+    """Measure a checkpoint on the validation split; say so where that fails, as on a full disk, and return False."""
+    trainer.loggers = []  # the curves have this epoch already
+    try:
+        trainer.validate(model, data, checkpoint, verbose=False)
+    except DataError as error:  # what was trained is kept
+        rank_zero_warn(f"the best checkpoint has no report: {error}")
+        return False
+    return True
 
 
 def _next_commands(data: EmotionDataModule, checkpoint: Path, loggers: Sequence[Any], *more: str) -> str:

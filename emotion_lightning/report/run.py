@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from emotion_lightning.errors import DataError, EmotionError
+from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import renamed
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
@@ -145,7 +146,7 @@ class Run:
     @property
     def best_epoch(self) -> int | None:
         """First epoch with the best validation macro F1."""
-        scores = self.history.get("val/f1_macro", {})
+        scores = self.history.get(MONITOR, {})
         return max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
 
     @property

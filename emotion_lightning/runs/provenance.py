@@ -48,8 +48,8 @@ def command_line() -> str:
 def data_of_run(folder: Path) -> dict[str, Any] | None:
     """What identifies the data of the run in ``folder``; None if it does not say."""
     try:
-        found = json.loads(provenance_file(folder).read_text(encoding="utf-8"))[-1]["data"]
-    except (OSError, ValueError, LookupError, TypeError):
+        found = read_starts(folder)[-1]["data"]
+    except (DataError, OSError, ValueError, LookupError):
         return None
     return found if isinstance(found, dict) and {"root", "fingerprint", "images"} <= found.keys() else None
 
