@@ -18,7 +18,7 @@ class Effect(Enum):
 _MODEL = {
     Effect.LEARNING: (
         *("backbone", "pretrained", "batch_norm", "mean", "std", "head", "dropout_rate", "hidden_features"),
-        *("lr_backbone", "lr_classifier", "weight_decay", "eps", "pct_start", "label_smoothing"),
+        *("lr_backbone", "lr_classifier", "weight_decay", "eps", "lr_schedule", "pct_start", "label_smoothing"),
         *("mixup_alpha", "cutmix_alpha", "mix_prob"),
     ),
     Effect.MEASURING: ("tta",),
@@ -26,7 +26,7 @@ _MODEL = {
 }
 _DATA = {
     Effect.LEARNING: (
-        *("image_size", "resolution_schedule", "batch_size", "leaks", "conflicts", "balance"),
+        *("image_size", "resolution_schedule", "augmentation", "batch_size", "leaks", "conflicts", "balance"),
         *("merge_classes", "drop_classes", "class_names", "fer_plus"),
     ),
     Effect.SOURCE: (
@@ -60,7 +60,7 @@ _CALLBACKS = {
     Effect.MEASURING: ("predict.precision",),
     Effect.OUTPUT: (
         *("checkpoint.every_n_epochs", "checkpoint.every_n_minutes", "tensorboard.every_n_epochs", "report.write"),
-        *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_predictions"),
+        *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_run", "report.baseline_predictions"),
     ),
 }
 _COMMAND = {

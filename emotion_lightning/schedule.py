@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, isfinite, nan
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from emotion_lightning.errors import UsageError
 
@@ -26,6 +26,10 @@ RECIPE_SCHEDULE: dict[Any, str] = {0: "classifier_only", 10: "layer4", 20: "laye
 
 
 RECIPE_EPOCHS = 80
+
+Augmentation = Literal["progressive", "basic", "conservative", "aggressive"]
+PHASES = ("basic", "conservative", "aggressive")
+"""Phases of augmentation, as they are counted in logs."""
 
 Schedule = Mapping[int, str] | Mapping[float, str] | Mapping[str, str] | str
 """Epoch, or part of the run in [0, 1), to the lowest stage that trains from then on; or scaled."""
@@ -115,8 +119,10 @@ def unfreeze_epoch(schedule: Schedule, epochs: int | None = None) -> int | None:
     return next((epoch for epoch, stage in parsed.items() if stage != "classifier"), None)
 
 
-def augmentation_phase(epoch: int, unfreeze_epoch: int | None) -> int:
-    """Phase 1 (conservative) until fine-tuning starts, phase 2 (aggressive) from then on."""
+def augmentation_phase(epoch: int, unfreeze_epoch: int | None, augmentation: Augmentation = "progressive") -> int:
+    """Phase 1 (conservative) until fine-tuning starts, phase 2 (aggressive) from then on; or that which was chosen."""
+    if augmentation != "progressive":
+        return PHASES.index(augmentation)
     return 2 if unfreeze_epoch is not None and epoch >= unfreeze_epoch else 1
 
 

@@ -166,7 +166,7 @@ FURTHER = (
     Mutation("data/dataset.py", "mine + [IGNORE_INDEX] *", "mine + mine[:1] *", DATASET),
     Mutation("data/dataset.py", "drop_last=drop_last", "drop_last=False", LOADERS),
     Mutation("data/loaders.py", "2 * self._training_batch if", "self._training_batch if", LOADERS),
-    Mutation("data/loaders.py", "POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch)]", "POLICIES[1]", LOADERS),
+    Mutation("data/loaders.py", "POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch, self.augmentation)]", "POLICIES[1]", LOADERS),
     Mutation("data/sources/splits.py", 'derive_seed(seed, "cut", digest)', 'derive_seed("cut", digest)', SPLITS),
     Mutation("data/sources/splits.py", "small |= lacking", "return [placed[digest] for digest in digests]", SPLITS),
     Mutation("evaluation/confusion.py", "(labels * classes + predicted)", "(predicted * classes + labels)", METRICS),

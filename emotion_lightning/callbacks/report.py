@@ -19,6 +19,7 @@ from emotion_lightning.report.gallery import render_examples, select_examples
 from emotion_lightning.report.results import results_folder, write_faces
 from emotion_lightning.runs.config import load_checkpoint, run_options
 from emotion_lightning.runs.folder import run_dir
+from emotion_lightning.runs.newest import run_named
 
 
 class Report(Callback):
@@ -29,25 +30,35 @@ class Report(Callback):
     Args:
         baseline_accuracy: Accuracy of a baseline to compare with, in [0, 1].
         baseline_f1: Macro F1 of a baseline to compare with, in [0, 1].
-        baseline_predictions: CSV file of what a baseline predicts for the same images (columns filepath and predicted),
-            such as another run's report/test/predictions.csv; differences are then tested image by image.
+        baseline_run: Another run to compare with, by its name or folder; differences are tested image by image.
+        baseline_predictions: CSV file of what another model predicts for the same images (columns filepath and
+            predicted), to compare with in the same way.
         write: false leaves out the page; metrics and predictions are written all the same.
 
     Raises:
-        UsageError: A metric is outside its range, or there is no such file.
+        UsageError: A metric is outside its range, there is no such run or file, or both are given.
     """
 
     def __init__(
         self,
         baseline_accuracy: float | None = None,
         baseline_f1: float | None = None,
+        baseline_run: str | None = None,
         baseline_predictions: str | None = None,
         write: bool = True,
     ):
+        if baseline_run is not None and baseline_predictions is not None:
+            raise UsageError("`baseline_run` and `baseline_predictions` are two baselines: give one")
         path = None if baseline_predictions is None else Path(baseline_predictions).expanduser()
+        path = path if baseline_run is None else run_named(baseline_run)
         self.write = write
         self.baseline = Baseline(baseline_accuracy, baseline_f1, path)
-        given = {"accuracy": baseline_accuracy, "f1": baseline_f1, "predictions": baseline_predictions}
+        given = {
+            "accuracy": baseline_accuracy,
+            "f1": baseline_f1,
+            "run": baseline_run,
+            "predictions": baseline_predictions,
+        }
         self._given = {f"baseline_{name}": str(value) for name, value in given.items() if value is not None}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

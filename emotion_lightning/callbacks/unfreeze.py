@@ -97,7 +97,7 @@ class Unfreeze(Callback):
         """Log what the epoch was; here, as a run that is resumed within an epoch does not see its start."""
         pl_module.log("schedule/trainable_stages", float(len(trainable_stages(self.schedule, trainer.current_epoch))))
         if data := data_of(trainer):
-            phase = augmentation_phase(trainer.current_epoch, data.unfreeze_epoch)
+            phase = augmentation_phase(trainer.current_epoch, data.unfreeze_epoch, data.augmentation)
             pl_module.log("schedule/augmentation_phase", float(phase))
             side = training_resolution(data.resolutions, trainer.current_epoch)
             pl_module.log("schedule/image_side", float(side))

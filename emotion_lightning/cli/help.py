@@ -19,6 +19,7 @@ KINDS_OF: Mapping[str, str] = {
     "data.root": "a folder or a file",
     "data.splits_file": "a file",
     "model.pretrained": "true, false or a file",
+    "report.baseline_run": "a run",
     "report.baseline_predictions": "a file",
     "trainer.precision": "16-mixed, bf16-mixed, 32-true and others",
     "trainer.accelerator": "auto, cpu, gpu and others",

@@ -56,6 +56,7 @@ class AugmentPolicy:
 
 
 POLICIES = {
+    0: AugmentPolicy(resize=1),
     1: AugmentPolicy(resize=256 / 224, degrees=10, jitter=0.2, hue=0.1),
     2: AugmentPolicy(
         resize=288 / 224,
@@ -71,7 +72,7 @@ POLICIES = {
         erase=0.1,
     ),
 }
-"""The recipe's conservative and aggressive phase."""
+"""What :func:`~emotion_lightning.schedule.augmentation_phase` counts: flips alone, and the recipe's two phases."""
 
 ERASE_RATIO = (0.3, 3.3)  # height over width, as in torchvision's RandomErasing
 PARAMS = (

@@ -28,6 +28,7 @@ from emotion_lightning.runtime.ranks import on_every_rank
 from emotion_lightning.schedule import (
     LEAST_SIDE,
     RECIPE_SCHEDULE,
+    Augmentation,
     parse_resolutions,
     unfreeze_epoch,
     warn_unreached,
@@ -43,6 +44,8 @@ class EmotionDataModule(MeasuredFaces):
         resolution_schedule: Epoch (from 0) to the side in pixels that training images have from then on, at most
             image_size, at which the network is evaluated throughout (progressive resizing; Touvron et al., 2019,
             FixRes); by default all have image_size.
+        augmentation: How training images are varied: progressive, the recipe's, conservative until the first unfreezing
+            and aggressive from then on; one of these two throughout; or basic, horizontal flips alone.
         batch_size: Training images per batch and device; auto takes the largest power of two whose training step fits
             into 85 % of a GPU's free memory, at most 1024 and an eighth of its images; without a GPU it takes 16.
         eval_batch_size: Images per batch and device in evaluation, on which no result depends; auto takes twice the
@@ -88,6 +91,7 @@ class EmotionDataModule(MeasuredFaces):
         root: str | None = None,
         image_size: int = 224,
         resolution_schedule: dict[int, int] | None = None,
+        augmentation: Augmentation = "progressive",
         batch_size: int | Literal["auto"] = RECIPE_BATCH,
         eval_batch_size: int | Literal["auto"] = "auto",
         num_workers: int | None = None,
@@ -118,6 +122,7 @@ class EmotionDataModule(MeasuredFaces):
         check_least("cache_gb", cache_gb, 0)
         check_least("split_seed", split_seed, 0)
         _check_fold(folds, fold)
+        check_choice("augmentation", augmentation, get_args(Augmentation))
         check_choice("unreadable", unreadable, ("error", "skip"))
         check_choice("leaks", leaks, get_args(Policy))
         check_choice("conflicts", conflicts, get_args(Policy))
@@ -152,6 +157,7 @@ class EmotionDataModule(MeasuredFaces):
             fer_plus,
             test_split,
             unfreeze_epoch,
+            augmentation,
         )
         self.save_hyperparameters(ignore="class_names")  # resolved, they are the model's
         self.splits_file, self._summary_logged = splits, False

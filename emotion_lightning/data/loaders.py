@@ -36,7 +36,7 @@ from emotion_lightning.data.sources.folder import find_images, linked_message, u
 from emotion_lightning.data.sources.manifest import Manifest, Split
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
-from emotion_lightning.schedule import augmentation_phase, training_resolution
+from emotion_lightning.schedule import Augmentation, augmentation_phase, training_resolution
 from emotion_lightning.seeding import derive_seed
 
 FerPlus = Literal["majority", "probabilities"]
@@ -61,13 +61,14 @@ class FaceLoaders(LightningDataModule):
         fer_plus: FerPlus,
         test_split: Split,
         unfreeze_epoch: int | None,
+        augmentation: Augmentation,
     ):
         super().__init__()
         self.faces, self.policies, self.resolutions = faces, policies, resolutions
         self.root, self.image_size, self.seed = faces.root, faces.image_size, seed
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.balance, self.fer_plus = balance, fer_plus
-        self.test_split, self.unfreeze_epoch = test_split, unfreeze_epoch
+        self.test_split, self.unfreeze_epoch, self.augmentation = test_split, unfreeze_epoch, augmentation
         self.next_epoch = self.next_batch = 0  # where training begins
 
     @property
@@ -191,7 +192,7 @@ class FaceLoaders(LightningDataModule):
             images, labels, indices = batch
             return normalize(images.float() / 255, self._normalization), labels, indices
         images, labels, indices, drawn = batch
-        phase = POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch)]
+        phase = POLICIES[augmentation_phase(self._epoch(), self.unfreeze_epoch, self.augmentation)]
         side = training_resolution(self.resolutions, self._epoch())
         augmented = augment(downscale(images, side), drawn, phase, side, self._normalization)
         return augmented, labels, indices

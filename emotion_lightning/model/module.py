@@ -21,7 +21,7 @@ from emotion_lightning.model.head import Head
 from emotion_lightning.model.inputs import as_batch
 from emotion_lightning.model.mix import MixedLabels, MixUpCutMix
 from emotion_lightning.model.network import EmotionNetwork
-from emotion_lightning.model.optim import build_optimizer, build_scheduler
+from emotion_lightning.model.optim import LRSchedule, build_optimizer, build_scheduler, planned_steps
 from emotion_lightning.model.tta import TTA, tta_logits
 from emotion_lightning.model.weights import find_weights
 from emotion_lightning.runs.checkpoint_io import install
@@ -57,6 +57,8 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         lr_classifier: Peak learning rate of the classifier.
         weight_decay: AdamW's decoupled weight decay.
         eps: AdamW's epsilon.
+        lr_schedule: Course of the rates over the run: one_cycle rises to the peak and then anneals by cosine; cosine
+            anneals from the first step on; constant keeps the peak.
         pct_start: Fraction of the run in which OneCycle rises, in (0, 1).
         label_smoothing: Share of the target spread evenly over all classes, in [0, 1).
         mixup_alpha: Parameter of MixUp's beta distribution; 0 leaves MixUp out.
@@ -90,6 +92,7 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
         lr_classifier: float = 1e-3,
         weight_decay: float = 0.01,
         eps: float = 1e-8,
+        lr_schedule: LRSchedule = "one_cycle",
         pct_start: float = 0.1,
         label_smoothing: float = 0.1,
         mixup_alpha: float = 0.3,
@@ -206,13 +209,14 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
                 check_training(checkpoint, self.trainer)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW and OneCycle for the whole run, every stage included."""
+        """Build AdamW and its schedule for the whole run, every stage included."""
         h = self.hparams
         optimizer = build_optimizer(
             self.stage_parameters(), h["lr_backbone"], h["lr_classifier"], h["weight_decay"], h["eps"]
         )
-        scheduler = build_scheduler(optimizer, int(self.trainer.estimated_stepping_batches), h["pct_start"])
-        self._total_steps = scheduler.total_steps
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = build_scheduler(optimizer, steps, h["pct_start"], h["lr_schedule"])
+        self._total_steps = planned_steps(scheduler)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -239,8 +243,8 @@ class EmotionClassifier(EmotionNetwork, LightningModule):
             nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def on_train_start(self) -> None:
-        """Refuse a resume under another schedule: OneCycle would follow the old one, or run past its end."""
-        steps = self.trainer.lr_scheduler_configs[0].scheduler.state_dict()["total_steps"]
+        """Refuse a resume under another schedule: the rates would follow the old one, or run past its end."""
+        steps = planned_steps(self.trainer.lr_scheduler_configs[0].scheduler)
         if steps != self._total_steps:
             raise UsageError(
                 f"the checkpoint's run has {steps} steps, this one {self._total_steps}: a resume must keep max_epochs, "
@@ -397,6 +401,7 @@ def _check_ranges(hparams: Mapping[str, Any]) -> None:
         raise UsageError(f"`hidden_features` {hparams['hidden_features']} is below 1")
     check_choice("tta", hparams["tta"], get_args(TTA))
     check_choice("batch_norm", hparams["batch_norm"], get_args(BatchNormMode))
+    check_choice("lr_schedule", hparams["lr_schedule"], get_args(LRSchedule))
     check_choice("head", hparams["head"], get_args(Head))
     if not 0 <= hparams["mix_prob"] <= 1:
         raise UsageError(f"`mix_prob` {hparams['mix_prob']} is not in [0, 1]")

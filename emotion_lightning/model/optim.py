@@ -1,11 +1,13 @@
-"""One AdamW with a named group for every stage, and one OneCycle that drives all of them for the whole run."""
+"""One AdamW with a named group for every stage, and one schedule that drives all of them for the whole run."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+
+LRSchedule = Literal["one_cycle", "cosine", "constant"]
 
 
 def build_optimizer(
@@ -37,15 +39,23 @@ def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
 
 
-def build_scheduler(optimizer: AdamW, total_steps: int, pct_start: float) -> OneCycleLR:
-    """Build OneCycle (Smith and Topin, 2018): each group rises to its own ``lr`` as the peak, then anneals by cosine.
+def build_scheduler(
+    optimizer: AdamW, total_steps: int, pct_start: float, lr_schedule: LRSchedule = "one_cycle"
+) -> LRScheduler:
+    """Build the schedule of all groups' rates, whose peaks are the ``lr`` that each group has.
 
     Args:
         optimizer: Its groups' learning rates are the peaks.
         total_steps: Optimizer steps of the whole run.
-        pct_start: Fraction of the run that rises, in (0, 1).
+        pct_start: Fraction of the run that rises, in (0, 1), by OneCycle.
+        lr_schedule: one_cycle rises and then anneals by cosine (Smith and Topin, 2018); cosine anneals from the first
+            step on (Loshchilov and Hutter, 2017, without restarts); constant keeps the peaks.
     """
     total_steps = max(total_steps, 3)
+    if lr_schedule == "cosine":
+        return CosineAnnealingLR(optimizer, total_steps)
+    if lr_schedule == "constant":
+        return ConstantLR(optimizer, factor=1, total_iters=total_steps)
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
@@ -53,3 +63,9 @@ def build_scheduler(optimizer: AdamW, total_steps: int, pct_start: float) -> One
         pct_start=max(pct_start, 2 / total_steps),  # a rise of less than one step divides by zero
         anneal_strategy="cos",
     )
+
+
+def planned_steps(scheduler: LRScheduler) -> int | None:
+    """Optimizer steps that ``scheduler``, or the one whose state it took up, was built for."""
+    state = scheduler.state_dict()
+    return next((state[name] for name in ("total_steps", "T_max", "total_iters") if name in state), None)

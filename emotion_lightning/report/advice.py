@@ -138,6 +138,8 @@ def _not_annealed(run: Run) -> str | None:
     peak = run.config.get("model", {}).get("lr_classifier")
     rates = run.history.get("lr/classifier", {})
     patience = run.config.get("early_stopping", {}).get("patience")
+    if run.config.get("model", {}).get("lr_schedule") == "constant":
+        return None
     if not (peak and rates and patience) or best is None or epochs >= planned or epochs - 1 - best < patience:
         return None
     share = rates[max(rates)] / peak

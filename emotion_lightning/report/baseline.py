@@ -14,7 +14,7 @@ from emotion_lightning.evaluation.confusion import confusion_matrix, overall_met
 from emotion_lightning.evaluation.intervals import paired_intervals
 from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.evaluation.significance import mcnemar
-from emotion_lightning.report.results import SplitResults
+from emotion_lightning.report.results import FOLDER, PREDICTIONS, SplitResults
 from emotion_lightning.runs.files import PATH_ERRORS
 
 
@@ -25,8 +25,9 @@ class Baseline:
     Args:
         accuracy: Accuracy of the baseline, in [0, 1].
         f1: Macro F1 of the baseline, in [0, 1].
-        predictions: CSV file of the baseline's predictions, with columns filepath and predicted, such as another run's
-            report/test/predictions.csv; accuracy and F1 follow from it and must not be given as well.
+        predictions: CSV file of the baseline's predictions, with columns filepath and predicted; or the folder of a
+            run, which has such a file of each split that it was measured on. Accuracy and F1 follow from it and must
+            not be given as well.
 
     Raises:
         UsageError: A metric is outside its range, or given beside predictions; or there is no such file.
@@ -41,8 +42,8 @@ class Baseline:
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"`baseline_{name}` {value} is not in [0, 1], such as 0.8158 for 81.58 %")
             if value is not None and self.predictions is not None:
-                raise UsageError(f"`baseline_{name}` follows from `baseline_predictions`; leave it out")
-        if self.predictions is not None and not self.predictions.is_file():
+                raise UsageError(f"`baseline_{name}` follows from the baseline's predictions; leave it out")
+        if self.predictions is not None and not self.predictions.exists():
             raise UsageError(f"`baseline_predictions` {self.predictions}: no such file")
 
     def compare(self, results: SplitResults) -> list[dict[str, Any]]:
@@ -54,7 +55,7 @@ class Baseline:
         if not results.outputs.answered.all():
             return []
         if self.predictions is not None:
-            return list(_by_predictions(results, self.predictions))
+            return list(_by_predictions(results, _file_for(results, self.predictions)))
         return list(self._by_metrics(results.metrics))
 
     def _by_metrics(self, metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -65,6 +66,19 @@ class Baseline:
                 yield _row(name, metrics[name], theirs, interval) | {
                     "basis": "95 % interval of ours; how far the baseline's own value could be off is not known" + chose
                 }
+
+
+def _file_for(results: SplitResults, predictions: Path) -> Path:
+    """The file with the baseline's predictions for the images of ``results``."""
+    if not predictions.is_dir():
+        return predictions
+    file = predictions / FOLDER / results.folder.name / PREDICTIONS
+    if not file.is_file():
+        raise DataError(
+            f"run {predictions.name} was not measured on {results.folder.name}: validate or test it, and then write "
+            "this report again"
+        )
+    return file
 
 
 def predicted_classes(results: SplitResults, path: Path) -> Tensor:

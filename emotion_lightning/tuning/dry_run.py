@@ -14,7 +14,15 @@ from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.errors import UsageError
 from emotion_lightning.model.module import EmotionClassifier
 from emotion_lightning.report.duration import duration
-from emotion_lightning.schedule import STAGES, Phase, augmentation_phase, parse_schedule, phases, training_resolution
+from emotion_lightning.schedule import (
+    PHASES,
+    STAGES,
+    Phase,
+    augmentation_phase,
+    parse_schedule,
+    phases,
+    training_resolution,
+)
 from emotion_lightning.tuning.short_fit import short_fit
 
 MEASURED = 5
@@ -50,7 +58,7 @@ class PhaseCost:
         phase: Its epochs and stages.
         steps: Its optimizer steps.
         parameters: Parameters that train.
-        augmentation: 1 (conservative) or 2 (aggressive).
+        augmentation: 0 (basic), 1 (conservative) or 2 (aggressive).
         side: Side of its training images in pixels.
         seconds: Expected time of its training.
         images_per_second: Measured over all devices.
@@ -156,7 +164,7 @@ class PhaseByPhase(Callback):
             phase,
             steps=last - first,
             parameters=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
-            augmentation=augmentation_phase(phase.start, data.unfreeze_epoch if data else None),
+            augmentation=augmentation_phase(phase.start, data.unfreeze_epoch, data.augmentation) if data else 0,
             side=training_resolution(data.resolutions, phase.start) if data else 0,
             seconds=(last - first) * batches_per_step * self._timer.seconds,
             images_per_second=self.batch_size * trainer.world_size / self._timer.seconds,
@@ -204,7 +212,7 @@ def table(run: PhaseByPhase, precision: object) -> str:
             f"{cost.phase.start}" + (f"-{cost.phase.end - 1}" if cost.phase.end - 1 > cost.phase.start else ""),
             "all" if cost.phase.stages[0] == STAGES[0] else cost.phase.stages[0] + "+" * (len(cost.phase.stages) > 1),
             f"{cost.parameters / 1e6:.2f}",
-            {1: "conservative", 2: "aggressive"}[cost.augmentation],
+            PHASES[cost.augmentation],
             f"{cost.side}",
             f"{cost.steps:,}",
             f"{cost.images_per_second:,.0f}",

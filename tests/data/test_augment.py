@@ -215,6 +215,14 @@ def test_phases_are_the_recipes() -> None:
     assert (resize_size(224), second.flip) == (288, 0.5)
 
 
+def test_the_basic_phase_resizes_and_flips_and_does_nothing_else() -> None:
+    images, drawn = smooth(32), sample_params(torch.tensor([3]), seed=1)
+    whole = normalize(images.float() / 255)
+    for flip, expected in ((0.0, whole.flip(-1)), (0.9, whole)):
+        drawn[:, 0] = flip
+        torch.testing.assert_close(augment(images, drawn, POLICIES[0], 32), expected, atol=1e-4, rtol=0)
+
+
 def test_shrinking_does_not_alias() -> None:
     pixels = torch.arange(resize_size(96))  # three times what is left, whose middles one pixel of three would give
     board = ((pixels[:, None] + pixels) % 2 * 255).to(torch.uint8).expand(2, 3, -1, -1).contiguous()

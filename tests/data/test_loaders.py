@@ -69,6 +69,18 @@ def test_phase_changes_in_the_very_epoch_also_in_persistent_workers_and_after_a_
     assert phases == ([1] * 6 if resumed else [1] * 18) + [2] * 6
 
 
+@pytest.mark.parametrize(("augmentation", "phase"), [("basic", 0), ("conservative", 1), ("aggressive", 2)])
+def test_an_augmentation_that_was_chosen_stays_whatever_is_unfrozen(lab: Lab, augmentation: str, phase: int) -> None:
+    data = lab.data(augmentation=augmentation, unfreeze_epoch=1)
+    data._training = lambda: True  # type: ignore[method-assign]
+    images, indices = torch.randint(0, 256, (4, 3, 41, 41), dtype=torch.uint8), torch.arange(4)
+    for epoch in (0, 1, 2):
+        data._epoch = lambda epoch=epoch: epoch  # type: ignore[method-assign, misc]
+        drawn = data.on_before_batch_transfer((images, indices, indices), 0)
+        expected = loaders_file.augment(images, drawn[3], loaders_file.POLICIES[phase], 32)
+        assert torch.equal(data.on_after_batch_transfer(drawn, 0)[0], expected)
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 def test_training_images_have_the_side_of_the_epoch_and_validation_ones_never(
     lab: Lab, tmp_path: Path, resumed: bool

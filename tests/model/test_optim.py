@@ -4,17 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from emotion_lightning.model.optim import build_optimizer, build_scheduler
+from emotion_lightning.model.optim import LRSchedule, build_optimizer, build_scheduler, planned_steps
 
 
-def make(total_steps: int, pct_start: float = 0.1) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+def make(
+    total_steps: int, pct_start: float = 0.1, lr_schedule: LRSchedule = "one_cycle"
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LRScheduler]:
     stages = {"stem": [nn.Parameter(torch.ones(2))], "classifier": [nn.Parameter(torch.ones(2))]}
     optimizer = build_optimizer(stages, lr_backbone=1e-5, lr_classifier=1e-3, weight_decay=0.01, eps=1e-8)
-    return optimizer, build_scheduler(optimizer, total_steps, pct_start)
+    return optimizer, build_scheduler(optimizer, total_steps, pct_start, lr_schedule)
 
 
-def learning_rates(total_steps: int) -> dict[str, list[float]]:
-    optimizer, scheduler = make(total_steps)
+def learning_rates(total_steps: int, lr_schedule: LRSchedule = "one_cycle") -> dict[str, list[float]]:
+    optimizer, scheduler = make(total_steps, lr_schedule=lr_schedule)
     rates: dict[str, list[float]] = {"stem": [], "classifier": []}
     for _ in range(total_steps):
         for group in optimizer.param_groups:
@@ -44,6 +46,22 @@ def test_it_rises_and_anneals_by_cosine_at_every_step() -> None:
     expected = [between(peak / 25, peak, step / top) for step in range(10)]
     expected += [between(peak, peak / 25 / 1e4, (step - top) / (steps - 1 - top)) for step in range(10, steps)]
     assert learning_rates(steps)["classifier"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_other_schedules_anneal_from_the_first_step_or_keep_the_peak() -> None:
+    schedules: tuple[tuple[LRSchedule, float, float], ...] = (("cosine", 0.5, 0.0), ("constant", 1.0, 1.0))
+    for lr_schedule, at_half, at_end in schedules:
+        for peak, seen in zip((1e-5, 1e-3), learning_rates(100, lr_schedule).values(), strict=True):
+            assert (seen[0], seen[50]) == pytest.approx((peak, at_half * peak))
+            assert seen[-1] == pytest.approx(at_end * peak, abs=peak / 1000)
+
+
+@pytest.mark.parametrize("lr_schedule", ["one_cycle", "cosine", "constant"])
+def test_a_schedule_tells_how_long_a_run_it_was_planned_for_also_after_a_resume(lr_schedule: LRSchedule) -> None:
+    long, short = (make(steps, lr_schedule=lr_schedule)[1] for steps in (200, 100))
+    assert (planned_steps(long), planned_steps(short)) == (200, 100)
+    short.load_state_dict(long.state_dict())
+    assert planned_steps(short) == 200
 
 
 def test_every_weight_decays_by_the_share_given_and_steps_are_damped_by_eps() -> None:

@@ -196,6 +196,24 @@ def test_predictions_of_one_split_are_compared_with_that_split(reported: Path, t
     assert "No comparison with the baseline" in (run / "report/index.html").read_text()
 
 
+def test_another_run_is_the_baseline_of_each_split_that_it_was_measured_on(
+    reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = shutil.copytree(reported, tmp_path / "run"), shutil.copytree(reported, tmp_path / "other")
+    main(["report", str(run), "--report.baseline_run", str(other)])
+    results = json.loads((run / "report/report.json").read_text())["results"]
+    for split in ("val", "test"):
+        assert [row["difference"] for row in results[split]["against_baseline"]] == [0, 0]
+    shutil.rmtree(other / "report/val")
+    shutil.rmtree(other / "report/test")
+    main(["report", str(run), "--report.baseline_run", str(other)])
+    said = "run other was not measured on val: validate or test it"
+    assert said in (run / "report/index.html").read_text()
+    both = ("--report.baseline_run", str(other), "--report.baseline_predictions", "none.csv")
+    assert "are two baselines: give one" in fails(capsys, 2, "report", str(run), *both)
+    assert "nobody: no such run" in fails(capsys, 2, "report", str(run), "--report.baseline_run", "nobody")
+
+
 def test_results_of_different_models_are_told_apart(reported: Path, tmp_path: Path) -> None:
     run = shutil.copytree(reported, tmp_path / "run")
     told = "The splits were measured with different checkpoints"
