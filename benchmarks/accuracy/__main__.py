@@ -1,10 +1,11 @@
 """Train the configurations of a study on real faces, several seeds each, and say what each of them is worth.
 
+python -m benchmarks.accuracy --root data/fer2013
 python -m benchmarks.accuracy thaw --root data/fer2013
 
-Runs of one thread each go side by side. Started again, it goes on where it was: what was trained stays, a run that was
-interrupted loses at most an epoch. Results go into benchmarks/accuracy/results/STUDY.json, all tables into
-benchmarks/ACCURACY.md.
+Without a name, all studies are trained in turn, which takes days. Runs of one thread each go side by side. Started
+again, it goes on where it was: what was trained stays, a run that was interrupted loses at most an epoch. Results go
+into benchmarks/accuracy/results/STUDY.json, all tables into benchmarks/ACCURACY.md.
 """
 
 import argparse
@@ -37,13 +38,14 @@ def main(args: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        study = read_study(options.study)
-        results = Results(study, options.results / f"{study.name}.json")
-        missing = [case for case in results.missing() if options.only is None or options.only in case.group]
-        print(f"{study.title}: {len(missing)} of {len(study.cases())} runs are missing")
-        if missing and options.jobs:
-            _train(missing, results, options.root, options.output / study.name, options.jobs)
-        write_tables(study, options.results, options.tables)
+        for name in options.studies or known_studies():
+            study = read_study(name)
+            results = Results(study, options.results / f"{study.name}.json")
+            missing = [case for case in results.missing() if options.only is None or options.only in case.group]
+            print(f"{study.title}: {len(missing)} of {len(study.cases())} runs are missing", flush=True)
+            if missing and options.jobs:
+                _train(missing, results, options.root, options.output / study.name, options.jobs)
+            write_tables(study, options.results, options.tables)
     except EmotionError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
@@ -98,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", metavar="STUDY", help=f"{', '.join(known_studies())}, or a .yaml file")
+    known = ", ".join(known_studies())
+    parser.add_argument("studies", metavar="STUDY", nargs="*", help=f"{known}, or a .yaml file; all by default")
     parser.add_argument("--root", type=Path, default=Path("data/fer2013"), help="folder of train/ and val/")
     parser.add_argument("--output", type=Path, default=Path("lightning_logs/accuracy"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")

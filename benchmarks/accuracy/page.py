@@ -10,7 +10,7 @@ from emotion_lightning.runs.files import atomic_write
 
 HEAD = """# What each part is worth on real faces
 
-Written by `python -m benchmarks.accuracy STUDY`; do not edit it. The configurations stand in
+Written by `python -m benchmarks.accuracy`; do not edit it. The configurations stand in
 [accuracy/studies](accuracy/studies), all values in [accuracy/results](accuracy/results).
 
 Figures are of the validation split, which is FER2013's PublicTest (3,589 faces), as training ended: after the last
@@ -25,6 +25,8 @@ COLUMNS = {
     "f1_macro": "macro F1",
     "leak_free_accuracy": "accuracy, not in train",
     "leak_free_f1_macro": "macro F1, not in train",
+    "accuracy_tta": "accuracy, flip",
+    "f1_macro_tta": "macro F1, flip",
     "ece": "ECE",
     "best_f1_macro": "macro F1, best epoch",
 }
@@ -58,7 +60,11 @@ def _study(study: Study, results: Results) -> Iterator[str]:
 
 
 def _scores(group: Group, trained: dict[str, BySeed]) -> Iterator[str]:
-    yield from _table_head(["configuration", "seeds", *COLUMNS.values(), "best epoch", "difference", "p", "minutes"])
+    columns = [
+        name for name in COLUMNS if any(result.get(name) for found in trained.values() for result in found.values())
+    ]
+    heads = [COLUMNS[name] for name in columns]
+    yield from _table_head(["configuration", "seeds", *heads, "best epoch", "difference", "p", "minutes"])
     for name, by_seed in trained.items():
         reference = name == group.reference
         found = None if reference else difference(by_seed, trained.get(group.reference, {}))
@@ -66,7 +72,7 @@ def _scores(group: Group, trained: dict[str, BySeed]) -> Iterator[str]:
             [
                 name,
                 str(len(by_seed)),
-                *(_spread(by_seed, column) for column in COLUMNS),
+                *(_spread(by_seed, column) for column in columns),
                 ", ".join(str(by_seed[seed]["best_epoch"]) for seed in sorted(by_seed)),
                 "reference" if reference else _difference(found),
                 "" if found is None else ", ".join(f"{p:.2g}" for p in found.p),

