@@ -60,9 +60,8 @@ def _study(study: Study, results: Results) -> Iterator[str]:
 
 
 def _scores(group: Group, trained: dict[str, BySeed]) -> Iterator[str]:
-    columns = [
-        name for name in COLUMNS if any(result.get(name) for found in trained.values() for result in found.values())
-    ]
+    results = [result for by_seed in trained.values() for result in by_seed.values()]
+    columns = [name for name in COLUMNS if any(result.get(name) is not None for result in results)]
     heads = [COLUMNS[name] for name in columns]
     yield from _table_head(["configuration", "seeds", *heads, "best epoch", "difference", "p", "minutes"])
     for name, by_seed in trained.items():
