@@ -20,6 +20,8 @@ from emotion_lightning.runs.temporary import owner
 class SaveRunConfig(SaveConfigCallback):
     """Writes config.yaml into a new run's folder, and the same into each of its checkpoints; and provenance.json."""
 
+    _written: tuple[Namespace, str] | None = None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration of a fit; a resumed run keeps the file it has, and a test writes none."""
         if stage == "fit" and (data := data_of(trainer)):
@@ -62,8 +64,11 @@ class SaveRunConfig(SaveConfigCallback):
         checkpoint[KEY] = self._text()
 
     def _text(self) -> str:
-        text: str = self.parser.dump(_plain(self.config), skip_unset=False, format="yaml")
-        return text
+        """The configuration as YAML; written anew only where it has changed, as the parser checks all of it."""
+        config = _plain(self.config)
+        if self._written is None or self._written[0] != config:
+            self._written = config, self.parser.dump(config, skip_unset=False, format="yaml")
+        return self._written[1]
 
 
 def _plain(config: Any) -> Any:
