@@ -188,18 +188,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        ["--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
-        ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"],
-    ],
-    ids=str,
+    ("logger", "left"),
+    [("TensorBoardLogger", "last.ckpt"), ("CSVLogger", "best.ckpt"), ("CSVLogger", "epoch_004.ckpt")],
 )
-@pytest.mark.parametrize("left", ["last.ckpt", "best.ckpt", "epoch_004.ckpt"])
 @pytest.mark.usefixtures("in_an_empty_folder")
 def test_a_second_run_in_a_folder_changes_nothing_in_it(
-    faces: Path, capsys: pytest.CaptureFixture[str], options: list[str], left: str
+    faces: Path, capsys: pytest.CaptureFixture[str], logger: str, left: str
 ) -> None:
+    options = ["--trainer.logger", logger, "--trainer.logger.save_dir", ".", "--trainer.logger.version", "0"]
     folder = Path("lightning_logs/version_0/checkpoints")
     folder.mkdir(parents=True)
     (folder / left).write_bytes(b"another run's")

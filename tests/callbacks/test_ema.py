@@ -267,9 +267,15 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize(
-    "hook", ["on_train_batch_start", "on_train_batch_end", "on_validation_batch_start", "on_train_epoch_end"]
+    ("hook", "use"),
+    [
+        ("on_train_batch_start", "validate"),
+        ("on_train_batch_end", "test"),
+        ("on_validation_batch_start", "predict"),
+        ("on_validation_batch_start", "fit"),
+        ("on_train_epoch_end", "validate"),
+    ],
 )
-@pytest.mark.parametrize("use", ["validate", "test", "predict", "fit"])
 def test_after_an_interruption_a_checkpoint_is_used_with_its_own_weights(
     lab: Lab, tmp_path: Path, hook: str, use: str
 ) -> None:

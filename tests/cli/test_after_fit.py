@@ -49,9 +49,11 @@ def test_a_run_that_trained_nothing_ends_with_status_1(
     assert options[0] in error
 
 
-@pytest.mark.parametrize("folder", ["runs", "my runs", "it's mine"])
-@pytest.mark.parametrize("without_test", [False, True])
-@pytest.mark.parametrize("options", [[], ["--trainer.limit_val_batches", "0"]], ids=str)
+@pytest.mark.parametrize(
+    ("folder", "without_test", "options"),
+    [("runs", False, []), ("my runs", False, ["--trainer.limit_val_batches", "0"]), ("it's mine", True, [])],
+    ids=["plain", "without validation", "without test"],
+)
 def test_the_next_commands_work_as_they_are(
     small_tree: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
