@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 ROUNDING = 1e-6
 """How far below a threshold counts as reached: the mean of equal probabilities may be above them."""
 

@@ -24,6 +24,7 @@ class Correction(NamedTuple):
     digest: str
     old: str
     new: str
+    reason: str
 
 
 def read_corrections(file: Path) -> list[Correction]:
@@ -38,7 +39,7 @@ def read_corrections(file: Path) -> list[Correction]:
             if missing := [name for name in COLUMNS[:4] if name not in (reader.fieldnames or ())]:
                 raise DataError(f"{file} has no column {missing[0]!r}: give what the page of `review` saves")
             return [
-                Correction(f"{file} row {number}", *(row[name] for name in COLUMNS[:4]))
+                Correction(f"{file} row {number}", *(row.get(name, "") for name in COLUMNS))
                 for number, row in enumerate(reader, start=2)
             ]
     except (OSError, csv.Error) as error:
@@ -82,10 +83,10 @@ def correct(manifest: Manifest, digests: Sequence[str], file: Path) -> Manifest:
 def _answers(
     manifest: Manifest, digests: Sequence[str], corrections: Iterable[Correction]
 ) -> Iterator[tuple[int, int | None]]:
-    """Yield the position of each corrected image and its new label, None to leave it out; refuse rows that are wrong."""
+    """Yield the position of each corrected image and its new label, None to leave it out; refuse wrong rows."""
     places, classes = {name: place for place, name in enumerate(manifest.names)}, class_ids(manifest.class_names)
     found: dict[int, int | None] = {}
-    for where, name, digest, old, new in corrections:
+    for where, name, digest, old, new, _ in corrections:
         place = places.get(name)
         if place is None:
             raise DataError(f"{where}: {name!r} is no image of {manifest.root}; correct the path or remove the row")
