@@ -65,8 +65,8 @@ class EmotionDataModule(MeasuredFaces):
         fer_plus: What training learns of FER+'s votes: majority, the emotion that most people saw, or probabilities,
             the share of people who saw each. Measured is the majority in any case.
         cache_gb: Most that decoded images may take on disk in GB; 0 switches that cache off.
-        corrections: CSV file of corrected labels, as the page of review saves it. They are applied after the cut; images
-            that it excludes are left out.
+        corrections: CSV file of corrected labels, as the page of review saves it, which are applied after the cut;
+            images that it excludes are left out.
         splits_file: CSV file with filepath, label and split to use instead of the splits found, such as a run's
             splits.csv.
         test_split: Split that test measures.

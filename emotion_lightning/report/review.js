@@ -107,7 +107,7 @@ function show() {
   if (!item) return;
   byId("face").src = item.picture;
   byId("face").alt = item.picture ? "the face" : "unreadable";
-  byId("name").textContent = `${item.name} (${item.split})`;
+  byId("name").textContent = item.name;
   byId("why").textContent = item.why;
   showClasses(item);
   for (const copy of item.copies) showCopy(copy);
@@ -137,7 +137,7 @@ function showCopy(copy) {
   const picture = add(figure, "img");
   picture.src = copy.picture;
   picture.alt = "a copy";
-  add(figure, "figcaption", `${data.classes[copy.label]}, ${copy.split}, ${copy.kind}`);
+  add(figure, "figcaption", `${data.classes[copy.label]}, ${copy.kind}`);
   add(figure, "code", copy.name);
 }
 

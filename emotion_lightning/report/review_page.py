@@ -79,11 +79,7 @@ class Doubtful:
         }
 
     def _named(self, place: int) -> dict[str, Any]:
-        return {
-            "name": self.manifest.names[place],
-            "label": self.manifest.labels[place],
-            "split": self.manifest.splits[place],
-        }
+        return {"name": self.manifest.names[place], "label": self.manifest.labels[place]}
 
     def _why(self, place: int) -> str:
         said = []
