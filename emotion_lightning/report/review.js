@@ -60,7 +60,8 @@ function undo() {
 
 // The next image without a decision, from a place on and then from the start; behind the last if there is none.
 function nextOpen(from) {
-  const open = (item) => !record.order.includes(item.name);
+  const decided = new Set(record.order);
+  const open = (item) => !decided.has(item.name);
   const later = items.findIndex((item, place) => place >= from && open(item));
   const any = later < 0 ? items.findIndex(open) : later;
   return any < 0 ? items.length : any;
@@ -93,7 +94,8 @@ function add(parent, tag, text = "") {
 
 function show() {
   const item = items[at];
-  const done = items.map(rowOf).filter((row, place) => row && record.order.includes(items[place].name));
+  const decided = new Set(record.order);
+  const done = items.filter((each) => decided.has(each.name)).map(rowOf);
   const changed = done.filter((row) => row[3] !== EXCLUDED && row[3] !== row[2]).length;
   const out = done.filter((row) => row[3] === EXCLUDED).length;
   const where = item ? `Image ${data.first + at + 1}. ` : "The end of this page. ";

@@ -116,3 +116,26 @@ def test_figures_on_old_and_new_labels_stand_side_by_side(lab: Lab, tmp_path: Pa
     assert corrected["as_given"]["accuracy"] == pytest.approx(
         (outputs.predicted == outputs.labels)[kept].double().mean().item()
     )
+
+
+def test_data_that_has_moved_keeps_its_corrections_and_other_data_has_none_of_them(
+    lab: Lab, faces: Path, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "c.csv", row(lab.data(), "val/angry/00.png", "happy"))
+    trained = lab.data(corrections=file)
+    trainer = lab.trainer(callbacks=[])
+    trainer.validate(lab.model(), trained, verbose=False)
+    saved = trained.state_dict()
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(faces, moved)
+    for name in ("angry", "happy", "surprised"):
+        shutil.copytree(faces / "test" / name, other / name)
+    for root, corrected in ((moved, True), (other, False)):
+        data = lab.data(root=str(root), corrections=file)
+        trainer = lab.trainer(callbacks=[])
+        trainer.strategy.connect(lab.model())
+        trainer.state.fn = "validate"  # type: ignore[assignment]
+        data.trainer = trainer
+        data._measure_only()
+        data._recognize(saved)
+        assert (data.other, data.manifest.given is not None) == (not corrected, corrected)
