@@ -68,10 +68,10 @@ class MeasuredFaces(FaceLoaders):
         options: dict[str, Any] = {"group_regex": None}
         if origin["splits"] == resolved(self.faces.reading["splits_file"]):
             options["splits_file"] = None
+        if origin.get("corrections") == resolved(self.faces.corrections):
+            options["corrections"] = None
         moved = self.faces.measured(split, **options)
         self.other = on_first_rank(trainer, lambda: not _holds(moved, origin.get("trained_on")))
-        if self.other and origin.get("corrections") == resolved(self.faces.corrections):
-            options["corrections"] = moved.corrections = None  # they are of the run's own data, wherever that is
         if self.other:
             again = self.layout_remembered and self.faces.reading["layout"] != "auto"
             self.faces = self.faces.measured(split, **options, layout="auto") if again else moved
