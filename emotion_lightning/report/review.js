@@ -156,7 +156,7 @@ for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("c
 document.addEventListener("click", (event) => event.detail && document.activeElement.blur());  // keys stay the page's
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " " && document.activeElement !== document.body) return;  // presses what is focused
+  if (event.key === " " && document.activeElement.tagName === "BUTTON") return;  // which it presses
   const name = data.classes[Number(event.key) - 1];
   if (event.key in keys) actions[keys[event.key]]();
   else if (name !== undefined && event.key !== " ") decide(name);
