@@ -30,7 +30,7 @@ _DATA = {
         *("merge_classes", "drop_classes", "class_names", "fer_plus"),
     ),
     Effect.SOURCE: (
-        *("root", "splits_file", "layout", "group_regex", "unreadable", "allow_outside"),
+        *("root", "splits_file", "corrections", "layout", "group_regex", "unreadable", "allow_outside"),
         *("split_seed", "folds", "fold"),
     ),
     Effect.MEASURING: ("test_split",),
@@ -94,6 +94,7 @@ AUDITED = (
     "image_size",
     "cache_gb",
     "splits_file",
+    "corrections",
     "split_seed",
     "folds",
     "fold",

@@ -69,7 +69,7 @@ def test_every_command_is_parsed(
         main(args)
         assert "Wrote answers.csv: " in capsys.readouterr().err
         return
-    if args[0] in ("report", "audit", "export"):  # which have no --print_config
+    if args[0] in ("report", "review", "audit", "export"):  # which have no --print_config
         monkeypatch.setattr("emotion_lightning.export.folder.export", lambda *args: args)
         monkeypatch.setattr("emotion_lightning.cli.export.summary", lambda done: f"Wrote {done}")
         monkeypatch.setattr("emotion_lightning.report.page.write_report", lambda run, baseline: run)

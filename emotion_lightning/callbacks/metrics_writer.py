@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from emotion_lightning.callbacks.data import data_of
-from emotion_lightning.data.audit.coverage import absent_note, limit_note, unknown_note
+from emotion_lightning.data.audit.coverage import absent_note, corrected_note, limit_note, unknown_note
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
@@ -123,6 +124,7 @@ def _metrics(
         "notes": _notes(data, split, outputs, pl_module.hparams["class_names"]),
         "bias_warnings": _not_numbers(outputs) + ([] if data is None else data.exposure.bias_warnings(split)),
         **_measured(pl_module, outputs, subset=other or len(outputs.labels) < images),
+        "corrected": None if data is None else _corrected(data, split, outputs, pl_module.hparams["class_names"]),
         "leaked": None if leaked is None else int(leaked.sum()),
         "leak_free": _measured(pl_module, unseen, subset=True) if unseen is not None and len(unseen.labels) else None,
         "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
@@ -144,6 +146,21 @@ def _measured(pl_module: LightningModule, outputs: EvalOutputs, subset: bool) ->
         **compute_metrics(outputs, model.class_names, subset),
         "selective": selective_metrics(outputs, model.temperature, model.threshold),
     }
+
+
+def _corrected(
+    data: EmotionDataModule, split: Split, outputs: EvalOutputs, names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Metrics on the labels before they were corrected, and how many were; None where none was."""
+    given, left_out = data.manifest.given, sum(data.manifest.splits[i] == split for i in data.manifest.excluded)
+    if given is None:
+        return None
+    old = outputs._replace(labels=torch.tensor(given)[outputs.indices])
+    changed = int((old.labels != outputs.labels).sum())
+    if not changed and not left_out:
+        return None
+    subset = data.other or len(outputs.labels) < len(data.indices(split))
+    return {"labels": changed, "left_out": left_out, "as_given": compute_metrics(old, names, subset)}
 
 
 def _not_numbers(outputs: EvalOutputs) -> list[str]:
@@ -198,6 +215,9 @@ def _summary(metrics: dict[str, Any]) -> str:
             limited = found is metrics and found["n"] < found["of"]
             counted = f"{found['n']:,} of {found['of']:,}" if limited else f"{found['n']:,} {where}"
             lines.append(f"{counted} images: {', '.join(shown)}{_averaged_over(found)}")
+    if corrected := metrics["corrected"]:
+        given = ", ".join(f"{name} {corrected['as_given'][name]:.4f}" for name in metrics["intervals"])
+        lines.append(f"On the labels before {corrected_note(corrected)}: {given}")
     lines.append("In brackets: 95 % bootstrap intervals")
     found = metrics["calibration"]
     lines.append(f"Expected calibration error {found['ece']:.4f}")

@@ -15,6 +15,7 @@ COMMANDS = {
     "runs": "List runs: their data, best score, what differs and how far each is.",
     "report": "Write the report of a run anew, or compare several runs on one page.",
     "audit": "Look for unreadable, copied, contradictory and leaking images in a data set.",
+    "review": "Look at doubtful labels, found by the folds of a fit, and save corrections of them.",
     "prepare": "Cut the faces out of a folder of photographs, to train on or to predict.",
 }
 

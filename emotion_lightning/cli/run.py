@@ -110,6 +110,8 @@ def _tool(command: str) -> Callable[[Sequence[str], str, str], None] | None:
             from emotion_lightning.cli.tools import report as tool
         case "runs":
             from emotion_lightning.cli.runs import runs as tool
+        case "review":
+            from emotion_lightning.cli.review import review as tool
         case "prepare":
             from emotion_lightning.cli.prepare import prepare as tool
         case _:

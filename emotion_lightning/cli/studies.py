@@ -125,8 +125,11 @@ def _compare(runs: Sequence[Path], root: Path) -> None:
     print("\n".join(["", *spread_lines(runs), f"Wrote {page}"]))
     best = [pasted(run / "checkpoints/best.ckpt") for run in runs]
     with of_runs(runs[0]):
-        if "test" in (Run(runs[0]).audit or {}).get("balance", {}):
-            print(f"\nNext:\n  {PROGRAM} test --ckpt_path {' '.join(best)}")
+        run = Run(runs[0])
+        tests = [f"test --ckpt_path {' '.join(best)}"] * ("test" in (run.audit or {}).get("balance", {}))
+        folded = run.audit is not None and run.config["data"].get("folds")  # built-in faces have no audit
+        if commands := [*tests, *[f"review {pasted(runs[0])}"] * bool(folded)]:
+            print("\n  ".join(["\nNext:", *(f"{PROGRAM} {command}" for command in commands)]))
 
 
 def _test_several(args: Sequence[str], checkpoints: Sequence[str]) -> None:

@@ -68,6 +68,8 @@ class EmotionDataModule(MeasuredFaces):
         fer_plus: What training learns of FER+'s votes: majority, the emotion that most people saw, or probabilities,
             the share of people who saw each. Measured is the majority in any case.
         cache_gb: Most that decoded images may take on disk in GB; 0 switches that cache off.
+        corrections: CSV file of corrected labels, as the page of review saves it, which are applied after the cut;
+            images that it excludes are left out.
         splits_file: CSV file with filepath, label and split to use instead of the splits found, such as a run's
             splits.csv.
         test_split: Split that test measures.
@@ -105,6 +107,7 @@ class EmotionDataModule(MeasuredFaces):
         balance: Literal["none", "sampler", "loss"] = "none",
         fer_plus: FerPlus = "majority",
         cache_gb: float = 10.0,
+        corrections: str | None = None,
         splits_file: str | None = None,
         test_split: Literal["train", "val", "test"] = "test",
         layout: Format = "auto",
@@ -137,6 +140,7 @@ class EmotionDataModule(MeasuredFaces):
             split_seed,
             cache_gb,
             fold=None if folds is None else Fold(fold, folds),
+            corrections=None if corrections is None else Path(corrections).expanduser(),
             class_names=None if class_names is None else list(class_names),
             splits_file=splits,
             layout=layout,
@@ -258,8 +262,10 @@ class EmotionDataModule(MeasuredFaces):
             "ranks": self._ranks()[1],
             "root": resolved(self.root),
             "splits": resolved(self.splits_file),
+            "corrections": resolved(self.faces.corrections),
             "cut": "by hash",  # version 0.1 cut otherwise; see ``runs.config.splits_of_old_run``
             "data": self._manifest_hash,
+            "data_as_given": self.manifest.as_given().fingerprint(),
             "typical_size": self.typical_size()._asdict(),  # says whether the images are crops of faces
             **self.exposure.state_dict(),
         }
@@ -283,6 +289,8 @@ class EmotionDataModule(MeasuredFaces):
             changed = changed or not torch.equal(trained_on, state_dict.get("trained_on", trained_on))
         else:
             self.exposure = Exposure(self.manifest, self.audit, self.policies, state_dict)
+            if before := state_dict.get("data_as_given"):  # corrections may differ, which leave the cut as it is
+                changed = self.manifest.as_given().fingerprint() != before
             changed = changed and state_dict["root"] == resolved(self.root) and bool(self.manifest.cut)
         if changed:
             raise DataError(

@@ -68,6 +68,8 @@ class MeasuredFaces(FaceLoaders):
         options: dict[str, Any] = {"group_regex": None}
         if origin["splits"] == resolved(self.faces.reading["splits_file"]):
             options["splits_file"] = None
+        if origin.get("corrections") == resolved(self.faces.corrections):
+            options["corrections"] = None
         moved = self.faces.measured(split, **options)
         self.other = on_first_rank(trainer, lambda: not _holds(moved, origin.get("trained_on")))
         if self.other:

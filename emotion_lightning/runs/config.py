@@ -149,7 +149,8 @@ def checkpoint_config(
     config["seed_everything"] = seed = checkpoint["hyper_parameters"]["seed"]
     data.setdefault("split_seed", seed)  # as it was before splits had a seed of their own
     state = checkpoint.get("EmotionDataModule", {})
-    for name, key in (("root", "root"), ("splits_file", "splits")):  # as absolute paths, so that any folder will do
+    # as absolute paths, so that any folder will do
+    for name, key in (("root", "root"), ("splits_file", "splits"), ("corrections", "corrections")):
         data[name] = state.get(key, data.get(name))
     if subcommand == "fit":
         trainer.pop("default_root_dir", None)  # the run goes on in the folder of its checkpoint

@@ -1,6 +1,7 @@
 """Which part of a model's classes and of a split's images a measurement covers, in words."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from emotion_lightning.data.sources.manifest import Split
 
@@ -63,3 +64,9 @@ def votes_note(votes: Sequence[Sequence[float]]) -> str:
         f"training learns the shares of the votes, of which {divided:,} of {len(votes):,} training images have some "
         "for another class than their majority; measured is the majority"
     )
+
+
+def corrected_note(corrected: Mapping[str, Any]) -> str:
+    """Say how many labels of the measured split were corrected, and how many of its images are left out."""
+    left_out = corrected["left_out"]
+    return f"{corrected['labels']:,} were corrected" + f" (and {left_out:,} images left out)" * bool(left_out)

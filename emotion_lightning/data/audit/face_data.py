@@ -16,6 +16,7 @@ from emotion_lightning.data.augment import resize_size
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
+from emotion_lightning.data.sources.corrections import correct
 from emotion_lightning.data.sources.layouts import SampleList
 from emotion_lightning.data.sources.manifest import Manifest, Split, complete_splits, read
 from emotion_lightning.data.sources.splits import Fold
@@ -33,6 +34,7 @@ class FaceData:
         cache_gb: Most that the decoded images may take on disk in 10⁹ bytes.
         whole: Leave the data uncut, as :func:`complete_splits` does.
         fold: The fold that is the validation split, if folds are cut.
+        corrections: File of corrections of labels, as :func:`correct` takes it.
         reading: Further arguments of :func:`read`; none but ``class_names`` goes with the built-in faces.
     """
 
@@ -44,15 +46,17 @@ class FaceData:
         cache_gb: float,
         whole: Split | None = None,
         fold: Fold | None = None,
+        corrections: Path | None = None,
         **reading: Any,
     ):
         self.root, self.image_size, self.seed, self.cache_gb, self.reading = root, image_size, seed, cache_gb, reading
-        self.whole, self.fold = whole, fold
+        self.whole, self.fold, self.corrections = whole, fold, corrections
 
     def measured(self, whole: Split | None = None, **reading: Any) -> "FaceData":
         """The same data for a model that is only measured on it; ``whole`` and ``reading`` as for the constructor."""
-        reading = self.reading | reading | {"training": False}
-        return FaceData(self.root, self.image_size, self.seed, self.cache_gb, whole, self.fold, **reading)
+        own = {"fold": self.fold, "corrections": self.corrections}
+        reading = self.reading | own | reading | {"training": False}
+        return FaceData(self.root, self.image_size, self.seed, self.cache_gb, whole, **reading)
 
     @property
     def was_read(self) -> bool:
@@ -85,13 +89,16 @@ class FaceData:
             given = [
                 name for name, value in self.reading.items() if value and value != "auto" and name != "class_names"
             ]
-            given += ["data.folds"] * (self.fold is not None)
+            given += ["data.folds"] * (self.fold is not None) + ["corrections"] * (self.corrections is not None)
             if given:
                 raise UsageError(f"`{given[0]}` is for data of your own: give `root`")
             return builtin_manifest(self.seed, self.reading["class_names"], self.reading.get("training", True))
         cut = self.whole is None and (self.fold is not None or self.listing.lacks_splits)
         groups = self.inspection.split_groups() if cut else []
-        return complete_splits(self.listing, self.seed, *groups, whole=self.whole, fold=self.fold)
+        made = complete_splits(self.listing, self.seed, *groups, whole=self.whole, fold=self.fold)
+        if self.corrections is None:
+            return made
+        return correct(made, self.inspection.scan.digests, self.corrections)  # after the cut, which so stays
 
     @cached_property
     def audit(self) -> Audit | None:

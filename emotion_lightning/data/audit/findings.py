@@ -51,7 +51,9 @@ class Audit:
     @cached_property
     def unreadable(self) -> dict[int, str]:
         """Why each image that cannot be decoded cannot."""
-        return {index: reason for index, reason in enumerate(self.scan.reasons) if reason is not None}
+        excluded = self.manifest.excluded
+        reasons = enumerate(self.scan.reasons)
+        return {index: reason for index, reason in reasons if reason is not None and index not in excluded}
 
     @cached_property
     def animated(self) -> list[int]:
@@ -63,7 +65,7 @@ class Audit:
         """Groups of images with the same pixels, each of two or more."""
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for index, digest in enumerate(self.scan.digests):
-            if index not in self.unreadable:
+            if self._is_used(index):
                 groups[digest].append(index)
         return [group for group in groups.values() if len(group) > 1]
 
@@ -71,7 +73,8 @@ class Audit:
     def near(self) -> list[Pair]:
         """Pairs of images that are copies, but not pixel by pixel; the most alike first."""
         digests = self.scan.digests
-        return [pair for pair in self.pairs if digests[pair.first] != digests[pair.second]]
+        pairs = [pair for pair in self.pairs if digests[pair.first] != digests[pair.second]]
+        return [pair for pair in pairs if not self.manifest.excluded & {pair.first, pair.second}]
 
     @cached_property
     def conflicts(self) -> list[list[int]]:
@@ -113,7 +116,7 @@ class Audit:
         """Groups (a subject, an image and what was made of it) with images in more than one split."""
         members: defaultdict[str, list[int]] = defaultdict(list)
         for index, group in enumerate(self.manifest.groups or ()):
-            if group is not None:
+            if group is not None and index not in self.manifest.excluded:
                 members[group].append(index)
         splits = self.manifest.splits
         return {name: group for name, group in members.items() if len({splits[index] for index in group}) > 1}
@@ -123,6 +126,9 @@ class Audit:
         """How many readable images have each width and height, such as ``48 x 48``; the most frequent first."""
         sizes = zip(self.scan.widths.tolist(), self.scan.heights.tolist(), strict=True)
         return dict(Counter(f"{width} x {height}" for width, height in sizes if width).most_common())
+
+    def _is_used(self, index: int) -> bool:
+        return self.scan.reasons[index] is None and index not in self.manifest.excluded
 
     def _closest(self, index: int, split: Split) -> Leak | None:
         copies = (
@@ -134,7 +140,7 @@ class Audit:
 
     def _keys(self, index: int) -> list[str]:
         """What an image shares with its identical copies, and with its group if that is in several splits."""
-        if index in self.unreadable:
+        if not self._is_used(index):
             return []
         group = self.manifest.groups[index] if self.manifest.groups else None
         return [self.scan.digests[index], *([f"group {group}"] if group in self.groups_across_splits else [])]

@@ -61,6 +61,8 @@ class Manifest:
         votes: How many people saw each of ``class_names`` in each image, most of them its label; None where nobody was
             asked.
         unknown: Classes that the model does not know, with the number of images that are left out therefore.
+        given: Labels before they were corrected; None where no corrections were given.
+        excluded: Positions of the images that corrections leave out; they keep their split, and are not used.
     """
 
     layout: str
@@ -76,6 +78,8 @@ class Manifest:
     unread: tuple[str, ...] = ()
     votes: VoteTable | None = None
     unknown: Mapping[str, int] = field(default_factory=dict)
+    given: tuple[int, ...] | None = None
+    excluded: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,8 +90,12 @@ class Manifest:
         return self.read.paths if isinstance(self.read, Files) else None
 
     def indices(self, split: Split) -> list[int]:
-        """Positions of the images of ``split``."""
-        return [index for index, given in enumerate(self.splits) if given == split]
+        """Positions of the images of ``split`` that are not excluded."""
+        return [index for index, given in enumerate(self.splits) if given == split and index not in self.excluded]
+
+    def as_given(self) -> "Manifest":
+        """The same without corrections."""
+        return self if self.given is None else replace(self, labels=self.given, given=None, excluded=frozenset())
 
     def counts(self, split: Split) -> dict[str, int]:
         """Number of images of each class in ``split``, in the order of ``class_names``."""
@@ -96,7 +104,7 @@ class Manifest:
 
     def describe(self) -> str:
         """One line such as "folder tree with splits, 2 classes (angry, happy), 28,709 train, 3,589 val"."""
-        sizes = Counter(self.splits)
+        sizes = {split: len(self.indices(split)) for split in SPLITS}
         parts = [f"{sizes[split]:,} {split}{' (cut)' * (split in self.cut)}" for split in SPLITS if sizes[split]]
         there = set(self.labels)  # of the classes of a model, other data may lack some
         classes = [name for label, name in enumerate(self.class_names) if label in there]
@@ -116,6 +124,7 @@ class Manifest:
         if with_votes and self.votes is not None:
             counted = zip(self.names, self.votes, strict=True)
             lines += [f"{name}\0{sorted(zip(classes, votes, strict=True))}\n" for name, votes in counted]
+        lines += [f"{self.names[place]}\0left out\n" for place in self.excluded]
         lines.sort()
         return hashlib.sha256("".join(lines).encode("utf-8", PATH_ERRORS)).hexdigest()
 
@@ -354,14 +363,14 @@ def _shared(listing: SampleList, class_names: Sequence[str]) -> SampleList:
 def write_splits(manifest: Manifest, file: Path) -> None:
     """Write the split of every image as a CSV file filepath,label,split and, where there are any, group.
 
-    The file is written whole or not at all.
+    Labels are those before corrections, which can so be applied again. The file is written whole or not at all.
 
     Raises:
         DataError: The file cannot be written.
     """
     with atomic_csv(file) as stream:
         writer = csv.writer(stream)  # with its line ends, or a lone "\r" in a name would not be quoted
-        labels = (manifest.class_names[label] for label in manifest.labels)
+        labels = (manifest.class_names[label] for label in manifest.given or manifest.labels)
         rows = zip(manifest.names, labels, manifest.splits, strict=True)
         if manifest.groups is None:
             writer.writerows([("filepath", "label", "split"), *rows])
