@@ -14,6 +14,7 @@ from PIL import Image
 
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
+from emotion_lightning.data.sources.columns import columns_of
 from emotion_lightning.data.sources.folder import linked_message, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
 from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
@@ -61,6 +62,7 @@ class Manifest:
         votes: How many people saw each of ``class_names`` in each image, most of them its label; None where nobody was
             asked.
         unknown: Classes that the model does not know, with the number of images that are left out therefore.
+        columns: The further columns of the tables, by name, with their value for every image; None where it is empty.
     """
 
     layout: str
@@ -76,6 +78,7 @@ class Manifest:
     unread: tuple[str, ...] = ()
     votes: VoteTable | None = None
     unknown: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -239,6 +242,7 @@ def complete_splits(
         unread=listing.unread,
         votes=vote_table(listing),
         unknown=listing.unknown,
+        columns=columns_of(listing),
     )
 
 
