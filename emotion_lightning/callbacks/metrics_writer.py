@@ -53,13 +53,9 @@ class MetricsWriter(Callback):
         self.groups, self.robustness = list(dict.fromkeys(groups or ())), robustness
         self._robustness: Robustness | None = None
 
-    def check_fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse groups that the data does not have, before anything is trained."""
         columns_named(trainer, self.groups)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse groups that the data does not have."""
-        self.check_fit(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make sure that the files can be written and the groups are there, before the test."""

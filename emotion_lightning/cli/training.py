@@ -28,9 +28,6 @@ NOISE = re.compile(
 )
 """How lines of Lightning begin that say nothing new to who has given the options; its warnings all stay."""
 
-SHORT, ROBUSTNESS = "--robustness", "--evaluation.robustness=true"
-"""A flag of test, and what it is short for."""
-
 SPEAKING = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.accelerators.cuda",
@@ -51,7 +48,7 @@ def run_lightning(args: Sequence[str]) -> Trainer:
     threading.excepthook = say_nothing_of_writer
     try:
         with _said_on_standard_output(), queued_again() if args[0] == "fit" else nullcontext():
-            return EmotionCLI([ROBUSTNESS if args[0] == "test" and arg == SHORT else arg for arg in args]).trainer
+            return EmotionCLI(args).trainer
     except EmotionError:
         raise
     except MisconfigurationException as error:

@@ -177,33 +177,46 @@ def _gaps(
     for key in GAPS:
         values = torch.stack([observed[name][key] for name in large])
         draws = torch.stack([resampled[name][key] for name in large])
-        gap = _gap(large, values, draws)
-        by_chance = permuted[key].amax(dim=1) - permuted[key].amin(dim=1)
-        as_large = int((by_chance >= gap["gap"] - 1e-9).sum())
-        found[key] = gap | {"p": (as_large + 1) / (len(by_chance) + 1), "dealt": dealt}
+        found[key] = _gap(large, values, draws, permuted[key].T) | {"dealt": dealt}
     return found
 
 
-def _gap(names: Sequence[str], values: Tensor, draws: Tensor) -> dict[str, Any]:
-    """The gap between the best and the worst of groups, with an interval that knows they were picked afterwards.
+def _gap(names: Sequence[str], values: Tensor, draws: Tensor, permuted: Tensor) -> dict[str, Any]:
+    """The gap between the best and the worst of groups, with an interval and a test that know of the choice.
 
-    It is Tukey's: wide enough for all differences of two groups at once, so also for the largest. How far they are off
-    together is taken from the draws, each difference in its own standard deviations.
+    Both are Tukey's, for all differences of two groups at once and so also for the largest, each in its own standard
+    deviations: how far the differences of the draws are off together says how wide the interval is, and how large the
+    largest is where membership is dealt anew is what the gap is tested against.
 
     Args:
         names: The groups.
         values: Metric of each ``(groups,)``.
         draws: The same of each draw ``(groups, draws)``.
+        permuted: The same where the images are dealt anew ``(groups, deals)``.
     """
     best, worst = int(values.argmax()), int(values.argmin())
-    off = draws - values[:, None]
-    first, second = torch.triu_indices(len(names), len(names), 1).unbind()
-    apart = (off[first] - off[second]).nan_to_num(0.0)
-    deviations = apart.std(dim=1)
-    width = (apart.abs() / deviations.clamp(min=1e-9)[:, None]).amax(dim=0).quantile(0.95)
     gap = (values[best] - values[worst]).item()
-    half = (width * (off[best] - off[worst]).nan_to_num(0.0).std()).item()
-    return {"best": names[best], "worst": names[worst], "gap": gap, "interval": (gap - half, min(1.0, gap + half))}
+    largest, deviation = _largest(draws - values[:, None], best, worst)
+    half = largest.quantile(0.95).item() * deviation
+    by_chance, deviation = _largest(permuted, best, worst)
+    as_large = int((by_chance * deviation >= gap - 1e-9).sum())
+    return {
+        "best": names[best],
+        "worst": names[worst],
+        "gap": gap,
+        "interval": (gap - half, min(1.0, gap + half)),
+        "p": (as_large + 1) / (len(by_chance) + 1),
+    }
+
+
+def _largest(values: Tensor, best: int, worst: int) -> tuple[Tensor, float]:
+    """Largest difference of two groups in each draw, in its standard deviations, and that of the best and the worst."""
+    first, second = torch.triu_indices(len(values), len(values), 1).unbind()
+    apart = (values[first] - values[second]).nan_to_num(0.0).abs()
+    deviations = apart.square().mean(dim=1).sqrt()
+    chosen = (first == min(best, worst)) & (second == max(best, worst))
+    deviation = deviations[chosen].item() if chosen.any() else 0.0  # all are equal
+    return (apart / deviations.clamp(min=1e-9)[:, None]).amax(dim=0), deviation
 
 
 def _permuted(outputs: EvalOutputs, masks: list[Tensor], averaged: Tensor) -> tuple[dict[str, Tensor], str]:
