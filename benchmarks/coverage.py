@@ -46,8 +46,8 @@ def coverage(people: int) -> dict[str, float]:
         assert outputs.subjects is not None
         images = by_subject(torch.zeros_like(outputs.labels), outputs.subjects, 1)[:, 0]
         hits = outputs.confusions.diagonal(dim1=1, dim2=2).sum(dim=1)
-        theirs = outputs.labels.where(torch.from_numpy(rng.random(len(outputs.labels)) < TRUTH), -1) % CLASSES
-        theirs = theirs.where(theirs == outputs.labels, (outputs.labels + 1) % CLASSES)
+        right = torch.from_numpy(rng.random(len(outputs.labels)) < TRUTH)
+        theirs = outputs.labels.where(right, (outputs.labels + 1) % CLASSES)
         pair = (outputs.labels, outputs.predicted, theirs, CLASSES)
         intervals = {
             "bootstrap, subjects": (bootstrap_intervals(outputs.confusions, seed=seed)["accuracy"], TRUTH),

@@ -156,7 +156,9 @@ CORRUPTIONS = {
     "eyes": Corruption(partial(_occlusion, EYES), (0.3, 0.5, 0.7, 0.85, 1.0), "side of a box over the eyes"),
     "mouth": Corruption(partial(_occlusion, MOUTH), (0.3, 0.5, 0.7, 0.85, 1.0), "side of a box over the mouth"),
     "gray": Corruption(
-        lambda images, amount, *_: V.adjust_saturation(images, 1 - amount), (0.2, 0.4, 0.6, 0.8, 1.0), "share of color"
+        lambda images, amount, *_: V.adjust_saturation(images, 1 - amount),
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the color taken away",
     ),
     "cast": Corruption(_cast, (0.08, 0.16, 0.24, 0.32, 0.4), "share by which colors are changed"),
 }

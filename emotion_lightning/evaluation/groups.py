@@ -172,16 +172,18 @@ def _gaps(
     observed: Mapping[str, Mapping[str, Tensor]],
     resampled: Mapping[str, Mapping[str, Tensor]],
 ) -> dict[str, Any]:
+    some = [outputs.where(masks[name]) for name in large]
+    units = [len(each.labels) if each.subjects is None else count_of(each.subjects) for each in some]
     permuted, dealt = _permuted(outputs, [masks[name] for name in large], averaged)
     found = {}
     for key in GAPS:
         values = torch.stack([observed[name][key] for name in large])
         draws = torch.stack([resampled[name][key] for name in large])
-        found[key] = _gap(large, values, draws, permuted[key].T) | {"dealt": dealt}
+        found[key] = _gap(large, values, draws, permuted[key].T, units) | {"dealt": dealt}
     return found
 
 
-def _gap(names: Sequence[str], values: Tensor, draws: Tensor, permuted: Tensor) -> dict[str, Any]:
+def _gap(names: Sequence[str], values: Tensor, draws: Tensor, permuted: Tensor, units: Sequence[int]) -> dict[str, Any]:
     """The gap between the best and the worst of groups, with an interval and a test that know of the choice.
 
     Both are Tukey's, for all differences of two groups at once and so also for the largest, each in its own standard
@@ -193,11 +195,15 @@ def _gap(names: Sequence[str], values: Tensor, draws: Tensor, permuted: Tensor) 
         values: Metric of each ``(groups,)``.
         draws: The same of each draw ``(groups, draws)``.
         permuted: The same where the images are dealt anew ``(groups, deals)``.
+        units: Number of subjects, or else images, of each group: of few, draws vary less than they should, and their
+            deviation is itself uncertain, for which the interval is widened as Student's t is (Fisher and Cornish, 1960).
     """
     best, worst = int(values.argmax()), int(values.argmin())
     gap = (values[best] - values[worst]).item()
     largest, deviation = _largest(draws - values[:, None], best, worst)
-    half = largest.quantile(0.95).item() * deviation
+    width, few = largest.quantile(0.95).item(), min(units[best], units[worst])
+    wider = 1 + (width**2 + 1) / (4 * max(1, units[best] + units[worst] - 2))
+    half = width * deviation * wider * (few / max(1, few - 1)) ** 0.5
     by_chance, deviation = _largest(permuted, best, worst)
     as_large = int((by_chance * deviation >= gap - 1e-9).sum())
     return {
