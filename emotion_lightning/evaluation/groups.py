@@ -196,7 +196,7 @@ def _gap(names: Sequence[str], values: Tensor, draws: Tensor, permuted: Tensor, 
         draws: The same of each draw ``(groups, draws)``.
         permuted: The same where the images are dealt anew ``(groups, deals)``.
         units: Number of subjects, or else images, of each group: of few, draws vary less than they should, and their
-            deviation is itself uncertain, for which the interval is widened as Student's t is (Fisher and Cornish, 1960).
+            deviation is uncertain itself, for which the interval is widened as Student's t is.
     """
     best, worst = int(values.argmax()), int(values.argmin())
     gap = (values[best] - values[worst]).item()
