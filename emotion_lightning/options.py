@@ -57,7 +57,7 @@ _TRAINER = {
 }
 _CALLBACKS = {
     Effect.LEARNING: ("unfreeze.schedule", "ema.decay", "early_stopping.patience", "early_stopping.min_delta"),
-    Effect.MEASURING: ("predict.precision",),
+    Effect.MEASURING: ("predict.precision", "evaluation.groups", "evaluation.robustness"),
     Effect.OUTPUT: (
         *("checkpoint.every_n_epochs", "checkpoint.every_n_minutes", "tensorboard.every_n_epochs", "report.write"),
         *("report.baseline_accuracy", "report.baseline_f1", "report.baseline_run", "report.baseline_predictions"),

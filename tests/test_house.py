@@ -22,7 +22,7 @@ FLOORS = (
 """Rooms of the package; each imports from earlier entries of this list and from itself, not from its own entry."""
 
 DATA_FLOORS = (
-    ("images", "drawn", "augment"),
+    ("images", "drawn", "augment", "corruptions"),
     ("sources", "dataset"),
     ("audit",),
     ("loaders",),

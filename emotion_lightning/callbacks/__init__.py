@@ -49,7 +49,7 @@ __all__ = [
 
 def fixed_callbacks() -> list[Callback]:
     """Those of the recipe's callbacks that have no options."""
-    return [BatchSize(), DiskSpace(), SaveData(), Divergence(), Throughput(), History(), MetricsWriter()]
+    return [BatchSize(), DiskSpace(), SaveData(), Divergence(), Throughput(), History()]
 
 
 def default_callbacks(
@@ -59,6 +59,7 @@ def default_callbacks(
     every_n_epochs: int = 5,
     every_n_minutes: float = 15.0,
     precision: float | None = None,
+    groups: list[str] | None = None,
 ) -> list[Callback]:
     """The recipe's callbacks, as the command line has them, but for the progress bar.
 
@@ -71,6 +72,7 @@ def default_callbacks(
         every_n_minutes: Write the last checkpoint within an epoch when it is so many minutes old; 0 leaves that out.
         precision: Share of the answers that is to be right, in (0, 1); less sure answers are uncertain, as
             :class:`Calibration` says.
+        groups: Columns of the data by whose values a checkpoint is also measured, as :class:`MetricsWriter` says.
 
     Raises:
         UsageError: A number is outside its range, or the schedule cannot work.
@@ -83,6 +85,7 @@ def default_callbacks(
         RunCheckpoint(every_n_epochs, every_n_minutes),
         TensorBoardImages(every_n_epochs, dict(schedule)),
         Calibration(precision),
+        MetricsWriter(groups),
         Report(),
         *fixed_callbacks(),
     ]

@@ -167,7 +167,7 @@ def _unseen(trainer: Trainer, pl_module: LightningModule) -> EvalOutputs:
     overlap = None if data is None else data.exposure.overlap_mask("val")
     if overlap is None or overlap[outputs.indices].all():
         return outputs
-    return EvalOutputs(*(values[~overlap[outputs.indices]] for values in outputs))
+    return outputs.where(~overlap[outputs.indices])
 
 
 def _none_message(calibrated: EvalOutputs, precision: float) -> str:

@@ -9,16 +9,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from emotion_lightning.callbacks.by_group import columns_named, columns_there, metrics_by_group
 from emotion_lightning.callbacks.data import data_of
+from emotion_lightning.callbacks.robustness import Robustness
 from emotion_lightning.data.audit.coverage import absent_note, corrected_note, limit_note, unknown_note
 from emotion_lightning.data.datamodule import EmotionDataModule
 from emotion_lightning.data.sources.manifest import Split
 from emotion_lightning.evaluation.classification_report import classification_report
-from emotion_lightning.evaluation.metrics import calibration_metrics, compute_metrics, selective_metrics
+from emotion_lightning.evaluation.metrics import OVERALL, calibration_metrics, compute_metrics, selective_metrics
 from emotion_lightning.evaluation.outputs import EvalOutputs, OutputCollector
 from emotion_lightning.model.module import EmotionClassifier
-from emotion_lightning.report.results import FACES, METRICS, results_folder, write_metrics, write_predictions
-from emotion_lightning.runs.files import ensure_writable
+from emotion_lightning.report.conditions import groups_said, robustness_said
+from emotion_lightning.report.results import (
+    FACES,
+    METRICS,
+    ROBUSTNESS,
+    results_folder,
+    write_metrics,
+    write_predictions,
+)
+from emotion_lightning.runs.files import ensure_writable, write_json
 from emotion_lightning.runs.folder import run_dir
 from emotion_lightning.runs.provenance import versions, weights_hash
 
@@ -28,16 +38,44 @@ class MetricsWriter(Callback):
 
     All metrics are computed twice: on all images, and on those that are no copy of an image that the model has seen.
     The validations within a fit write nothing.
+
+    Args:
+        groups: Columns of the data's tables, such as age or camera, or folder:1 for the first folder of each image's
+            path, by whose values the metrics are also computed, with the gap between the best and the worst group and
+            a test of it; two columns crossed, too, where enough images are left. No group is guessed from a face.
+        robustness: Whether a test measures corrupted copies of its images, too: darker, blurred, compressed, smaller,
+            covered and so on, in five strengths, which takes about 60 times as long. test --robustness is short for it.
+
+    Raises:
+        UsageError: When a run starts: the data has no such column, or too many values in one.
     """
 
+    def __init__(self, groups: list[str] | None = None, robustness: bool = False):
+        self.groups, self.robustness = list(dict.fromkeys(groups or ())), robustness
+        self._robustness: Robustness | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse groups that the data does not have, before anything is trained."""
+        columns_named(trainer, self.groups)
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make sure that the files can be written, before the test."""
+        """Make sure that the files can be written and the groups are there, before the test."""
         ensure_writable(run_dir(trainer))
+        self._check_groups(trainer)
+        self._robustness = Robustness(trainer) if self.robustness else None
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Measure corrupted copies of a batch."""
+        if self._robustness is not None:
+            self._robustness.add(cast(EmotionClassifier, pl_module), batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make sure that the files can be written, before a checkpoint is validated."""
         if trainer.state.fn == "validate":
             ensure_writable(run_dir(trainer))
+            self._check_groups(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the results on the validation split, unless it is validated within a fit."""
@@ -50,22 +88,34 @@ class MetricsWriter(Callback):
         if free := metrics["leak_free"]:
             pl_module.log_dict({f"test_leak_free/{name}": free[name] for name in free["intervals"]})
 
+    def _check_groups(self, trainer: Trainer) -> None:
+        self._columns, self._lacking = columns_there(trainer, self.groups)
+
     def _write(self, trainer: Trainer, pl_module: LightningModule, split: Split) -> dict[str, Any]:
-        outputs = current_outputs(trainer, pl_module)  # asks all ranks
+        outputs, data = current_outputs(trainer, pl_module), data_of(trainer)  # asks all ranks
+        outputs = outputs if data is None else outputs._replace(subjects=data.subjects(outputs.indices))
         leaked = _leaked(trainer, split, outputs)
         names = list(pl_module.hparams["class_names"])
         metrics = _metrics(trainer, pl_module, split, outputs, leaked)
+        metrics["notes"] += self._lacking
+        metrics["groups"] = metrics_by_group(cast(EmotionClassifier, pl_module), outputs, leaked, self._columns)
+        tested, self._robustness = self._robustness, None
+        robust = None if tested is None else tested.measured(cast(EmotionClassifier, pl_module), outputs)
         run = run_dir(trainer)  # asks all ranks, too
         if not trainer.is_global_zero:
             return metrics
         folder = results_folder(run, split, other_data(trainer))
         replaced = ", in place of earlier ones" if (folder / METRICS).is_file() else ""
         (folder / FACES).unlink(missing_ok=True)  # of an earlier measurement
+        (folder / ROBUSTNESS).unlink(missing_ok=True)
         write_metrics(folder, metrics)
+        if robust is not None:
+            write_json(folder / ROBUSTNESS, robust)
         write_predictions(folder, outputs, file_names(data_of(trainer), outputs), names, leaked)
         part = metrics["other_data"] or metrics["n"] < metrics["of"]
         table = classification_report(outputs.confusion, names, subset=part)
-        rank_zero_info(f"\n{table}\n\n{_summary(metrics)}")
+        said = (f"\n{table}", _summary(metrics), groups_said(metrics["groups"]), robustness_said(robust))
+        rank_zero_info("\n\n".join(filter(None, said)))
         rank_zero_info(f"Wrote the metrics and predictions of the {split} split to {folder}{replaced}")
         return metrics
 
@@ -112,7 +162,7 @@ def _metrics(
     trainer: Trainer, pl_module: LightningModule, split: Split, outputs: EvalOutputs, leaked: Tensor | None
 ) -> dict[str, Any]:
     data = data_of(trainer)
-    unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
+    unseen = None if leaked is None else outputs.where(~leaked)
     images = len(outputs.labels) if data is None else len(data.indices(split))
     other = data is not None and data.other
     return {
@@ -126,6 +176,7 @@ def _metrics(
         **_measured(pl_module, outputs, subset=other or len(outputs.labels) < images),
         "corrected": None if data is None else _corrected(data, split, outputs, pl_module.hparams["class_names"]),
         "leaked": None if leaked is None else int(leaked.sum()),
+        "leak_free_of_both": _apart(pl_module, data, split, outputs, leaked) if data is not None and other else None,
         "leak_free": _measured(pl_module, unseen, subset=True) if unseen is not None and len(unseen.labels) else None,
         "calibration": calibration_metrics(outputs, float(cast(float, pl_module.temperature)))
         | {"fitted_with_tta": pl_module.temperature_tta},
@@ -138,6 +189,16 @@ def _metrics(
         "images": None if data is None else data.content_hash(outputs.indices),
         "versions": versions(),
     }
+
+
+def _apart(
+    pl_module: LightningModule, data: EmotionDataModule, split: Split, outputs: EvalOutputs, leaked: Tensor | None
+) -> dict[str, Any] | None:
+    """Metrics of other data's images that have a copy neither in the model's training data nor in its own."""
+    copied = data.exposure.copied_within(split)[outputs.indices]
+    kept = ~copied if leaked is None else ~copied & ~leaked
+    found = compute_metrics(outputs.where(kept), pl_module.hparams["class_names"], subset=True) if kept.any() else {}
+    return {name: found[name] for name in ("n", *OVERALL, "classes", "intervals")} if found else None
 
 
 def _measured(pl_module: LightningModule, outputs: EvalOutputs, subset: bool) -> dict[str, Any]:
@@ -218,7 +279,8 @@ def _summary(metrics: dict[str, Any]) -> str:
     if corrected := metrics["corrected"]:
         given = ", ".join(f"{name} {corrected['as_given'][name]:.4f}" for name in metrics["intervals"])
         lines.append(f"On the labels before {corrected_note(corrected)}: {given}")
-    lines.append("In brackets: 95 % bootstrap intervals")
+    drawn = f", of {metrics['subjects']:,} subjects" if metrics["subjects"] else ""
+    lines.append(f"In brackets: 95 % bootstrap intervals{drawn}")
     found = metrics["calibration"]
     lines.append(f"Expected calibration error {found['ece']:.4f}")
     if found["fitted_with_tta"]:

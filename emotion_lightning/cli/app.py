@@ -19,6 +19,7 @@ from emotion_lightning.callbacks import (
     Calibration,
     EarlyStopping,
     EpochRows,
+    MetricsWriter,
     ProgressBar,
     Report,
     RunCheckpoint,
@@ -119,6 +120,7 @@ class EmotionCLI(LightningCLI):
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(TensorBoardImages, "tensorboard")
         parser.add_lightning_class_args(Calibration, "predict")
+        parser.add_lightning_class_args(MetricsWriter, "evaluation")
         parser.add_lightning_class_args(Report, "report")
         whole_numbers_stay(parser)
         for target in ("data.seed", "model.seed"):

@@ -13,6 +13,7 @@ from emotion_lightning.callbacks import (
     EMA,
     Calibration,
     EarlyStopping,
+    MetricsWriter,
     Report,
     RunCheckpoint,
     TensorBoardImages,
@@ -31,6 +32,7 @@ OWN = {
     RunCheckpoint: "`checkpoint.every_n_epochs`",
     TensorBoardImages: "`tensorboard.every_n_epochs`",
     Calibration: "`predict.precision`",
+    MetricsWriter: "`evaluation.groups`",
     Report: "`report.write`",
 }
 """The recipe's callbacks, and the option by which each is set."""

@@ -24,6 +24,9 @@ EXPECTED_WARNINGS = (
     r"It is recommended to use .*sync_dist=True",  # every metric was already summed over the ranks
 )
 
+SHORT = {("test", "--robustness"): "--evaluation.robustness=true"}
+"""Flags of a command, and what they are short for."""
+
 PACKAGE, FORMAT_WARNING = Path(__file__).parents[1], warnings.formatwarning
 
 
@@ -36,6 +39,7 @@ def run(args: Sequence[str]) -> None:
     logger.addFilter(_speak_command_line)
     try:
         command = args[0]
+        args = [SHORT.get((command, arg), arg) for arg in args]
         check_words(args)
         if tool := _tool(command):
             tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])

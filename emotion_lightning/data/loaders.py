@@ -137,6 +137,15 @@ class FaceLoaders(LightningDataModule):
         pixels = torch.stack([to_tensor(self.manifest.read(index), self.image_size) for index in by_class])
         return Image.fromarray(contact_sheet(pixels, [self.class_names[labels[index]] for index in by_class], images))
 
+    def subjects(self, indices: Tensor) -> Tensor | None:
+        """Number the subject of each image at ``indices``, or the family of copies that it is of; None without any."""
+        groups = self.manifest.groups
+        if groups is None:
+            return None
+        numbers: dict[str | int, int] = {}  # an image without one is known by its position
+        found = [numbers.setdefault(groups[index] or index, len(numbers)) for index in indices.tolist()]
+        return torch.tensor(found) if len(numbers) < len(found) else None
+
     def content_hash(self, indices: Tensor) -> str:
         """What identifies the images at ``indices`` by their content, whatever their files are called."""
         return f"built-in faces of seed {self.faces.seed}" if self.root is None else self.exposure.content_hash(indices)

@@ -34,16 +34,21 @@ def reliability(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> Rel
         labels: ``(N,)``.
         temperature: What the logits are divided by before.
     """
-    confidence, predicted = (logits.double() / temperature).softmax(dim=1).max(dim=1)
-    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.double)
-    where = torch.bucketize(confidence, edges[1:-1], right=True)
+    where, confidence, right = bins_of(logits, labels, temperature)
     count = where.bincount(minlength=BINS)
     share = count.clamp(min=1)
     return Reliability(
         torch.zeros(BINS, dtype=torch.double).index_add_(0, where, confidence) / share,
-        torch.zeros(BINS, dtype=torch.double).index_add_(0, where, (predicted == labels).double()) / share,
+        torch.zeros(BINS, dtype=torch.double).index_add_(0, where, right) / share,
         count,
     )
+
+
+def bins_of(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Bin, confidence and rightness, 0 or 1, of each prediction, ``(N,)`` each; arguments as of :func:`reliability`."""
+    confidence, predicted = (logits.double() / temperature).softmax(dim=1).max(dim=1)
+    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.double)
+    return torch.bucketize(confidence, edges[1:-1], right=True), confidence, (predicted == labels).double()
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

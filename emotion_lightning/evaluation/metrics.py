@@ -10,8 +10,8 @@ from torch import Tensor
 from emotion_lightning.evaluation.calibration import reliability
 from emotion_lightning.evaluation.confusion import overall_metrics, per_class
 from emotion_lightning.evaluation.curves import curves
-from emotion_lightning.evaluation.intervals import bootstrap_intervals, share_interval
-from emotion_lightning.evaluation.outputs import EvalOutputs
+from emotion_lightning.evaluation.intervals import bootstrap_intervals, rate_interval
+from emotion_lightning.evaluation.outputs import EvalOutputs, by_subject, count_of
 from emotion_lightning.evaluation.selective import Threshold, risk_coverage, risk_coverage_of
 
 MONITOR = "val/f1_macro"
@@ -50,7 +50,8 @@ def compute_metrics(outputs: EvalOutputs, class_names: Sequence[str], subset: bo
         **{name: value.item() for name, value in overall_metrics(confusion, averaged).items()},
         "f1_macro_present": overall_metrics(confusion, present)["f1_macro"].item(),
         "classes": int(averaged.sum()),
-        "intervals": bootstrap_intervals(confusion, averaged=averaged) if confusion.any() else {},
+        "subjects": None if outputs.subjects is None else count_of(outputs.subjects),
+        "intervals": bootstrap_intervals(outputs.confusions, averaged=averaged) if confusion.any() else {},
         "per_class": {
             name: {column: values[label] for column, values in columns.items()}
             for label, name in enumerate(class_names)
@@ -65,6 +66,7 @@ def _unknown(outputs: EvalOutputs, class_names: Sequence[str]) -> dict[str, Any]
         "n": len(outputs.labels),
         **dict.fromkeys((*OVERALL, "f1_macro_present"), math.nan),
         "classes": len(class_names),
+        "subjects": None,
         "intervals": {},
         "per_class": {
             name: dict.fromkeys(columns, math.nan) | {"support": images}
@@ -103,12 +105,19 @@ def selective_metrics(outputs: EvalOutputs, temperature: float, threshold: Thres
         return metrics
     answered = probabilities.amax(dim=1) >= threshold.probability
     images, answers, hits = len(right), int(answered.sum()), int((right & answered).sum())
+    masks = (torch.ones_like(right), answered, right & answered)
+    all_of, said, right_of = (_counted(mask, outputs.subjects) for mask in masks)
     return metrics | {
         "answers": answers,
         "coverage": answers / images if images else math.nan,
         "precision": hits / answers if answers else math.nan,
-        "intervals": {"coverage": share_interval(answers, images), "precision": share_interval(hits, answers)},
+        "intervals": {"coverage": rate_interval(said, all_of), "precision": rate_interval(right_of, said)},
     }
+
+
+def _counted(mask: Tensor, subjects: Tensor | None) -> Tensor:
+    """Number of images of ``mask`` ``(N,)``, or that of each subject."""
+    return mask.sum() if subjects is None else by_subject(mask.long(), subjects, 2)[:, 1]
 
 
 def logged_metrics(

@@ -13,13 +13,26 @@ from emotion_lightning.evaluation.confusion import confusion_matrix
 NO_CLASS = -1
 """What is predicted for an image for which the model gave no numbers."""
 
+COLLECTED = ("logits", "labels", "indices")
+"""What is gathered of each image."""
+
 
 class EvalOutputs(NamedTuple):
-    """Logits float64 ``(N, classes)``, labels ``(N,)`` and positions in the data ``(N,)``, in the data's order."""
+    """Logits float64 ``(N, classes)``, labels ``(N,)`` and positions in the data ``(N,)``, in the data's order.
+
+    ``subjects`` numbers the subject of each image from 0, or the family of copies that it is of, ``(N,)``; an image
+    without one has a number of its own. None where no image has one.
+    """
 
     logits: Tensor
     labels: Tensor
     indices: Tensor
+    subjects: Tensor | None = None
+
+    def where(self, mask: Tensor) -> "EvalOutputs":
+        """The images of ``mask``, bool ``(N,)``."""
+        subjects = None if self.subjects is None else self.subjects[mask]
+        return EvalOutputs(self.logits[mask], self.labels[mask], self.indices[mask], subjects)
 
     @property
     def probabilities(self) -> Tensor:
@@ -52,6 +65,33 @@ class EvalOutputs(NamedTuple):
         answered = predicted != NO_CLASS
         return confusion_matrix(self.labels[answered], predicted[answered], self.logits.shape[1])
 
+    @property
+    def confusions(self) -> Tensor:
+        """The same of each subject ``(subjects, classes, classes)``, or of all images where no subjects are known."""
+        if self.subjects is None:
+            return self.confusion
+        answered, classes = self.predicted != NO_CLASS, self.logits.shape[1]
+        cells = (self.labels * classes + self.predicted)[answered]
+        return by_subject(cells, self.subjects[answered], classes**2).view(-1, classes, classes)
+
+
+def by_subject(cells: Tensor, subjects: Tensor, count: int) -> Tensor:
+    """Count how often each subject has each of so many cells, ``(subjects, count)``; those with no image are absent.
+
+    Args:
+        cells: What each image counts as, from 0, ``(N,)``.
+        subjects: The subject of each image ``(N,)``.
+        count: Number of cells.
+    """
+    present, places = torch.unique(subjects, return_inverse=True)
+    counts: Tensor = (places * count + cells).bincount(minlength=len(present) * count).view(-1, count)
+    return counts
+
+
+def count_of(subjects: Tensor) -> int:
+    """Number of different subjects ``(N,)``."""
+    return len(torch.unique(subjects))
+
 
 class OutputCollector(Metric):
     """Gathers the outputs of an epoch over batches and ranks, without waiting for the device."""
@@ -63,12 +103,12 @@ class OutputCollector(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in EvalOutputs._fields:
+        for name in COLLECTED:
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
         """Add a batch: logits ``(B, classes)``, labels ``(B,)`` and positions in the data ``(B,)``."""
-        for name, values in zip(EvalOutputs._fields, (logits, labels, indices), strict=True):
+        for name, values in zip(COLLECTED, (logits, labels, indices), strict=True):
             getattr(self, name).append(values)
 
     def compute(self) -> EvalOutputs:
@@ -77,7 +117,7 @@ class OutputCollector(Metric):
         Raises:
             DataError: A label is no class.
         """
-        logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in EvalOutputs._fields)
+        logits, labels, indices = (dim_zero_cat(getattr(self, name)).cpu() for name in COLLECTED)
         order = torch.argsort(indices)
         order = order[labels[order] != IGNORE_INDEX]
         check_labels(labels[order], logits.shape[1])  # here, so that no step waits for a GPU
@@ -85,5 +125,5 @@ class OutputCollector(Metric):
 
     def outputs(self) -> EvalOutputs:
         """Return what ``compute`` does, and of a single image too, whose label torchmetrics makes a scalar."""
-        logits, labels, indices = self.compute()
+        logits, labels, indices, _ = self.compute()
         return EvalOutputs(logits, labels.view(-1), indices.view(-1))

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.export.about import About
+from emotion_lightning.report.conditions import gap_said
 from emotion_lightning.report.results import FOLDER, read_results
 from emotion_lightning.report.run import SPLITS, Run
 from emotion_lightning.runs.files import write_page
@@ -24,7 +25,13 @@ TASK = "image-classification"
 MARKUP = re.compile(r"[^\w\s.,:;()/%'+-]|[_\n\r]")
 """What Markdown or HTML may take for more than text; a line break would end a row of a table."""
 
-BEFORE: dict[str, Any] = {"weights": None, "notes": [], "selective": {"threshold": None}}
+BEFORE: dict[str, Any] = {
+    "weights": None,
+    "notes": [],
+    "selective": {"threshold": None},
+    "groups": {},
+    "subjects": None,
+}
 """What metrics.json of version 0.1 does not have."""
 
 
@@ -100,8 +107,9 @@ def write_card(folder: Path, about: About, origin: Origin, **facts: Any) -> None
     made = Environment(loader=PackageLoader(__package__, "."), undefined=StrictUndefined, finalize=_text)
     made.trim_blocks = made.lstrip_blocks = True
     made.filters["number"] = _number
+    made.globals.update(titles=TITLES, drawn=DRAWN, overall=OVERALL, gap_said=gap_said)
     template = made.get_template("card.md")
-    body = template.render(about=about, origin=origin, titles=TITLES, drawn=DRAWN, overall=OVERALL, **facts)
+    body = template.render(about=about, origin=origin, **facts)
     card = ModelCard(f"---\n{_metadata(about, origin, facts['title']).to_yaml()}\n---\n\n{body}")
     write_page(folder / CARD, f"{card}\n")
 

@@ -113,11 +113,11 @@ def _by_predictions(results: SplitResults, path: Path) -> Iterator[dict[str, Any
     outputs, theirs = results.outputs, predicted_classes(results, path)
     ours, labels = outputs.predicted, outputs.labels
     of_theirs = overall_metrics(confusion_matrix(labels, theirs, outputs.logits.shape[1]))
-    intervals = paired_intervals(labels, ours, theirs, outputs.logits.shape[1])
+    intervals = paired_intervals(labels, ours, theirs, outputs.logits.shape[1], outputs.subjects)
     test = mcnemar(ours == labels, theirs == labels)
     for name in ("accuracy", "f1_macro"):
         row = _row(name, results.metrics[name], of_theirs[name].item(), list(intervals[name]))
-        if name == "accuracy":
+        if name == "accuracy" and outputs.subjects is None:
             row |= {
                 "p": test.p,
                 "significant": test.p < 0.05,
@@ -125,7 +125,8 @@ def _by_predictions(results: SplitResults, path: Path) -> Iterator[dict[str, Any
                 f"baseline {test.theirs:,} times",
             }
         else:
-            row["basis"] = "paired 95 % bootstrap interval of the difference"
+            drawn = "" if outputs.subjects is None else ", drawn by subject"
+            row["basis"] = f"paired 95 % bootstrap interval of the difference{drawn}"
         yield row
 
 

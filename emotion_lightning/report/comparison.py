@@ -130,6 +130,20 @@ class Comparison:
                 right = [results.outputs.predicted == results.outputs.labels for results in (ours, theirs)]
                 yield first, second, mcnemar(*right)
 
+    def columns(self, split: str) -> list[str]:
+        """Columns by whose groups all runs have measured a split."""
+        every = [run.results[split].metrics.get("groups") or {} for run in self.runs.values()]
+        return [column for column in every[0] if all(column in found for found in every)]
+
+    def by(self, column: str, split: str) -> list[str]:
+        """Groups of a column that any run has."""
+        every = (run.results[split].metrics["groups"][column]["groups"] for run in self.runs.values())
+        return list(dict.fromkeys(name for groups in every for name in groups))
+
+    def robust(self, split: str) -> dict[str, dict[str, Any]]:
+        """What the runs measured on corrupted images."""
+        return {name: found for name, run in self.runs.items() if (found := run.results[split].robustness)}
+
     def verdict(self, split: str) -> str | None:
         """Say which group is best, and whether that is larger than chance; None where there is one group."""
         best, *others = self.ranked(split)
@@ -203,6 +217,15 @@ def _write(comparison: Comparison, target: Path) -> Path:
                 for split, found in rows.items()
             },
             "verdict": {split: comparison.verdict(split) for split in splits},
+            "by_group": {
+                split: {
+                    column: {
+                        name: run.results[split].metrics["groups"][column] for name, run in comparison.runs.items()
+                    }
+                    for column in comparison.columns(split)
+                }
+                for split in splits
+            },
             "same_images": {split: comparison.same_images(split) for split in splits},
             "mcnemar": {
                 split: [{"first": a, "second": b, **test._asdict()} for a, b, test in found]

@@ -83,7 +83,7 @@ def _metrics(members: Sequence[SplitResults], outputs: EvalOutputs, leaked: torc
     same = ("split", "data", "other_data", "of", "images", "audit", "versions")
     first, of_any = members[0], ("notes", "bias_warnings")
     subset = first.metrics["classes"] < len(first.class_names)
-    unseen = None if leaked is None else EvalOutputs(*(values[~leaked] for values in outputs))
+    unseen = None if leaked is None else outputs.where(~leaked)
     return {
         **{name: first.metrics.get(name) for name in same},
         **{name: [*dict.fromkeys(said for each in members for said in each.metrics[name])] for name in of_any},

@@ -6,7 +6,7 @@ import shlex
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from emotion_lightning.evaluation.intervals import class_f1_intervals, share_interval
+from emotion_lightning.evaluation.intervals import class_f1_intervals, rate_interval
 from emotion_lightning.report.advice import advice
 from emotion_lightning.report.results import SplitResults
 from emotion_lightning.report.run import Run
@@ -52,10 +52,15 @@ def options_marked(text: str) -> Markup:
 
 
 def class_intervals(confusion: Tensor) -> list[dict[str, tuple[float, float]]]:
-    """95 % intervals of each class's precision and recall, by Wilson, and of its F1, by the bootstrap."""
-    hits, predicted, true = (counts.tolist() for counts in (confusion.diagonal(), confusion.sum(0), confusion.sum(1)))
+    """95 % intervals of each class's precision and recall, by Wilson, and of its F1, by the bootstrap.
+
+    Args:
+        confusion: Confusion matrix ``(classes, classes)``, or that of each subject ``(subjects, classes, classes)``.
+    """
+    counts = (confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(dim=-2), confusion.sum(dim=-1))
+    hits, predicted, true = (each.unbind(dim=-1) for each in counts)
     return [
-        {"precision": share_interval(hit, said), "recall": share_interval(hit, are), "f1": f1}
+        {"precision": rate_interval(hit, said), "recall": rate_interval(hit, are), "f1": f1}
         for hit, said, are, f1 in zip(hits, predicted, true, class_f1_intervals(confusion), strict=True)
     ]
 

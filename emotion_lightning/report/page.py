@@ -15,7 +15,9 @@ from emotion_lightning.evaluation.metrics import OVERALL
 from emotion_lightning.report import charts
 from emotion_lightning.report.baseline import Baseline
 from emotion_lightning.report.chart import Chart
+from emotion_lightning.report.conditions import gap_said, mean_of, robustness_chart
 from emotion_lightning.report.duration import duration
+from emotion_lightning.report.elsewhere import elsewhere
 from emotion_lightning.report.headline import class_intervals, coached, headline, options_marked, worst_class
 from emotion_lightning.report.results import FOLDER, SplitResults
 from emotion_lightning.report.run import Run, of_runs
@@ -86,6 +88,7 @@ def _page(run: Run, comparisons: Mapping[str, Any], problems: Sequence[str], dra
         class_intervals=class_intervals,
         audit=f"{'../' * (2 if run.on else 1)}{AUDIT}" if audit.is_file() else "",
         comparisons=comparisons,
+        elsewhere=elsewhere(run),
         charts={name: Markup(svg(chart, name)) for name, chart in drawn.items()},
         bias_warnings=_bias_warnings(run),
         problems=problems,
@@ -113,8 +116,13 @@ def environment() -> Environment:
     """Templates of the pages: what they are given is escaped, and what they lack is an error."""
     made = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
     made.trim_blocks = made.lstrip_blocks = True
-    made.globals.update(titles=TITLES, overall=OVERALL)
-    made.filters |= {"number": _number, "duration": duration, "options": options_marked}
+    made.globals.update(titles=TITLES, overall=OVERALL, gap_said=gap_said, mean_of=mean_of)
+    made.filters |= {
+        "number": _number,
+        "duration": duration,
+        "options": options_marked,
+        "capitalize_first": _capitalized,
+    }
     return made
 
 
@@ -140,6 +148,12 @@ def _summary(run: Run, baseline: Baseline, comparisons: Mapping[str, Any]) -> di
         "results": {
             split: results.metrics | {"against_baseline": comparisons[split]} for split, results in run.results.items()
         },
+        "robustness": {
+            split: {name: value for name, value in found.items() if name != "sheet"}
+            for split, results in run.results.items()
+            if (found := results.robustness)
+        },
+        "elsewhere": elsewhere(run),
         "history": run.history,
         "starts": run.starts,
     }
@@ -187,6 +201,8 @@ def _split_charts(results: SplitResults) -> Iterator[tuple[str, Chart]]:
     yield "precision_recall", charts.precision_recall(outputs, names)
     yield "reliability", charts.reliability_diagram(outputs, temperature)
     threshold = results.metrics.get("selective", {}).get("threshold")  # which version 0.1 did not have
+    if results.robustness is not None:
+        yield "robustness", robustness_chart(results.robustness)
     yield "risk_coverage", charts.risk_over_coverage(outputs, temperature, threshold)
 
 
@@ -209,6 +225,10 @@ def _below(history: History, prefix: str) -> dict[str, str]:
 
 def _slug(title: str) -> str:
     return title.replace(" ", "_").lower()
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _number(value: float | None, digits: int = 4) -> str:

@@ -19,14 +19,14 @@ from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv, write_json
 FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
 
-METRICS, PREDICTIONS, FACES = "metrics.json", "predictions.csv", "faces.json"
+METRICS, PREDICTIONS, FACES, ROBUSTNESS = "metrics.json", "predictions.csv", "faces.json", "robustness.json"
 REQUIRED = {
     *("split", "data", "bias_warnings", "n", "leaked", "leak_free", "intervals", "per_class", "calibration", "tta"),
     "seed",
 }
 """Keys of metrics.json that the pages show."""
 
-COLUMNS = ("filepath", "label", "predicted", "probability", "loss", "leaked")
+COLUMNS = ("filepath", "label", "predicted", "probability", "loss", "leaked", "subject")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,23 @@ class SplitResults:
             raise DataError(f"{path} names pictures that are not in it; measure the checkpoint again")
         return found
 
+    @cached_property
+    def robustness(self) -> dict[str, Any] | None:
+        """What was measured on corrupted copies of the images; None if nothing was.
+
+        Raises:
+            DataError: The file is damaged, or names a picture elsewhere, which a page would fetch.
+        """
+        path = self.folder / ROBUSTNESS
+        try:
+            found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+            sound = found is None or found["sheet"].startswith("data:image/")
+        except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
+            raise DataError(f"{path} is damaged; measure the checkpoint again") from error
+        if not sound:
+            raise DataError(f"{path} names pictures that are not in it; measure the checkpoint again")
+        return found
+
     def galleries(self, kind: str) -> list[list[dict[str, Any]]]:
         """Faces of each gallery of a kind, such as those of each class, in the order in which they were chosen."""
         found: dict[str, list[dict[str, Any]]] = {}
@@ -84,8 +101,8 @@ def write_predictions(
 ) -> None:
     """Write one row for each image, with the probability of every class as the model gives it, uncalibrated.
 
-    An image for which the model gave no numbers has no predicted class. All digits are kept, so that every metric can
-    be computed again.
+    An image for which the model gave no numbers has no predicted class. Subjects are numbers. All digits are kept, so
+    that every metric can be computed again.
 
     Args:
         folder: Folder for predictions.csv.
@@ -101,14 +118,15 @@ def write_predictions(
         outputs.probabilities.tolist(),
         outputs.losses.tolist(),
         [""] * len(names) if leaked is None else leaked.tolist(),
+        [""] * len(names) if outputs.subjects is None else outputs.subjects.tolist(),
         strict=True,
     )
     with atomic_csv(folder / PREDICTIONS) as stream:
         writer = csv.writer(stream)
         writer.writerow([*COLUMNS, *class_names])
-        for name, label, predicted, row, loss, leak in columns:
+        for name, label, predicted, row, loss, *more in columns:
             answer = "" if predicted == NO_CLASS else class_names[predicted]
-            writer.writerow([name, class_names[label], answer, row[predicted], loss, leak, *row])
+            writer.writerow([name, class_names[label], answer, row[predicted], loss, *more, *row])
 
 
 def results_folder(run: Path, split: str, other: Path | None = None) -> Path:
@@ -179,8 +197,10 @@ def read_leaked(folder: Path) -> Tensor | None:
 
 def _read_predictions(path: Path, class_names: list[str]) -> tuple[tuple[str, ...], EvalOutputs]:
     with path.open(newline="", encoding="utf-8", errors=PATH_ERRORS) as stream:
-        _, *rows = csv.reader(stream)
-    first = len(COLUMNS)
+        header, *rows = csv.reader(stream)
+    first = len(header) - len(class_names)  # version 0.1 wrote no subjects
+    known = rows and header[first - 1] == "subject" and rows[0][first - 1]
+    subjects = torch.tensor([int(row[first - 1]) for row in rows]) if known else None
     probabilities = torch.tensor([[float(p) for p in row[first:]] for row in rows], dtype=torch.double)
     labels = torch.tensor([class_names.index(row[1]) for row in rows])
-    return tuple(row[0] for row in rows), EvalOutputs(probabilities.log(), labels, torch.arange(len(rows)))
+    return tuple(row[0] for row in rows), EvalOutputs(probabilities.log(), labels, torch.arange(len(rows)), subjects)

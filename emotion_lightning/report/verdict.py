@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from math import comb
 from statistics import mean
 
+from torch import Tensor
+
 from emotion_lightning.evaluation.intervals import paired_intervals
 from emotion_lightning.evaluation.significance import permutation_test
 from emotion_lightning.report.results import SplitResults
@@ -20,6 +22,11 @@ def same_measured(ours: SplitResults, theirs: SplitResults) -> bool:
     if not known or (ours.names, ours.class_names) != (theirs.names, theirs.class_names):
         return False
     return bool((ours.outputs.labels == theirs.outputs.labels).all())
+
+
+def subjects_of(ours: SplitResults, theirs: SplitResults) -> Tensor | None:
+    """The subject of each image of two measurements of the same images, as either knows it; None where neither does."""
+    return theirs.outputs.subjects if ours.outputs.subjects is None else ours.outputs.subjects
 
 
 def verdict(best: str, ours: Sequence[SplitResults], next_best: str, theirs: Sequence[SplitResults]) -> str:
@@ -57,7 +64,8 @@ def _over_images(ours: SplitResults, theirs: SplitResults) -> str:
     first, second = ours.outputs, theirs.outputs
     if not (first.answered & second.answered).all():
         return "A model gave no numbers for some images."
-    low, high = paired_intervals(first.labels, first.predicted, second.predicted, len(ours.class_names))[RANKED]
+    answers = (first.labels, first.predicted, second.predicted, len(ours.class_names))
+    low, high = paired_intervals(*answers, subjects_of(ours, theirs))[RANKED]
     found = "larger than chance" if low > 0 else "not larger than chance"
     return (
         f"Over these images this is {found} (95 % interval of the difference {low:.4f} to {high:.4f}); it is one run "

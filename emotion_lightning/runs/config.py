@@ -41,7 +41,16 @@ PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-
 NEWEST = "; the newest whole one there is"
 """How an error about a damaged checkpoint goes on."""
 
-RESUMED_CALLBACKS = ("unfreeze", "ema", "early_stopping", "checkpoint", "tensorboard", "predict", "report")
+RESUMED_CALLBACKS = (
+    "unfreeze",
+    "ema",
+    "early_stopping",
+    "checkpoint",
+    "tensorboard",
+    "predict",
+    "evaluation",
+    "report",
+)
 """Option groups that a resume takes up."""
 
 GROUPED = (*RESUMED_CALLBACKS, "trainer", "model", "data")
@@ -137,7 +146,7 @@ def checkpoint_config(
     """
     hparams = {"model": checkpoint["hyper_parameters"], "data": checkpoint.get("datamodule_hyper_parameters", {})}
     saved = run_options(checkpoint)
-    for name in (*RESUMED_CALLBACKS, "report"):
+    for name in RESUMED_CALLBACKS:
         check_plain(name, saved.get(name, {}))
     config = {group: {name: value for name, value in found.items() if f"{group}.{name}" in OPTIONS}
               for group, found in renamed(hparams).items()}  # fmt: skip
@@ -160,7 +169,7 @@ def checkpoint_config(
             callbacks["unfreeze"] = _unfreezing(callbacks["unfreeze"])
         return config | {"trainer": trainer} | callbacks
     check_plain("trainer.precision", trainer.get("precision"))
-    measuring = {"report": saved["report"]} if "report" in saved else {}
+    measuring = {name: saved[name] for name in ("evaluation", "report") if name in saved}
     return config | {"trainer": {k: v for k, v in trainer.items() if k == "precision"}} | measuring
 
 

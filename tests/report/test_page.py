@@ -251,7 +251,7 @@ def test_the_curve_of_risk_has_its_figures_and_the_threshold(tmp_path: Path) -> 
 def test_the_threshold_is_judged_by_images_that_it_may_be_judged_by(tmp_path: Path) -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0], [2.0, 0.0]]).double()
     outputs = EvalOutputs(logits, torch.tensor([0, 0, 1, 0]), torch.arange(4))
-    unseen = EvalOutputs(*(values[1:] for values in outputs))
+    unseen = outputs.where(torch.arange(4) > 0)
     write_test(tmp_path / "run", outputs, ["a", "b"], ["w", "x", "y", "z"], "x")
     folder = tmp_path / "run/report/test"
     metrics = json.loads((folder / "metrics.json").read_text())

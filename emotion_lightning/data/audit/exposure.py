@@ -92,6 +92,13 @@ class Exposure:
             self._masks[split] = mask
         return self._masks[split]
 
+    def copied_within(self, split: Split) -> Tensor:
+        """Which images of ``split`` have a copy in this data's own training split, bool ``(N,)``, N as above."""
+        mask = torch.zeros(len(self.manifest), dtype=torch.bool)
+        if self.audit is not None and split != "train":
+            mask[sorted(self.audit.overlapping(self.used(split), self.used("train")))] = True
+        return mask
+
     def bias_warnings(self, split: Split) -> list[str]:
         """Return a sentence for each reason why metrics of ``split`` are too good; none if they are not.
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
+from emotion_lightning.data.sources.columns import columns_of
 from emotion_lightning.data.sources.folder import linked_message, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
 from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
@@ -63,6 +64,7 @@ class Manifest:
         unknown: Classes that the model does not know, with the number of images that are left out therefore.
         given: Labels before they were corrected; None where no corrections were given.
         excluded: Positions of the images that corrections leave out; they keep their split, and are not used.
+        columns: The further columns of the tables, by name, with their value for every image; None where it is empty.
     """
 
     layout: str
@@ -80,6 +82,7 @@ class Manifest:
     unknown: Mapping[str, int] = field(default_factory=dict)
     given: tuple[int, ...] | None = None
     excluded: frozenset[int] = frozenset()
+    columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -248,6 +251,7 @@ def complete_splits(
         unread=listing.unread,
         votes=vote_table(listing),
         unknown=listing.unknown,
+        columns=columns_of(listing),
     )
 
 

@@ -15,7 +15,8 @@ from emotion_lightning.errors import DataError
 class Sample(NamedTuple):
     """One image as a layout names it: below ROOT, its class as spelled there, its split and group where given.
 
-    ``votes`` says how many people gave each answer, by its canonical name, where several were asked.
+    ``votes`` says how many people gave each answer, by its canonical name, where several were asked. ``columns`` are
+    the further columns of a table and what they say of the image.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Sample(NamedTuple):
     split: Split | None
     group: str | None = None
     votes: Mapping[str, int] | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

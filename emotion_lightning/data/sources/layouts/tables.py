@@ -166,7 +166,9 @@ def is_image_file(base: Path, name: str) -> bool:
     return os.path.isfile(file_name(os.path.join(base, name)))
 
 
-def csv_rows(file: Path, *columns: str, strip: bool = True, short: bool = False) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    file: Path, *columns: str, strip: bool = True, short: bool = False, optional: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each line of a table and its values of ``columns``.
 
     Args:
@@ -175,6 +177,7 @@ def csv_rows(file: Path, *columns: str, strip: bool = True, short: bool = False)
         columns: The names in lower case.
         strip: Take away blanks around the values.
         short: Yield a line that is too short without values; by default it is a DataError.
+        optional: Columns that follow, whose values are empty in a line that is too short for them.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig", errors=PATH_ERRORS) as stream:
@@ -186,13 +189,15 @@ def csv_rows(file: Path, *columns: str, strip: bool = True, short: bool = False)
                     f"{file} has no column {', '.join(absent)}: its first line must name {','.join(columns)}"
                 )
             places = [header.index(name) for name in columns]
+            more = [header.index(name) for name in optional]
             for row in filter(None, reader):
                 if len(row) <= max(places):
                     if short:
                         yield reader.line_num, []
                         continue
                     raise DataError(f"{file} line {reader.line_num} has {len(row)} values, expected {len(header)}")
-                yield reader.line_num, [row[place].strip() if strip else row[place] for place in places]
+                values = [row[place].strip() if strip else row[place] for place in places]
+                yield reader.line_num, values + [row[place].strip() if place < len(row) else "" for place in more]
     except (OSError, csv.Error) as error:
         raise DataError(f"{file} cannot be read as a CSV file: {error}") from error
 
@@ -228,7 +233,8 @@ def read_rows(
     class_names: Sequence[str] | None,
     split: Split | None = None,
 ) -> list[Sample]:
-    """Read the columns of the image and its class, split unless it is given, and subject or group if there is one.
+    """Read the columns of the image and its class, split unless it is given, subject or group if there is one, and what
+    else the table says of the image.
 
     Where there are the columns of a box, the image is that part of it.
 
@@ -239,8 +245,12 @@ def read_rows(
     grouping = _group_column(file)
     names = (_column(header, FILE_COLUMNS), _column(header, LABEL_COLUMNS), *([] if split else ["split"]), *grouping)
     boxes = BOX_COLUMNS if set(BOX_COLUMNS) <= set(header) else ()
-    for line, (name, label, *rest) in csv_rows(file, *names, *boxes, strip=False):
-        given, box = rest[: len(rest) - len(boxes)], rest[len(rest) - len(boxes) :]
+    more = [name for name in dict.fromkeys(header) if name and name not in {*names, *boxes, "split"}]
+    pairs: dict[tuple[str, str], tuple[str, str]] = {}  # each once, as most come often
+    for line, (name, label, *rest) in csv_rows(file, *names, *boxes, strip=False, optional=more):
+        first, last = len(names) - 2, len(names) - 2 + len(boxes)
+        given, box = rest[:first], rest[first:last]
+        columns = tuple(pairs.setdefault(pair, pair) for pair in zip(more, rest[last:], strict=True))
         where = f"{file} line {line}"
         _refuse_other_encodings([label], where)
         emotion = label.strip() if known is None else known.get(canonical_name(plain_number(label)))
@@ -256,7 +266,7 @@ def read_rows(
         if path is not None and box:
             path = with_region(path, _region(box, where))
         group = given[-1] if grouping and given[-1].strip() not in _NO_GROUP else None
-        rows.append(Sample(name if path is None else path, sys.intern(emotion), place, group))
+        rows.append(Sample(name if path is None else path, sys.intern(emotion), place, group, columns=columns))
         if path is None:
             _refuse_other_encodings([name], where)
             missing.append(f"line {line} {name!r}")
