@@ -55,6 +55,7 @@ def test_a_run_from_fit_to_predictions(faces: Path, trained: Path) -> None:
             "parameters",
         ),
         *("images", "classes", "of", "notes", "other_data", "unknown_classes", "f1_macro_present", "selective"),
+        *("corrected", "leak_free_of_both", "subjects", "groups"),
     }
     assert metrics["leak_free"]["n"] == 18
     assert metrics["leaked"] == 0

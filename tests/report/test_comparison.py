@@ -75,9 +75,9 @@ def test_models_are_tested_against_each_other_on_the_same_images_only(vary: Vary
     predictions = Path(second) / "report/test/predictions.csv"
     header, *rows = predictions.read_text().splitlines()
     cells = [row.split(",") for row in rows]
-    classes = header.split(",")[6:]
+    classes = header.split(",")[7:]
     for row in cells:  # right everywhere
-        row[6:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
+        row[7:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
     predictions.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
     other = Path(third) / "report/test/predictions.csv"
     other.write_text(other.read_text().replace("test/happy/00.png", "test/happy/99.png"))
@@ -112,10 +112,10 @@ def test_the_best_is_named_and_whether_by_more_than_chance(vary: Vary) -> None:
     runs = [vary("a", 0), vary("b", 1)]
     predictions = Path(runs[1]) / "report/test/predictions.csv"
     header, *rows = predictions.read_text().splitlines()
-    classes = header.split(",")[6:]
+    classes = header.split(",")[7:]
     cells = [row.split(",") for row in rows]
     for row in cells:  # right everywhere
-        row[6:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
+        row[7:] = [str(float(name == row[1]) * 0.9 + 0.03) for name in classes]
     predictions.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
     file = Path(runs[1]) / "report/test/metrics.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"f1_macro": 1.0}))

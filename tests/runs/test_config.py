@@ -83,7 +83,8 @@ def test_a_measurement_starts_from_the_data_of_the_run() -> None:
         "EmotionDataModule": {"root": "/faces", "splits": "/splits.csv"},
     }
     data = checkpoint_config(checkpoint, "test")["data"]
-    assert data == {"root": "/faces", "splits_file": "/splits.csv", "class_names": ["a", "b"], "split_seed": 7}
+    files = {"root": "/faces", "splits_file": "/splits.csv", "corrections": None}
+    assert data == files | {"class_names": ["a", "b"], "split_seed": 7}
 
 
 def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:

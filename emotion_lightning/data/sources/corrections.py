@@ -37,7 +37,7 @@ def read_corrections(file: Path) -> list[Correction]:
         with file.open(newline="", encoding="utf-8-sig", errors=PATH_ERRORS) as stream:
             reader = csv.DictReader(stream, restval="")
             if missing := [name for name in COLUMNS[:4] if name not in (reader.fieldnames or ())]:
-                raise DataError(f"{file} has no column {missing[0]!r}: give what the page of `review` saves")
+                raise DataError(f"{file} has no column {missing[0]!r}: give what the pages of review save")
             return [
                 Correction(f"{file} row {number}", *(row.get(name, "") for name in COLUMNS))
                 for number, row in enumerate(reader, start=2)
