@@ -46,7 +46,8 @@ def _same_cut(other: Run, own: dict[str, dict[str, object]]) -> bool:
         config = other.config
     except DataError:  # of a run that is damaged
         return False
-    same = all(config.get("data", {}).get(name) == own["data"].get(name) for name in ("root", "folds", "split_seed"))
+    options = ("root", "folds", "split_seed", "corrections")
+    same = all(config.get("data", {}).get(name) == own["data"].get(name) for name in options)
     return same and not differences({"own": own, "other": config})
 
 

@@ -69,14 +69,16 @@ def correct(manifest: Manifest, digests: Sequence[str], file: Path) -> Manifest:
     excluded = frozenset(place for place, label in answers.items() if label is None)
     changed = [place for place, label in enumerate(labels) if label != manifest.labels[place]]
     same = len(answers) - len(changed) - len(excluded)
-    said = (_counted(manifest, changed, "labels changed"), _counted(manifest, excluded, "images left out"))
+    said = (
+        f"labels of {_counted(manifest, changed)} changed, {_counted(manifest, excluded)} left out, {same:,} confirmed"
+    )
     return replace(
         manifest,
         labels=tuple(labels),
         votes=None if votes is None else tuple(votes),
         given=manifest.labels,
         excluded=excluded,
-        notes=(*manifest.notes, f"{file.name}: {', '.join(said)}, {same:,} confirmed"),
+        notes=(*manifest.notes, f"{file.name}: {said}"),
     )
 
 
@@ -103,8 +105,9 @@ def _answers(
         yield place, label
 
 
-def _counted(manifest: Manifest, places: Iterable[int], what: str) -> str:
+def _counted(manifest: Manifest, places: Iterable[int]) -> str:
     """Say how many, and of which splits."""
     counts = Counter(manifest.splits[place] for place in places)
     splits = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS if counts[split])
-    return f"{counts.total():,} {what}" + f" ({splits})" * bool(splits)
+    images = "image" if counts.total() == 1 else "images"
+    return f"{counts.total():,} {images}" + f" ({splits})" * bool(splits)

@@ -57,8 +57,8 @@ def test_exactly_the_named_labels_change_and_the_split_stands_still(
     assert set(data.manifest.names) - used == {second}
     assert data.identity()["fingerprint"] != plain.identity()["fingerprint"]
     said = data.manifest.describe()
-    assert "c.csv: 1 labels changed" in said
-    assert "1 images left out" in said
+    assert "c.csv: labels of 1 image (1 train) changed, 1 image" in said
+    assert "left out" in said
     assert said.endswith("1 confirmed")
     write_splits(data.manifest, tmp_path / "splits.csv")  # can be corrected again
     again = lab.data(root=str(loose), corrections=str(tmp_path / "c.csv"), splits_file=str(tmp_path / "splits.csv"))
