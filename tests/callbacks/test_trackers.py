@@ -44,5 +44,5 @@ def test_a_run_under_a_tracker_has_its_folder_history_and_pictures(
     logger.finalize("success")
     assert {"best.ckpt", "last.ckpt"} <= {path.name for path in (run / "checkpoints").iterdir()}
     assert list(read_history(run)["train/loss"]) == [0, 1]
-    found = {name for path in tmp_path.glob(pictures) for name in ("grad_cam", "as_seen") if name in path.name}
-    assert found == (set() if pictures == "none*" else {"grad_cam", "as_seen"})
+    found = {name for path in tmp_path.glob(pictures) for name in ("grad_cam", "batch") if name in path.name}
+    assert found == (set() if pictures == "none*" else {"grad_cam", "batch"})
