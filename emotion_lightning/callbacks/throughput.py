@@ -16,7 +16,8 @@ NOTHING: Mapping[str, Any] = {"seconds": 0.0, "images": 0}
 class Throughput(Callback):
     """Logs seconds and images per second of each epoch's training and of its validations, checkpoints left out.
 
-    After each validation within an epoch they are those of all its validations so far. On a GPU it also logs the epoch's peak memory in GB (10⁹ bytes).
+    After each validation within an epoch they are those of all its validations so far. On a GPU it also logs the
+    epoch's peak memory in GB (10⁹ bytes).
     """
 
     def __init__(self) -> None:
