@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from emotion_lightning.cli.commands import asks_for_overview, asks_for_version, overview, version_line
 from emotion_lightning.cli.help import shipped
-from emotion_lightning.cli.terminal import controls_shown
+from emotion_lightning.cli.terminal import controls_shown, ended_by_reader
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -22,7 +22,8 @@ def main(args: Sequence[str] | None = None) -> None:
         elif text is None and asks_for_overview(given):
             text = overview()
         if text is not None:
-            print(text.rstrip())
+            with ended_by_reader():
+                print(text.rstrip())
             return
         from emotion_lightning.cli.run import run  # imports every library, which takes seconds
 

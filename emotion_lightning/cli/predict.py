@@ -123,13 +123,9 @@ def _written_to(output: Path | None, format: str, class_names: Sequence[str]) ->
         with answers_file(output, format, class_names) as write:
             yield write
         return
-    try:
-        with answers_output(format, class_names) as write:
-            yield write
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
-        sys.exit(128 + 13)
+    with answers_output(format, class_names) as write:
+        yield write
+    sys.stdout.flush()
 
 
 class Summary(NamedTuple):

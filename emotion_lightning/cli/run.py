@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.cli.messages import reason, with_dashes
 from emotion_lightning.cli.slips import check_words
+from emotion_lightning.cli.terminal import ended_by_reader
 from emotion_lightning.errors import EmotionError, RunIsOver
 from emotion_lightning.options import PROGRAM
 
@@ -42,7 +43,8 @@ def run(args: Sequence[str]) -> None:
         args = [SHORT.get((command, arg), arg) for arg in args]
         check_words(args)
         if tool := _tool(command):
-            tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
+            with ended_by_reader():
+                tool(args[1:], f"{PROGRAM} {command}", COMMANDS[command])
         else:
             from emotion_lightning.cli.studies import run_study
             from emotion_lightning.cli.training import run_lightning

@@ -1,6 +1,8 @@
-"""What a terminal is sent: control characters, which a name or a file may hold, are shown and do nothing."""
+"""What is sent to a terminal or to who reads: controls, which a name may hold, are shown; a reader may leave."""
 
+import errno
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -68,6 +70,53 @@ class Terminal:
         return getattr(self._stream, name)
 
 
+class Lasting:
+    """A stream whose reader may leave while who writes goes on, as a training of days does."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write ``text``, nowhere once the reader has left."""
+        with self._outlived():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        with self._outlived():
+            self._stream.flush()
+
+    @contextmanager
+    def _outlived(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # of a pipe, and of a terminal that was closed
+                raise
+            _send_nowhere(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the stream has."""
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def ended_by_reader() -> Iterator[None]:
+    """End with the status of SIGPIPE once whoever reads standard output, such as head, has enough."""
+    try:
+        yield
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _send_nowhere(sys.stdout)
+        sys.exit(128 + 13)
+
+
+def _send_nowhere(stream: Any) -> None:
+    """Let what a stream still holds and is given go nowhere, as Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _called_by_bar(frame: FrameType | None) -> bool:
     caller = "" if frame is None or frame.f_back is None else str(frame.f_back.f_globals.get("__name__"))
     return caller.startswith(BARS)
@@ -83,9 +132,9 @@ def controls_shown() -> Iterator[None]:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as Python does for stderr: no terminal can show everything
     if sys.stdout is not None and sys.stdout.isatty():
-        sys.stdout = Terminal(sys.stdout)
+        sys.stdout = Terminal(Lasting(sys.stdout))
     if sys.stderr is not None:
-        sys.stderr = Terminal(sys.stderr)
+        sys.stderr = Terminal(Lasting(sys.stderr))
     streams = sys.stdout, sys.stderr
     try:
         yield

@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from io import TextIOWrapper
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.spike import TrainingSpikeException
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from emotion_lightning.callbacks.tensorboard_logger import say_nothing_of_writer
 from emotion_lightning.cli.app import EmotionCLI
 from emotion_lightning.cli.messages import reason
+from emotion_lightning.cli.terminal import Lasting
 from emotion_lightning.errors import DataError, EmotionError, UsageError
 from emotion_lightning.runtime.allocator import tune_malloc
 from emotion_lightning.runtime.signals import queued_again
@@ -73,7 +75,13 @@ def run_lightning(args: Sequence[str]) -> Trainer:
 
 @contextmanager
 def _said_on_standard_output() -> Iterator[None]:
-    """Send what a run says there, with its results and without noise; on standard error are bars and warnings."""
+    """Send what a run says there, with its results and without noise; on standard error are bars and warnings.
+
+    A run goes on when whoever reads it has left.
+    """
+    output = sys.stdout
+    if isinstance(output, TextIOWrapper):  # a terminal's is one already
+        sys.stdout = Lasting(output)
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     own = [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
     before = [(handler, handler.setStream(sys.stdout)) for handler in own]
@@ -87,6 +95,7 @@ def _said_on_standard_output() -> Iterator[None]:
             logger.removeFilter(_is_no_noise)
         for handler, stream in before:
             handler.setStream(stream or sys.stderr)
+        sys.stdout = output
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:

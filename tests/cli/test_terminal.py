@@ -7,6 +7,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from tqdm import tqdm
@@ -131,3 +132,26 @@ def _until_closed(terminal: int) -> Iterator[bytes]:
         while chunk := os.read(terminal, 65_536):
             yield chunk
     os.close(terminal)
+
+
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A pipe whose reader has left."""
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    with open(ours, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+def test_a_reader_who_has_enough_ends_a_command_without_a_word(unread: TextIO) -> None:
+    command = [sys.executable, "-m", "emotion_lightning", "--help"]
+    run = subprocess.run(command, check=False, stdout=unread, stderr=subprocess.PIPE)
+    assert (run.returncode, run.stderr) == (141, b"")
+
+
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_a_reader_who_leaves_ends_no_training(faces: Path, unread: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", unread)
+    monkeypatch.setattr(sys, "stderr", unread)
+    main(["fit", "--data.root", str(faces), *TINY])
+    assert Path("lightning_logs/version_0/report/index.html").exists()
