@@ -12,7 +12,7 @@ from emotion_lightning.callbacks.data import data_of
 from emotion_lightning.errors import DataError
 from emotion_lightning.runs.config import KEY
 from emotion_lightning.runs.files import atomic_write, write_json
-from emotion_lightning.runs.folder import log_dir
+from emotion_lightning.runs.folder import CHECKPOINTS, log_dir
 from emotion_lightning.runs.provenance import EARLY, FINISHED, PROVENANCE, provenance, read_starts
 from emotion_lightning.runs.temporary import owner
 
@@ -32,10 +32,10 @@ class SaveRunConfig(SaveConfigCallback):
                 self.config.model[name] = pl_module.hparams[name]
         if stage != "fit" or trainer.fast_dev_run or self.config.get("ckpt_path"):  # type: ignore[attr-defined]
             return
-        # rank 0 may have written the file before another rank looks, so it alone looks and tells the others
-        folder = log_dir(trainer)
+        folder = log_dir(trainer)  # asks all ranks
         file = folder / self.config_filename
-        if not trainer.strategy.broadcast(file.is_file()) and trainer.is_global_zero:
+        begun = file.is_file() and any((folder / CHECKPOINTS).glob("*"))  # else it is of a start that came to nothing
+        if trainer.is_global_zero and not begun:
             with atomic_write(file) as temporary:
                 temporary.write_text(self._text(), encoding="utf-8")
 

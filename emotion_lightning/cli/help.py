@@ -11,6 +11,7 @@ from emotion_lightning.cli.commands import COMMANDS
 from emotion_lightning.options import AUDITED, OPTIONS, Effect
 
 KINDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+USAGE = {"?": "[{0}]", "*": "[{0} ...]", "+": "{0} [{0} ...]"}
 KINDS_OF: Mapping[str, str] = {
     "ckpt_path": "a file or a run",
     "config": "a file",
@@ -44,6 +45,8 @@ class Row(NamedTuple):
     kind: str
     default: str
     text: str
+    usage: str = ""
+    """How the usage line writes an argument that has no dashes."""
 
 
 def shipped(args: Sequence[str]) -> str | None:
@@ -64,7 +67,7 @@ def help_text(parser: ArgumentParser, only: str = "") -> str:
     """
     command = parser.prog.rpartition(" ")[2]
     program = " ".join(part for part in parser.prog.split() if part != "[options]")
-    words = "".join(f" [{row.name} ...]" for _, rows in groups(parser) for row in rows if row.name[0] != "-")
+    words = "".join(f" {row.usage}" for _, rows in groups(parser) for row in rows if row.usage)
     text = [] if only else [f"usage: {program}{words} [options]", "", *_wrapped(parser.description or "", 0)]
     for title, rows in groups(parser):
         shown = [row for row in rows if (_group(row) == only if only else is_shown(command, row.name.lstrip("-")))]
@@ -139,7 +142,8 @@ def _rows(action: Action) -> Iterator[Row]:
     name = next((option for option in action.option_strings if option.startswith("--")), str(action.metavar or ""))
     text = " ".join((action.help or "").split()).replace("%%", "%").replace("``", "")
     shown = action.default is not None and action.default != SUPPRESS and kind_of(action)
-    yield Row(name or action.dest, kind_of(action), _value(action.default) if shown else "", text)
+    usage = "" if action.option_strings else USAGE.get(str(action.nargs), "{0}").format(name)
+    yield Row(name or action.dest, kind_of(action), _value(action.default) if shown else "", text, usage)
 
 
 def _value(value: Any) -> str:

@@ -13,7 +13,12 @@ def runs(args: Sequence[str], program: str, description: str) -> None:
     """Print a line for each run."""
     parser = OptionParser(prog=program, description=description)
     parser.add_argument(
-        "folder", nargs="?", type=str, default=".", help=f"Folder of the runs, or one with {RUNS}; by default this one."
+        "folder",
+        nargs="?",
+        type=str,
+        default=".",
+        metavar="FOLDER",
+        help=f"Folder of the runs, or one with {RUNS}; by default this one.",
     )
     folder = Path(parser.parse_args(list(args)).folder).expanduser()
     found = runs_in(folder) if folder.is_dir() else []

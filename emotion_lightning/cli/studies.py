@@ -17,6 +17,8 @@ from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.runs.config import load_checkpoint
 from emotion_lightning.runs.folder import RUNS, pasted, run_of, shared_name
 from emotion_lightning.runs.newest import checkpoint_named
+from emotion_lightning.runs.provenance import read_starts
+from emotion_lightning.runs.temporary import is_of
 from emotion_lightning.runtime.ranks import is_first_rank
 from emotion_lightning.runtime.signals import SIGNALS
 
@@ -80,11 +82,12 @@ def _fit_several(args: Sequence[str]) -> None:
     for number, (words, options) in enumerate(variants, start=1):
         print(f"\nRun {number} of {len(variants)}: {words}", file=sys.stderr, flush=True)
         before = _runs(root)
-        if status := run_command([*rest, *options]):
+        status, process = run_command([*rest, *options])
+        if status:
             done = f"finished: {', '.join(map(pasted, found))}; " if found else ""
             print(f"{done}the others go on with the seeds or folds that are left", file=sys.stderr)
             raise Stopped(status)
-        found += sorted(_runs(root) - before)
+        found += [run for run in sorted(_runs(root) - before) if _is_begun_by(process, run)]
     if is_first_rank() and len(found) > 1:
         _compare(found, root)
     elif is_first_rank() and len(variants) > 1:
@@ -118,6 +121,11 @@ def _runs(root: Path) -> set[Path]:
     return {file.parent for file in (root / RUNS).glob("*/config.yaml")}
 
 
+def _is_begun_by(process: int, run: Path) -> bool:
+    """Say whether a process has begun ``run``, and not a command that is at work beside this one."""
+    return any(is_of(str(start.get("process")), process) for start in read_starts(run)[:1])
+
+
 def _compare(runs: Sequence[Path], root: Path) -> None:
     from emotion_lightning.report.comparison import spread_lines, write_comparison  # what draws is slow to import
 
@@ -143,7 +151,8 @@ def _test_several(args: Sequence[str], checkpoints: Sequence[str]) -> None:
     members = {}
     for path in checkpoints:
         print(f"\n{path}", file=sys.stderr, flush=True)
-        if status := run_command([*rest, "--ckpt_path", path]):
+        status, _ = run_command([*rest, "--ckpt_path", path])
+        if status:
             raise Stopped(status)
         if is_first_rank():
             members[path] = read_member(run_of(path), path)
@@ -169,8 +178,8 @@ def _refuse_unlike(checkpoints: Sequence[str]) -> None:
                 )
 
 
-def run_command(args: Sequence[str]) -> int:
-    """Run a command of this program in a process of its own; return its status.
+def run_command(args: Sequence[str]) -> tuple[int, int]:
+    """Run a command of this program in a process of its own; return its status and its number.
 
     Raises:
         Stopped: A signal came, which that process got first, so that it saved what it had.
@@ -197,4 +206,4 @@ def run_command(args: Sequence[str]) -> int:
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
     if received:
         raise Stopped(status)
-    return status
+    return status, process.pid

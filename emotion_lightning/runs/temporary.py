@@ -50,6 +50,12 @@ def is_alive(process: str) -> bool | None:
     return _runs(int(found[2]), found[3])
 
 
+def is_of(process: str, pid: int) -> bool:
+    """Say whether ``process``, an :func:`owner`, is that of this number on this machine."""
+    found = _OWNED.search(f".{process}.tmp")
+    return found is not None and (found[1], found[2]) == (_machine(), str(pid))
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files and folders in ``folder`` that killed processes left."""
     with suppress(OSError):

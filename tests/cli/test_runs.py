@@ -102,8 +102,11 @@ def test_a_job_that_is_queued_again_goes_on_with_the_run_of_its_name(trained: Pa
     main([*job, "job"])
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 2
     Path("lightning_logs/begun").mkdir()  # killed before its first checkpoint
+    Path("lightning_logs/begun/config.yaml").write_text("of: that start\n")
     main([*job, "begun", "--trainer.limit_train_batches", "2"])
     assert Path("lightning_logs/begun/checkpoints/last.ckpt").is_file()
+    config = yaml.safe_load(Path("lightning_logs/begun/config.yaml").read_text())
+    assert config["trainer"]["limit_train_batches"] == 2
 
 
 def test_a_run_that_is_over_says_so_and_trains_nothing(

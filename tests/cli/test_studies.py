@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 from collections.abc import Sequence
@@ -24,10 +25,14 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Run the commands here, which takes less time than a process for each; the slow tests have processes."""
     given: list[list[str]] = []
 
-    def run_here(args: Sequence[str]) -> int:
+    def run_here(args: Sequence[str]) -> tuple[int, int]:
         given.append(list(args))
         main(args)
-        return 0
+        if args[0] == "fit":
+            shutil.copytree(RUN, other := RUN.with_name(f"of_another_command_{len(given)}"))
+            start = json.loads((other / "provenance.json").read_text())[0]
+            (other / "provenance.json").write_text(json.dumps([start | {"process": "0123abcd.1.1"}]))
+        return 0, os.getpid()
 
     monkeypatch.setattr(studies, "run_command", run_here)
     return given
@@ -94,7 +99,7 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(signal, "signal", noted)
     before = take(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        assert studies.run_command(["--version"]) == 0
+        assert studies.run_command(["--version"])[0] == 0
         assert signal.SIGTERM in taken
         assert signal.SIGHUP not in taken
     finally:
@@ -184,12 +189,12 @@ def test_results_of_different_images_are_not_averaged(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def change(args: Sequence[str]) -> int:
+    def change(args: Sequence[str]) -> tuple[int, int]:
         main(args)
         if args[-1] == two[1]:
             file = Path("b/report/test/metrics.json")
             file.write_text(json.dumps(json.loads(file.read_text()) | {"images": "others"}))
-        return 0
+        return 0, os.getpid()
 
     monkeypatch.setattr(studies, "run_command", change)
     assert "were measured on different images" in fails(capsys, 1, "test", "--ckpt_path", *two, *QUIET)
