@@ -129,7 +129,7 @@ def _is_begun_by(process: int, run: Path) -> bool:
 def _compare(runs: Sequence[Path], root: Path) -> None:
     from emotion_lightning.report.comparison import spread_lines, write_comparison  # what draws is slow to import
 
-    page = write_comparison(runs, root / "comparison" / shared_name(runs))
+    page = write_comparison(runs, root / "comparison" / shared_name(runs), option=f"--{ROOT}")
     print("\n".join(["", *spread_lines(runs), f"Wrote {page}"]))
     best = [pasted(run / "checkpoints/best.ckpt") for run in runs]
     with of_runs(runs[0]):

@@ -162,13 +162,16 @@ def _spreads(found: Mapping[str, Sequence[float | None]]) -> dict[str, tuple[flo
     }
 
 
-def write_comparison(folders: Sequence[Path], target: Path, group_by: str | None = None) -> Path:
+def write_comparison(
+    folders: Sequence[Path], target: Path, group_by: str | None = None, option: str = "--output"
+) -> Path:
     """Write a page that compares the runs in ``folders`` into ``target``; return it.
 
     Args:
         folders: The runs.
         target: Folder of index.html and comparison.json, which are replaced.
         group_by: As :class:`Comparison` takes it.
+        option: What the user chooses another target by.
 
     Raises:
         UsageError: A run is given twice, or none has what they are grouped by.
@@ -176,7 +179,7 @@ def write_comparison(folders: Sequence[Path], target: Path, group_by: str | None
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run is given twice; give each once")
-    ensure_writable(target, "--output")
+    ensure_writable(target, option)
     with of_runs(*folders):
         return _write(Comparison(_named(folders), group_by), target)
 

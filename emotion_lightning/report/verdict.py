@@ -63,7 +63,7 @@ def _over_images(ours: SplitResults, theirs: SplitResults) -> str:
         return "They were measured with different labels, which may be all of the difference."
     first, second = ours.outputs, theirs.outputs
     if not (first.answered & second.answered).all():
-        return "A model gave no numbers for some images."
+        return "One of them answered some images with NaN, so whether it is larger than chance is unknown."
     answers = (first.labels, first.predicted, second.predicted, len(ours.class_names))
     low, high = paired_intervals(*answers, subjects_of(ours, theirs))[RANKED]
     found = "larger than chance" if low > 0 else "not larger than chance"
