@@ -186,7 +186,7 @@ class EmotionCLI(LightningCLI):
         self.config[subcommand].weights_only = True
         self._forget_start(subcommand)
         if subcommand == "fit":
-            stop_if_over(path, checkpoint, trainer)
+            stop_if_over(path, checkpoint, trainer, self.config[subcommand].report.write)
 
     def _forget_start(self, subcommand: str) -> None:
         """Take out what is of this start and not of the run, whose configuration others may begin with."""

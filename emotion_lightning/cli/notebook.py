@@ -16,8 +16,7 @@ import emotion_lightning
 from emotion_lightning.cli.flags import FLAGS
 from emotion_lightning.cli.training import run_lightning
 from emotion_lightning.errors import RunIsOver, UsageError
-from emotion_lightning.report.page import PAGE
-from emotion_lightning.report.results import FOLDER
+from emotion_lightning.report.results import FOLDER, PAGE
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
 from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_dir

@@ -8,16 +8,16 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from emotion_lightning.errors import RunIsOver
 from emotion_lightning.options import PROGRAM
-from emotion_lightning.report.results import METRICS, results_folder
+from emotion_lightning.report.results import FOLDER, METRICS, PAGE, results_folder
 from emotion_lightning.runs.config import of_checkpoint
 from emotion_lightning.runs.ended import end_of_run
 from emotion_lightning.runs.folder import pasted, run_of
 
 
-def stop_if_over(path: str, checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+def stop_if_over(path: str, checkpoint: Mapping[str, Any], trainer: Mapping[str, Any], report: bool) -> None:
     """End a resume from the checkpoint at ``path`` if it is the end of its run.
 
-    A run that was killed before it was measured goes on with that.
+    A run that was killed before it was measured, or before it has the ``report`` that it is to have, goes on with that.
 
     Raises:
         RunIsOver: It is, and the run was measured.
@@ -34,7 +34,7 @@ def stop_if_over(path: str, checkpoint: Mapping[str, Any], trainer: Mapping[str,
         f"{run.name} is over: it {end}, and nothing is left to train. OneCycle is planned for a whole run, so to train "
         f"longer, begin a new one: {PROGRAM} fit{config} {longer} N"
     )
-    measured = results_folder(run, "val") / METRICS
-    if measured.is_file() and measured.stat().st_mtime >= Path(path).stat().st_mtime:
+    results = [results_folder(run, "val") / METRICS, *[run / FOLDER / PAGE] * report]
+    if all(file.is_file() and file.stat().st_mtime >= Path(path).stat().st_mtime for file in results):
         raise RunIsOver(said, run)
     rank_zero_info(said)

@@ -16,7 +16,8 @@ from emotion_lightning.evaluation.significance import McNemar, mcnemar
 from emotion_lightning.options import differences, flatten
 from emotion_lightning.report import charts
 from emotion_lightning.report.chart import Chart
-from emotion_lightning.report.page import PAGE, environment
+from emotion_lightning.report.page import environment
+from emotion_lightning.report.results import PAGE
 from emotion_lightning.report.run import SPLITS, Run, of_runs
 from emotion_lightning.report.svg import svg
 from emotion_lightning.report.verdict import RANKED, same_measured, verdict

@@ -19,14 +19,14 @@ from emotion_lightning.report.conditions import gap_said, mean_of, robustness_ch
 from emotion_lightning.report.duration import duration
 from emotion_lightning.report.elsewhere import elsewhere
 from emotion_lightning.report.headline import class_intervals, coached, headline, options_marked, worst_class
-from emotion_lightning.report.results import FOLDER, SplitResults
+from emotion_lightning.report.results import FOLDER, PAGE, SplitResults
 from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.report.svg import png, svg
 from emotion_lightning.runs.files import atomic_write, write_json, write_page
 from emotion_lightning.runs.history import History
 from emotion_lightning.schedule import trainable_stages
 
-PAGE, REPORT, AUDIT = "index.html", "report.json", "audit.html"
+REPORT, AUDIT = "report.json", "audit.html"
 TITLES = {"test": "Test", "val": "Validation", "train": "Training"}
 CURVES = {
     "loss": {"train, mixed": "train/loss", "validation": "val/loss"},

@@ -20,6 +20,7 @@ FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
 
 METRICS, PREDICTIONS, FACES, ROBUSTNESS = "metrics.json", "predictions.csv", "faces.json", "robustness.json"
+PAGE = "index.html"
 REQUIRED = {
     *("split", "data", "bias_warnings", "n", "leaked", "leak_free", "intervals", "per_class", "calibration", "tta"),
     "seed",

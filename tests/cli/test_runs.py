@@ -121,6 +121,8 @@ def test_a_run_that_is_over_says_so_and_trains_nothing(
     shutil.rmtree(RUN / "report")  # as if killed before it was measured
     main(["fit", "--ckpt_path", "last", *QUIET])
     assert (RUN / "report/val/metrics.json").is_file()
+    main(["fit", "--ckpt_path", "last", *QUIET, "--report.write", "true"])  # as if killed before its report
+    assert (RUN / "report/index.html").is_file()
 
 
 def test_a_run_that_was_stopped_early_trains_nothing_more(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
