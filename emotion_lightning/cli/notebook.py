@@ -1,7 +1,6 @@
 """What the command line does, from Python and in a notebook."""
 
 import html
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from emotion_lightning.errors import RunIsOver, UsageError
 from emotion_lightning.report.results import FOLDER, PAGE
 from emotion_lightning.report.run import Run
 from emotion_lightning.report.summary import summary
+from emotion_lightning.runs.files import read_json
 from emotion_lightning.runs.folder import CHECKPOINTS, pasted, run_dir
 
 
@@ -48,7 +48,7 @@ class Trained:
         """
         _command("test", {"ckpt_path": str(self.checkpoint)} | options)
         written = max((self.folder / FOLDER).glob("*/metrics.json"), key=lambda file: file.stat().st_mtime_ns)
-        found: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(written)
         print(summary(Run(self.folder, on=written.parent), found["split"]))
         return found
 

@@ -1,6 +1,5 @@
 """The report of one run: a page that needs no network, its charts as PNG files, and its metrics as JSON."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from emotion_lightning.report.headline import class_intervals, coached, headline
 from emotion_lightning.report.results import FOLDER, PAGE, SplitResults
 from emotion_lightning.report.run import Run, of_runs
 from emotion_lightning.report.svg import png, svg
-from emotion_lightning.runs.files import atomic_write, write_json, write_page
+from emotion_lightning.runs.files import atomic_write, read_json, write_json, write_page
 from emotion_lightning.runs.history import History
 from emotion_lightning.schedule import trainable_stages
 
@@ -108,7 +107,7 @@ def _link(folder: Path) -> None:
 
 def _baseline_of(report: Path) -> Baseline:
     """What a report was compared with when it was last written."""
-    found = json.loads(report.read_text(encoding="utf-8"))["baseline"]
+    found = read_json(report)["baseline"]
     return Baseline(**found | {"predictions": found["predictions"] and Path(found["predictions"])})
 
 

@@ -1,7 +1,6 @@
 """Results on a split, as files in the folder of a run: metrics, the prediction for every image, and faces."""
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from emotion_lightning.errors import DataError
 from emotion_lightning.evaluation.outputs import NO_CLASS, EvalOutputs
-from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv, write_json
+from emotion_lightning.runs.files import PATH_ERRORS, atomic_csv, read_json, write_json
 
 FOLDER = "report"
 """Folder of the report in that of the run; it has a folder for each split that was measured."""
@@ -60,10 +59,10 @@ class SplitResults:
         """
         path = self.folder / FACES
         try:
-            found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            found: list[dict[str, Any]] = read_json(path) if path.is_file() else []
             pictures = [face[key] for face in found for key in ("picture", "heat") if face[key] is not None]
             sound = isinstance(found, list) and all(isinstance(face["gallery"], str) for face in found)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise DataError(f"{path} is damaged; measure the checkpoint again") from error
         if not sound:
             raise DataError(f"{path} is damaged; measure the checkpoint again")
@@ -80,9 +79,9 @@ class SplitResults:
         """
         path = self.folder / ROBUSTNESS
         try:
-            found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+            found: dict[str, Any] | None = read_json(path) if path.is_file() else None
             sound = found is None or found["sheet"].startswith("data:image/")
-        except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DataError(f"{path} is damaged; measure the checkpoint again") from error
         if not sound:
             raise DataError(f"{path} names pictures that are not in it; measure the checkpoint again")
@@ -152,7 +151,7 @@ def results_folder(run: Path, split: str, other: Path | None = None) -> Path:
 
 def _measured_data(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / METRICS).read_text(encoding="utf-8"))["data"])
+        return str(read_json(folder / METRICS)["data"])
     except (OSError, ValueError, KeyError):
         return None
 
@@ -176,7 +175,7 @@ def read_results(folder: Path) -> SplitResults | None:
     if not ((folder / METRICS).is_file() and (folder / PREDICTIONS).is_file()):
         return None
     try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        metrics = read_json(folder / METRICS)
         if not isinstance(metrics, dict):
             raise ValueError
         metrics.setdefault("bias_warnings", metrics.pop("flattery", []))  # as version 0.1 wrote them
@@ -185,7 +184,7 @@ def read_results(folder: Path) -> SplitResults | None:
                 f"{folder / METRICS} is of another version, without {min(missing)}; measure the checkpoint again"
             )
         return SplitResults(folder, metrics, *_read_predictions(folder / PREDICTIONS, list(metrics["per_class"])))
-    except (OSError, ValueError, TypeError, LookupError, RecursionError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, LookupError, csv.Error) as error:
         raise DataError(f"{folder}: {METRICS} or {PREDICTIONS} is damaged; measure the checkpoint again") from error
 
 

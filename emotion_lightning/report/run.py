@@ -1,6 +1,5 @@
 """A run as its folder tells it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from emotion_lightning.evaluation.metrics import MONITOR
 from emotion_lightning.options import renamed
 from emotion_lightning.report.results import FOLDER, SplitResults, read_results
 from emotion_lightning.runs.config import how_to_measure
+from emotion_lightning.runs.files import read_json
 from emotion_lightning.runs.history import History, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
 from emotion_lightning.runs.provenance import data_of_run, read_starts
@@ -157,8 +157,8 @@ class Run:
     def _json(self, name: str, kind: type) -> Any:
         path = self.folder / name
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        except (ValueError, RecursionError) as error:
+            found = read_json(path) if path.is_file() else None
+        except ValueError as error:
             raise DataError(f"{path} is damaged") from error
         if not isinstance(found, kind | None):
             raise DataError(f"{path} is damaged: it holds no {kind.__name__}")

@@ -102,6 +102,19 @@ def atomic_csv(path: Path) -> Iterator[TextIO]:
         yield stream
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged, or nested so deeply that nothing of ours has written it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write ``value`` as JSON, in which nan is null, whole or not at all; raises as ``atomic_write`` does."""
     with atomic_write(path) as temporary:

@@ -1,12 +1,12 @@
 """Runs side by side, each in a line: what its folder says without torch, so that it is there at once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_lightning.errors import DataError
 from emotion_lightning.options import differences, renamed
+from emotion_lightning.runs.files import read_json
 from emotion_lightning.runs.folder import CHECKPOINTS, RUNS, from_here
 from emotion_lightning.runs.history import HISTORY, read_history
 from emotion_lightning.runs.limited_yaml import read_mapping
@@ -74,7 +74,7 @@ def _score_and_state(folder: Path, config: Mapping[str, Any]) -> tuple[str, str]
 
 def _measured(folder: Path, split: str) -> float | None:
     path = folder / "report" / split / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8"))[SCORE] if path.is_file() else None
+    return read_json(path)[SCORE] if path.is_file() else None
 
 
 def _state(folder: Path, trained: int, planned: int | None) -> str:

@@ -1,7 +1,6 @@
 """Where a run comes from: when, by which command, from which code, on which machine."""
 
 import hashlib
-import json
 import platform
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -68,8 +68,8 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
     """
     file = provenance_file(folder)
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    except (ValueError, RecursionError) as error:
+        found = read_json(file) if file.is_file() else []
+    except ValueError as error:
         raise DataError(f"{file} is damaged") from error
     if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
         raise DataError(f"{file} is damaged: it holds no list of starts")

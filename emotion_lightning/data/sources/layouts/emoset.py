@@ -1,6 +1,5 @@
 """EmoSet: a JSON file for each split, whose rows name label, image and annotation."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from emotion_lightning.data.sources.layouts.listing import (
 )
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import read_json
 
 _ROWS = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 
@@ -96,6 +96,6 @@ def _indices(folder: Path) -> dict[str, str]:
 
 def _load(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        return read_json(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read as JSON: {error}") from error

@@ -1,7 +1,6 @@
 """CSV files that name images, one a row."""
 
 import csv
-import json
 import math
 import os
 import sys
@@ -32,7 +31,7 @@ from emotion_lightning.data.sources.layouts.names import is_hidden, split_named
 from emotion_lightning.data.sources.layouts.walk import is_image, visible_folders
 from emotion_lightning.data.sources.splits import SPLITS, Split
 from emotion_lightning.errors import DataError
-from emotion_lightning.runs.files import PATH_ERRORS
+from emotion_lightning.runs.files import PATH_ERRORS, read_json
 
 FILE_COLUMNS = (
     *("filepath", "file_path", "path", "filename", "file_name", "file"),
@@ -330,7 +329,7 @@ def label_map(folder: Path) -> tuple[str, ...] | None:
     if file is None:
         return None
     try:
-        ids = json.loads(file.read_text(encoding="utf-8-sig"))
+        ids = read_json(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(ids, dict) or not ids or any(type(index) is not int for index in ids.values()):

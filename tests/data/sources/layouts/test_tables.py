@@ -90,6 +90,7 @@ def test_faults_of_a_csv(manifests: Path, header: str, rows: list[tuple[str, ...
     ("content", "message"),
     [
         ("{", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON: it is nested too deeply"),
         ("[]", "must map class names to whole numbers"),
         ('{"sad": "0", "happy": 1}', "must map class names to whole numbers"),
         ('{"sad": 1, "happy": 2}', r"indices must be 0 to 1, each once, not \[1, 2\]"),
