@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def on_one_line(name: str) -> str:
+    """Write the line breaks that a file's name may have as Python does, so that a message stays one line."""
+    return name.replace("\r", "\\r").replace("\n", "\\n")
+
+
 class EmotionError(Exception):
     """Base of every error a user can mend; its text names the file, parameter or value and says what to do."""
 

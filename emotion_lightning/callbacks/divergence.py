@@ -14,7 +14,7 @@ from torch import Tensor
 from emotion_lightning.callbacks.checkpoint import LAST, run_checkpoint
 from emotion_lightning.callbacks.data import data_of, validated_in_fit
 from emotion_lightning.callbacks.ema import RAW
-from emotion_lightning.errors import DataError, DivergenceError
+from emotion_lightning.errors import DataError, DivergenceError, on_one_line
 from emotion_lightning.model.finite import all_finite
 from emotion_lightning.runs.files import write_json
 from emotion_lightning.runs.folder import log_dir, pasted
@@ -144,7 +144,7 @@ def _stop_at(trainer: Trainer, taken: Taken, number: Tensor, what: str) -> NoRet
     if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
         with suppress(DataError):  # the message says what matters
             write_json(file, facts | {"files": files})
-    batch = f"{', '.join(files[:SHOWN])}{more}" if files else f"batch {taken.batch}"
+    batch = f"{', '.join(map(on_one_line, files[:SHOWN]))}{more}" if files else f"batch {taken.batch}"
     _stop(trainer, taken.epoch, f"at step {taken.step}: {facts['found']}, of {batch}")
 
 

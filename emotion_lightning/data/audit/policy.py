@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.sources.splits import Split
-from emotion_lightning.errors import DataError
+from emotion_lightning.errors import DataError, on_one_line
 
 Policy = Literal["report", "drop", "error"]
 
@@ -60,7 +60,7 @@ def enforce(audit: Audit, policies: Policies, splits: Sequence[Split], training:
 def unreadable_message(reasons: Mapping[str, str], excluded: bool = False) -> str:
     """Say which files cannot be decoded and why, and what is or can be done about it."""
     done = " left out" if excluded else "; mend or remove them, or leave them out by `unreadable=skip`"
-    listed = "".join(f"\n  {path}: {reason}" for path, reason in reasons.items())
+    listed = "".join(f"\n  {on_one_line(path)}: {reason}" for path, reason in reasons.items())
     return f"{len(reasons):,} unreadable image(s){done}:{listed}"
 
 

@@ -69,6 +69,11 @@ def is_utf8(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def has_line_break(text: str) -> bool:
+    """Say whether a name would be two lines of a list, a table or a message."""
+    return "\n" in text or "\r" in text
+
+
 def class_ids(class_names: Iterable[str]) -> dict[str, int]:
     """Map the canonical_name form of each name to its position.
 

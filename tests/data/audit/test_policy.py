@@ -1,6 +1,6 @@
 import pytest
 
-from emotion_lightning.data.audit.policy import Policies, enforce, excluded, policy_messages
+from emotion_lightning.data.audit.policy import Policies, enforce, excluded, policy_messages, unreadable_message
 from emotion_lightning.errors import DataError
 from tests.data.files import audit, overlapping
 
@@ -40,6 +40,7 @@ def test_unreadable_images_stop_what_uses_them_and_are_all_listed() -> None:
     listed = r"(?s)2 unreadable.*skip`:\n  test/5\.png: truncated\n  test/6\.png: truncated"
     with pytest.raises(DataError, match=listed):
         enforce(found, Policies(), ("test",), training=False)
+    assert unreadable_message({"a\nb.png": "truncated"}).splitlines()[1:] == [r"  a\nb.png: truncated"]
     enforce(found, Policies(), ("val",), training=False)
     enforce(found, Policies(unreadable="skip"), ("test",), training=False)
     assert excluded(found, Policies()) == dict.fromkeys((5, 6), "unreadable")

@@ -140,10 +140,13 @@ def test_splits_of_any_file_name_can_be_given_back(tmp_path: Path, name: str, fo
     assert again.fingerprint() == manifest.fingerprint()
 
 
-def test_a_class_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_class_whose_name_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     faces(tmp_path / "happy", 9)
     faces(tmp_path / "col\udce8re", 9, 100)
     with pytest.raises(DataError, match=r"the class name 'col\\udce8re' is not UTF-8: rename it"):
+        read_manifest(tmp_path)
+    (tmp_path / "col\udce8re").rename(tmp_path / "sa\nd")
+    with pytest.raises(DataError, match=r"the class name 'sa\\nd' has a line break, .*: rename it"):
         read_manifest(tmp_path)
 
 

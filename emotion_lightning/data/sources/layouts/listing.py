@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from emotion_lightning.data.images.decode import Files, PixelRows
-from emotion_lightning.data.sources.labels import class_ids, is_utf8, labels_of
+from emotion_lightning.data.sources.labels import class_ids, has_line_break, is_utf8, labels_of
 from emotion_lightning.data.sources.splits import Split
 from emotion_lightning.errors import DataError
 
@@ -133,6 +133,8 @@ def unique_class_names(names: Iterable[str], where: Path) -> tuple[str, ...]:
     different = tuple(sorted(set(names), key=lambda name: (name.casefold(), name)))
     if foreign := [name for name in different if not is_utf8(name)]:
         raise DataError(f"{where}: the class name {foreign[0]!r} is not UTF-8: rename it")
+    if broken := [name for name in different if has_line_break(name)]:
+        raise DataError(f"{where}: the class name {broken[0]!r} has a line break, which no table can show: rename it")
     try:
         class_ids(different)
     except DataError as error:
