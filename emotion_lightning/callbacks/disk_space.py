@@ -1,6 +1,5 @@
 """Disk space: whether there is room for what a run will write, said before its first epoch."""
 
-import shutil
 from collections.abc import Iterable
 from functools import partial
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from emotion_lightning.callbacks.checkpoint import LAST, RunCheckpoint, run_checkpoint
 from emotion_lightning.callbacks.ema import EMA
 from emotion_lightning.errors import DataError
+from emotion_lightning.runs.files import free_bytes
 from emotion_lightning.runtime.ranks import on_first_rank
 
 ALL_ELSE = 64 * 2**20
@@ -53,8 +53,7 @@ def _check(trainer: Trainer, pl_module: LightningModule, saver: RunCheckpoint) -
     names = ["best.ckpt", LAST, *(f"epoch_{epoch:03d}.ckpt" for epoch in _kept_epochs(trainer, saver.every_n_epochs))]
     new = sum(not (saver.folder / name).exists() for name in names)
     first, later = (checkpoint_bytes(trainer, pl_module, every_stage) for every_stage in (False, True))
-    place = next(place for place in (saver.folder, *saver.folder.parents) if place.exists())
-    free = shutil.disk_usage(place).free
+    free = free_bytes(saver.folder)
     if free < first * (1 + (not (saver.folder / LAST).exists())):
         raise DataError(
             f"{saver.folder}: {_size(free)} are free, and not even one checkpoint of {_size(first)} fits with the "

@@ -164,6 +164,9 @@ class EmotionCLI(LightningCLI):
         given = _given(args, self.config[subcommand].trainer)
         with of_checkpoint(path):
             saved = checkpoint_config(checkpoint, subcommand, path, given)
+        root = self.config[subcommand].data.root
+        if root is not None and Path(root).expanduser().resolve() != Path(saved["data"]["root"] or "").resolve():
+            saved["data"].pop("allow_outside", None)  # it was given for the tables of the run's own data
         self.layout_remembered = self.config[subcommand].data.layout == "auto"  # no other was given
         self._remembered.update(flatten(saved))
         base = yaml.safe_dump(saved)
@@ -172,8 +175,8 @@ class EmotionCLI(LightningCLI):
         chosen.source = f"--ckpt_path {path}: "  # what was typed has been parsed before
         self.config = parser.parse_args([subcommand, "--config", base, *args[1:]])
         data, trainer = self.config[subcommand].data, self.config[subcommand].trainer
-        root = run_options(checkpoint).get("trainer", {}).get("default_root_dir")
-        if subcommand != "fit" and trainer.default_root_dir == root:
+        place = run_options(checkpoint).get("trainer", {}).get("default_root_dir")
+        if subcommand != "fit" and trainer.default_root_dir == place:
             trainer.default_root_dir = None  # a run's config.yaml says where it was made, and it may have been moved
         data.class_names = data.class_names or saved["data"]["class_names"]  # a run's config.yaml leaves them open
         self._resolve_schedule(subcommand)

@@ -22,7 +22,7 @@ def ensure_writable(folder: Path, option: str = "`default_root_dir`", advice: st
     Raises:
         DataError: It does not; the message names ``option``, or gives other ``advice``.
     """
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    there = _nearest(folder)
     probe = temporary_beside(there / "probe")
     sweep_once(there)
     try:
@@ -31,6 +31,16 @@ def ensure_writable(folder: Path, option: str = "`default_root_dir`", advice: st
     except OSError as error:
         advice = advice or f"choose another folder by {option}"
         raise DataError(f"cannot write to {folder}: {error.strerror}; {advice}") from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of ``folder``, which need not be there yet."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the one above it in which it would be made."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
 @contextmanager

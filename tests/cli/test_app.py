@@ -558,6 +558,20 @@ def test_a_run_that_was_moved_is_measured_where_it_is(trained: Path) -> None:
     assert not Path("before").exists()
 
 
+def test_tables_of_other_data_may_not_lead_outside_because_those_of_the_run_may(
+    trained: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = torch.load(trained / "best.ckpt", weights_only=True)
+    checkpoint["datamodule_hyper_parameters"]["allow_outside"] = True
+    torch.save(checkpoint, trained / "best.ckpt")
+    Path("other").mkdir()
+    rows = [f"{path},{path.parent.name}" for path in sorted(faces.glob("test/*/*.png"))]
+    Path("other/test.csv").write_text("\n".join(["path,label", *rows]))
+    other = ["test", "--ckpt_path", str(trained / "best.ckpt"), *QUIET, "--data.root", "other"]
+    assert "18 images are outside of" in fails(capsys, 1, *other)
+    main([*other, "--data.allow_outside", "true"])
+
+
 def test_an_option_that_a_checkpoint_remembers_is_not_reported_as_if_typed(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

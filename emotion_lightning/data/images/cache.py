@@ -22,7 +22,7 @@ from emotion_lightning.data.images.decode import open_image
 from emotion_lightning.data.images.region import file_of
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
-from emotion_lightning.runs.files import atomic_write, ensure_writable
+from emotion_lightning.runs.files import atomic_write, ensure_writable, free_bytes
 from emotion_lightning.runs.temporary import is_left, owner, sweep
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,9 @@ Kept = tuple[int, Pixels, Pixels]
 
 VERSION = 4
 """Raise it when a record's meaning or the way of decoding changes."""
+
+RESERVED = 256 * 10**6
+"""Bytes that the cache leaves free on its disk, for the run that it is for."""
 
 CLOCK_TICK = 2.0
 """Longest time in seconds between two ticks of a file system's clock: FAT's."""
@@ -168,7 +171,8 @@ class Cache:
         return {os.fsdecode(name): place for place, name in enumerate(names.split(b"\0")) if len(records)}
 
     def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[Kept]) -> None:
-        old, old_name, room = self._mapped(), self._pixels_name, self.budget_bytes
+        old, old_name, free = self._mapped(), self._pixels_name, self._free(paths)
+        room = min(self.budget_bytes, free)
         name = f"{self.index.stem}-{uuid4().hex}.{owner()}.pixels"
         with atomic_write(self.index.parent / name) as temporary, temporary.open("wb") as stream:
 
@@ -195,9 +199,29 @@ class Cache:
         with atomic_write(self.index) as temporary, temporary.open("wb") as stream:
             np.savez(stream, names=np.frombuffer(names, np.uint8), records=records[kept], pixels=name)
         self._pixels_name = name
+        if (without := int((records["offset"][kept] < 0).sum())) and free < self.budget_bytes:
+            logger.warning(
+                "Cache: for want of space in %s %s of %s images are not kept, and are decoded from their files each "
+                "time; free space, or choose another folder by the environment variable %s",
+                *(self.index.parent, f"{without:,}", f"{len(kept):,}", CACHE_VARIABLE),
+            )
         if old_name:
             with suppress(OSError):
                 (self.index.parent / old_name).unlink()
+
+    def _free(self, paths: Sequence[Path]) -> int:
+        """Bytes on the disk that pixels may take, beside what is kept of every image and what others will write.
+
+        Raises:
+            DataError: There are none.
+        """
+        others = RESERVED + sum(THUMBNAIL**2 + RECORD.itemsize + len(os.fspath(path)) for path in paths)
+        if (free := free_bytes(self.index.parent)) <= others:
+            raise DataError(
+                f"{free / 1e6:.0f} MB are free in {self.index.parent}, and a run needs {others / 1e6:.0f} MB beside "
+                f"its checkpoints; free space, or choose another folder by the environment variable {CACHE_VARIABLE}"
+            )
+        return free - others
 
     def _mapped(self) -> Pixels:
         path = self._pixels

@@ -18,7 +18,7 @@ from PIL import Image
 from emotion_lightning.data.audit import scan as scan_module
 from emotion_lightning.data.audit.scan import scan, scan_with_thumbnails
 from emotion_lightning.data.images import cache as cache_module
-from emotion_lightning.data.images.cache import Cache, CachedImages, cache_folder
+from emotion_lightning.data.images.cache import RECORD, Cache, CachedImages, cache_folder
 from emotion_lightning.data.images.decode import Files, decode, open_image, to_tensor
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import UsageError
@@ -292,6 +292,26 @@ def test_the_budget_leaves_records_and_as_many_images_as_fit(
     thumbnails = THUMBNAIL**2 * len(files.paths)  # which the budget is not about
     assert 2_000 < next(kept.index.parent.glob("*.pixels")).stat().st_size - thumbnails <= 5_000
     assert_exact(again.reader(files.paths), files)
+
+
+@pytest.mark.parametrize(("room", "said"), [(5_000, "images are not kept"), (-1, "0 MB beside its checkpoints")])
+def test_the_cache_leaves_space_on_its_disk(
+    tmp_path: Path,
+    files: Files,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    room: int,
+    said: str,
+) -> None:
+    each = sum(THUMBNAIL**2 + RECORD.itemsize + len(str(path)) for path in files.paths)
+    monkeypatch.setattr(cache_module, "RESERVED", 7)
+    monkeypatch.setattr(cache_module, "free_bytes", lambda folder: each + 7 + room)
+    kept = filled(tmp_path, files)
+    assert said in caplog.text
+    assert_exact(kept.reader(files.paths), files)
+    written = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.pixels"))
+    assert written <= max(room, 0) + THUMBNAIL**2 * len(files.paths)
+    assert (written > 0) == (room > 0)
 
 
 def test_without_a_budget_nothing_is_written(tmp_path: Path, files: Files) -> None:
