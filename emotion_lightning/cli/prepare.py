@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emotion_lightning.cli.parser import HELP, OptionParser
-from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
+from emotion_lightning.data.sources.folder import find_images, real_files, unread_files, unread_message
 from emotion_lightning.inference.faces import FaceDetector
 from emotion_lightning.inference.preparation import MANIFEST
 from emotion_lightning.inference.preparation import prepare as cut_out
@@ -22,6 +22,6 @@ def prepare(args: Sequence[str], program: str, description: str) -> None:
     config = parser.parse_args(list(args))
     photographs, output = Path(config.photos).expanduser(), Path(config.output).expanduser()
     done = cut_out(photographs, output, FaceDetector(config.face.model))
-    if unread := unread_message(unread_files(photographs, find_images(photographs).paths)):
+    if unread := unread_message(unread_files(photographs, real_files(find_images(photographs).names))):
         print(unread, file=sys.stderr)
     print(f"Wrote {output}: {done}; {output / MANIFEST} says where each comes from")

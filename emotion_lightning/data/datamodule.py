@@ -1,6 +1,7 @@
 """The LightningDataModule: its options, what it checks before a stage, and what a resume needs."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from emotion_lightning.data.audit.coverage import votes_note
 from emotion_lightning.data.audit.exposure import Exposure
 from emotion_lightning.data.audit.face_data import FaceData
 from emotion_lightning.data.audit.policy import Policies, Policy, policy_messages
-from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.images.region import file_name
 from emotion_lightning.data.loaders import RECIPE_BATCH, FerPlus
 from emotion_lightning.data.measured import MeasuredFaces, resolved
 from emotion_lightning.data.sources.folder import unread_message
@@ -209,13 +210,13 @@ class EmotionDataModule(MeasuredFaces):
         Raises:
             DataError: A file is missing.
         """
-        paths, digest = self.manifest.paths or (), hashlib.sha256(self._manifest_hash.encode())
-        for path in map(file_of, paths):
+        digest = hashlib.sha256(self._manifest_hash.encode())
+        for name in map(file_name, self.manifest.files or ()):
             try:
-                digest.update(f"{path.stat().st_size} ".encode())
+                digest.update(f"{os.stat(name).st_size} ".encode())
             except OSError as error:
                 raise DataError(
-                    f"{path}: {error.strerror} for a process of the run, though the first has it: give all machines "
+                    f"{name}: {error.strerror} for a process of the run, though the first has it: give all machines "
                     "the same files under the same names"
                 ) from error
         return digest.hexdigest()

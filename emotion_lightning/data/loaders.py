@@ -32,7 +32,7 @@ from emotion_lightning.data.dataset import (
 from emotion_lightning.data.images.decode import Files, to_tensor
 from emotion_lightning.data.images.sheet import contact_sheet
 from emotion_lightning.data.images.typical import TypicalSize
-from emotion_lightning.data.sources.folder import find_images, linked_message, unread_files, unread_message
+from emotion_lightning.data.sources.folder import find_images, linked_message, real_files, unread_files, unread_message
 from emotion_lightning.data.sources.manifest import Manifest, Split
 from emotion_lightning.errors import UsageError
 from emotion_lightning.runtime.ranks import is_first_rank
@@ -182,8 +182,8 @@ class FaceLoaders(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Every readable image under ``root`` in order, labelled as padding."""
-        paths = self.predict_files.paths
-        dataset = FaceDataset(Files(paths, self.image_size), [IGNORE_INDEX] * len(paths), self.image_size)
+        names = self.predict_files.names
+        dataset = FaceDataset(Files(names, self.image_size), [IGNORE_INDEX] * len(names), self.image_size)
         return self._evaluation_loader(dataset, self._predictable)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -210,8 +210,9 @@ class FaceLoaders(LightningDataModule):
     def _predictable(self) -> list[int]:
         files = self.predict_files
         assert self.root is not None  # or there were no files
-        unread = unread_message(unread_files(self.root, files.paths))
-        for line in filter(None, (linked_message(self.root, files.paths), unread)):
+        read = real_files(files.names)
+        unread = unread_message(unread_files(self.root, read))
+        for line in filter(None, (linked_message(self.root, read), unread)):
             rank_zero_info(f"Data: {line}")
         return readable_images(files, self.policies, is_first_rank())
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from emotion_lightning.data.images.decode import UnreadableImage
 from emotion_lightning.data.images.region import file_of
-from emotion_lightning.data.sources.folder import find_images, unread_files, unread_message
+from emotion_lightning.data.sources.folder import find_images, real_files, unread_files, unread_message
 from emotion_lightning.data.sources.layouts.tables import FILE_COLUMNS, SUFFIXES, csv_rows, header_of
 from emotion_lightning.errors import DataError
 
@@ -73,7 +73,7 @@ def _in_folder(folder: Path, notes: list[str]) -> list[str]:
         paths = find_images(folder).paths
     except DataError as error:
         raise Nothing(str(error)) from error
-    if unread := unread_message(unread_files(folder, paths)):
+    if unread := unread_message(unread_files(folder, real_files(paths))):
         notes.append(f"{folder}: {unread}")
     return list(map(os.fspath, paths))
 

@@ -1,4 +1,6 @@
+import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -219,3 +221,16 @@ def test_what_makes_up_for_rare_classes_counts_majorities(lab: Lab, tmp_path: Pa
         for kind in ("probabilities", "majority")
     ]
     assert drawn[0] == drawn[1]
+
+
+def test_a_file_is_asked_once_for_its_state_when_its_image_is_in_the_cache(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.data().train_dataloader()  # fills the cache
+    asked, stat = Counter[str](), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: (asked.update([str(path)]), stat(path, **how))[1])
+    data = lab.data()
+    data.setup("fit")
+    next(iter(data.train_dataloader()))
+    images = {str(path) for path in data.manifest.paths or ()}
+    assert {asked[image] for image in images} == {1}

@@ -47,7 +47,7 @@ def readable_images(files: Files, policies: Policies, progress: bool) -> list[in
         DataError: One cannot be decoded, and the policy is error.
     """
     reasons = scan(files, None, progress).reasons
-    broken = {str(path): reason for path, reason in zip(files.paths, reasons, strict=True) if reason is not None}
+    broken = {name: reason for name, reason in zip(files.names, reasons, strict=True) if reason is not None}
     if broken and policies.unreadable == "error":
         raise DataError(unreadable_message(broken))
     if broken:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.inspection import Inspection, inspect
-from emotion_lightning.data.audit.scan import content_hashes, scan
+from emotion_lightning.data.audit.scan import content_hashes, look
 from emotion_lightning.data.augment import resize_size
-from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.cache import Cache, CachedImages
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
 from emotion_lightning.data.sources.corrections import correct
@@ -103,21 +103,23 @@ class FaceData:
     @cached_property
     def audit(self) -> Audit | None:
         """What is wrong with the data; None for the built-in faces, of which every one is drawn anew."""
-        return None if self.root is None else Audit(self.manifest, *self.inspection)
+        return None if self.root is None else Audit(self.manifest, *self.inspection[:2])
 
     def reader(self, side: int, positions: Sequence[int] = ()) -> Callable[[int], Image.Image]:
         """What reads the image at a position, for use at ``side`` pixels.
 
         Images that are files come from the cache, where the inspection has put them for training; those at
-        ``positions`` are put there now.
+        ``positions`` are put there now. What has looked at a file reads it, so that none is asked twice for its state.
         """
         source = self.manifest.read
         if not isinstance(source, Files):
             return source
-        cache = self._cache(side)
         if positions:
-            scan(Files(tuple(source.paths[position] for position in positions)), cache, is_first_rank())
-        return cache.reader(source.paths)
+            read = look(Files([source.names[place] for place in positions]), self._cache(side), is_first_rank()).read
+            assert isinstance(read, CachedImages)  # there is a cache
+            return read.among(source.names, positions)
+        inspected = "inspection" in vars(self) and side == resize_size(self.image_size)
+        return self.inspection.read if inspected else self._cache(side).reader(source.names)
 
     def _cache(self, side: int) -> Cache:
         assert self.root is not None

@@ -10,8 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs
-from emotion_lightning.data.audit.scan import Scan, scan_with_thumbnails
-from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.audit.scan import Scan, look
+from emotion_lightning.data.images.cache import Cache, CachedImages
 from emotion_lightning.data.images.decode import Files, PixelRows
 from emotion_lightning.data.sources.groups import connected_components
 from emotion_lightning.errors import DataError
@@ -26,10 +26,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Inspection(NamedTuple):
-    """A scan, and the pairs of copies among its images; identical ones are linked in chains."""
+    """A scan, the pairs of copies among its images, of which identical ones are linked in chains, and their reader."""
 
     scan: Scan
     pairs: tuple[Pair, ...]
+    read: CachedImages | Files | PixelRows
 
     def split_groups(self) -> list[Sequence[str | None]]:
         """Keys that keep images in one split: the hash of their pixels, and the group of copies that they belong to.
@@ -52,7 +53,7 @@ def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> I
         cache: Where pixels and findings are looked up and kept.
         progress: Show progress bars on stderr.
     """
-    scanned, thumbnails = scan_with_thumbnails(source, cache, progress)
+    scanned, thumbnails, read = look(source, cache, progress)
     key = _key(scanned.digests)
     file = cache.index.with_suffix(f".{key[:16]}.pairs")  # one for every choice of the data set's images
     pairs = _recall(file, key)
@@ -60,7 +61,7 @@ def inspect(source: Files | PixelRows, cache: Cache, progress: bool = True) -> I
         pairs = tuple(find_pairs(thumbnails(), scanned.digests, progress))
         if cache.budget_bytes:
             _keep(file, key, pairs)
-    return Inspection(scanned, pairs)
+    return Inspection(scanned, pairs, read)
 
 
 def _key(digests: Sequence[str]) -> str:

@@ -109,5 +109,5 @@ def _conflicts(audit: Audit) -> str:
 
 
 def _reasons(audit: Audit, indices: Sequence[int]) -> dict[str, str]:
-    paths = audit.manifest.paths or audit.manifest.names
-    return {str(paths[index]): audit.unreadable[index] for index in indices}
+    names = audit.manifest.files or audit.manifest.names
+    return {names[index]: audit.unreadable[index] for index in indices}

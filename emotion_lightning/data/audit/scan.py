@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emotion_lightning.data.images.cache import RECORD, Cache, Kept, Pixels, Records, Thumbnails, new_records
+from emotion_lightning.data.images.cache import (
+    RECORD,
+    Cache,
+    CachedImages,
+    Kept,
+    Pixels,
+    Records,
+    Thumbnails,
+    new_records,
+)
 from emotion_lightning.data.images.decode import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
 from emotion_lightning.data.images.region import split_region
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail
@@ -71,21 +80,30 @@ def scan(source: Files | PixelRows, cache: Cache | None, progress: bool = True) 
             files need none.
         progress: Show a progress bar on stderr while images are decoded.
     """
-    return scan_with_thumbnails(source, cache, progress)[0]
+    return look(source, cache, progress).scan
 
 
-def scan_with_thumbnails(
-    source: Files | PixelRows, cache: Cache | None, progress: bool = True
-) -> tuple[Scan, Callable[[], Thumbnails]]:
-    """Scan, and return also what gives the thumbnail of each image, black where it is unreadable.
+class Look(NamedTuple):
+    """A scan, and what of it is not read before it is called.
 
-    Those that ``cache`` has are not read before that is called. Those of images that were decoded at a reduced size are
-    a gray level or so off.
+    Attributes:
+        scan: What is known of each image.
+        thumbnails: Gives the thumbnail of each image, black where it is unreadable; of images that were decoded at a
+            reduced size a gray level or so off.
+        read: Reads the image at a position, from the cache where it has what was looked at.
     """
+
+    scan: Scan
+    thumbnails: Callable[[], Thumbnails]
+    read: CachedImages | Files | PixelRows
+
+
+def look(source: Files | PixelRows, cache: Cache | None, progress: bool = True) -> Look:
+    """Look as :func:`scan` does."""
     if isinstance(source, PixelRows):
         return _scan_rows(source, progress)
-    place: dict[Path, int] = {}
-    places = [place.setdefault(path, len(place)) for path in source.paths]
+    place: dict[str, int] = {}
+    places = [place.setdefault(name, len(place)) for name in source.names]
     paths = list(place)
     side = THUMBNAIL if cache is None else cache.side
     records, missing = (new_records(paths), np.arange(len(paths))) if cache is None else cache.lookup(paths)
@@ -108,7 +126,9 @@ def scan_with_thumbnails(
             found[known], found[missing] = kept(), fresh
         return found if len(paths) == len(places) else found[places]
 
-    return _as_scan(records[places], [reasons.get(position) for position in places]), thumbnails
+    found = records if len(paths) == len(places) else records[places]
+    scanned = _as_scan(found, [reasons.get(position) for position in places])
+    return Look(scanned, thumbnails, source if cache is None else cache.reader(source.names, found))
 
 
 def content_hashes(digests: Sequence[str]) -> Tensor:
@@ -117,7 +137,7 @@ def content_hashes(digests: Sequence[str]) -> Tensor:
 
 
 def _decode_missing(
-    paths: Sequence[Path],
+    paths: Sequence[str],
     positions: Sequence[int],
     side: int,
     records: Records,
@@ -127,20 +147,20 @@ def _decode_missing(
 ) -> Iterator[Kept]:
     """Decode the images at ``positions``, fill in their records and thumbnails, or the reasons of unreadable ones."""
     small = bool(positions) and records["stamp"][positions, 1].mean() <= SMALL_FILE
-    jobs = [(paths[position], side) for position in positions]
+    jobs = [(Path(paths[position]), side) for position in positions]
     probes = _in_threads(_try_file, jobs, 1 if small else os.cpu_count() or 1)
     shown = _shown(probes, len(positions), len(paths), progress)
     for position, picture, probe in zip(positions, thumbnails, shown, strict=True):
         if isinstance(probe, str):
             reasons[position] = probe
-            records["digest"][position] = _file_digest(paths[position])
+            records["digest"][position] = _file_digest(Path(paths[position]))
         else:
             facts, pixels, picture[:] = probe
             _fill_in(records[position], facts)
             yield position, pixels, picture
 
 
-def _scan_rows(source: PixelRows, progress: bool) -> tuple[Scan, Callable[[], Thumbnails]]:
+def _scan_rows(source: PixelRows, progress: bool) -> Look:
     count = len(source.pixels)
     records, thumbnails = np.zeros(count, RECORD), np.zeros((count, THUMBNAIL, THUMBNAIL), np.uint8)
     height, width = source.pixels.shape[1:]
@@ -151,7 +171,7 @@ def _scan_rows(source: PixelRows, progress: bool) -> tuple[Scan, Callable[[], Th
     shown = _shown(probes, count, count, progress)
     for place, (facts, _, thumbnails[place]) in enumerate(shown):
         _fill_in(records[place], facts)
-    return _as_scan(records, [None] * count), lambda: thumbnails
+    return Look(_as_scan(records, [None] * count), lambda: thumbnails, source)
 
 
 def _as_scan(records: Records, reasons: Sequence[str | None]) -> Scan:

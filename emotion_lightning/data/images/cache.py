@@ -19,7 +19,7 @@ import PIL
 from PIL import Image
 
 from emotion_lightning.data.images.decode import open_image
-from emotion_lightning.data.images.region import file_of
+from emotion_lightning.data.images.region import file_name
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
 from emotion_lightning.runs.files import atomic_write, ensure_writable, free_bytes
@@ -98,10 +98,12 @@ class Cache:
         self.index = (folder or cache_folder()) / f"decoded-{name}.npz"
         self._records, self._pixels_name = np.zeros(0, RECORD), ""
 
-    def lookup(self, paths: Sequence[Path]) -> tuple[Records, npt.NDArray[np.int64]]:
+    def lookup(self, paths: Sequence[Path | str]) -> tuple[Records, npt.NDArray[np.int64]]:
         """Return the record of each image, and the positions of those that are missing or have changed."""
         records, names = new_records(paths), self._read_index()
-        places = np.array([names.get(os.path.abspath(path), -1) for path in paths], np.int64)
+        places = np.array([names.get(os.fspath(path), -1) for path in paths], np.int64)
+        for place in np.flatnonzero(places < 0).tolist():
+            places[place] = names.get(os.path.abspath(paths[place]), -1)
         found = np.flatnonzero(places >= 0)
         same = (self._records["stamp"][places[found]] == records["stamp"][found]).all(axis=1)
         known = found[same & (records["stamp"][found, -1] >= 0)]
@@ -114,7 +116,7 @@ class Cache:
         """Return what reads the thumbnails of images that :meth:`lookup` found, whatever is stored before it does."""
         return partial(_thumbnails, self._mapped(), records["thumbnail"].copy())
 
-    def store(self, paths: Sequence[Path], records: Records, decoded: Iterator[Kept]) -> None:
+    def store(self, paths: Sequence[Path | str], records: Records, decoded: Iterator[Kept]) -> None:
         """Keep the images that :meth:`lookup` found and those in ``decoded``, as far as the budget goes.
 
         Args:
@@ -138,11 +140,19 @@ class Cache:
             os.utime(self.index)
             self._make_room()
 
-    def reader(self, paths: Sequence[Path]) -> "CachedImages":
-        """Return what reads the images at ``paths``, from the cache where it has them."""
-        records, _ = self.lookup(paths)
-        offsets, shapes, checksums = (records[name].copy() for name in ("offset", "shape", "checksum"))
-        return CachedImages(tuple(paths), self.side, offsets, shapes, checksums, self._pixels)
+    def reader(self, paths: Sequence[Path | str], records: Records | None = None) -> "CachedImages":
+        """Return what reads the images at ``paths``, from the cache where it has them.
+
+        Args:
+            paths: The images.
+            records: Record of each as :meth:`lookup` found or :meth:`store` kept it; by default it is looked up.
+        """
+        if records is None:
+            records, _ = self.lookup(paths)
+        offsets = np.where(records["stamp"][:, -1] < 0, -1, records["offset"])  # one that may change is not trusted
+        return CachedImages(
+            paths, self.side, offsets, records["shape"].copy(), records["checksum"].copy(), self._pixels
+        )
 
     @property
     def _pixels(self) -> Path | None:
@@ -170,7 +180,7 @@ class Cache:
         self._records, self._pixels_name = records, pixels
         return {os.fsdecode(name): place for place, name in enumerate(names.split(b"\0")) if len(records)}
 
-    def _write(self, paths: Sequence[Path], records: Records, decoded: Iterator[Kept]) -> None:
+    def _write(self, paths: Sequence[Path | str], records: Records, decoded: Iterator[Kept]) -> None:
         old, old_name, free = self._mapped(), self._pixels_name, self._free(paths)
         room = min(self.budget_bytes, free)
         name = f"{self.index.stem}-{uuid4().hex}.{owner()}.pixels"
@@ -209,7 +219,7 @@ class Cache:
             with suppress(OSError):
                 (self.index.parent / old_name).unlink()
 
-    def _free(self, paths: Sequence[Path]) -> int:
+    def _free(self, paths: Sequence[Path | str]) -> int:
         """Bytes on the disk that pixels may take, beside what is kept of every image and what others will write.
 
         Raises:
@@ -258,7 +268,7 @@ class CachedImages:
 
     def __init__(
         self,
-        paths: tuple[Path, ...],
+        paths: Sequence[Path | str],
         side: int,
         offsets: npt.NDArray[np.int64],
         shapes: npt.NDArray[np.int32],
@@ -278,13 +288,24 @@ class CachedImages:
         """
         offset, pixels = int(self._offsets[index]), self._mapped()
         if offset < 0 or pixels is None:
-            return open_image(self.paths[index], self.side)
+            return open_image(Path(self.paths[index]), self.side)
         height, width, channels = self._shapes[index].tolist()
         block = pixels[offset : offset + height * width * channels]
         if zlib.crc32(block.data) != self._checksums[index]:
             self._say_damage()
-            return open_image(self.paths[index], self.side)
+            return open_image(Path(self.paths[index]), self.side)
         return Image.frombytes("L" if channels == 1 else "RGB", (width, height), block).convert("RGB")
+
+    def among(self, paths: Sequence[Path | str], positions: Sequence[int]) -> "CachedImages":
+        """Return what reads the images at ``paths``, of which these are those at ``positions``, others from files."""
+
+        def spread(values: npt.NDArray[Any], fill: int) -> npt.NDArray[Any]:
+            every = np.full((len(paths), *values.shape[1:]), fill, values.dtype)
+            every[list(positions)] = values
+            return every
+
+        facts = spread(self._offsets, -1), spread(self._shapes, 0), spread(self._checksums, 0)
+        return CachedImages(paths, self.side, *facts, self._file)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the mapped pixels."""
@@ -308,7 +329,7 @@ class CachedImages:
         return self._pixels
 
 
-def new_records(paths: Sequence[Path]) -> Records:
+def new_records(paths: Sequence[Path | str]) -> Records:
     """Return a record of each image with only its file's stamp, whose last item is -1 where it has just changed."""
     records, settled = np.zeros(len(paths), RECORD), time.time_ns() - int(CLOCK_TICK * 1e9)
     records["stamp"] = np.array([_stamp(path) for path in paths], np.int64).reshape(-1, 4)
@@ -351,9 +372,9 @@ def _sizes(records: Records) -> npt.NDArray[np.int64]:
     return sizes
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int]:
+def _stamp(path: Path | str) -> tuple[int, int, int, int]:
     try:
-        facts = os.stat(file_of(path))
+        facts = os.stat(file_name(os.fspath(path)))
     except (OSError, ValueError):
         return -1, -1, -1, -1
     inode = facts.st_ino % 2**63  # some file systems use all 64 bits, or more

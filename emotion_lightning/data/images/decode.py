@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,16 +254,24 @@ class Files:
     """Reads the image at a position from its file.
 
     Args:
-        paths: The files.
+        names: Paths of the files; kept as text, which is far faster than ``Path`` by the million.
         side: Side in pixels of the square that images will be resized to, as :func:`open_image` takes it.
     """
 
-    paths: tuple[Path, ...]
+    names: Sequence[str]
     side: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(map(os.fspath, self.names)))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, made anew at each call."""
+        return tuple(map(Path, self.names))
 
     def __call__(self, index: int) -> Image.Image:
         """Decode the image as RGB; raises as :func:`open_image` does."""
-        return open_image(self.paths[index], self.side)
+        return open_image(Path(self.names[index]), self.side)
 
     def digest(self, index: int) -> str:
         """SHA-256 of the file's bytes, and of what part of it the image is: the same for exact copies.
@@ -270,11 +279,11 @@ class Files:
         Raises:
             UnreadableImage: The file cannot be read.
         """
-        file, region = split_region(self.paths[index])
+        file, region = split_region(Path(self.names[index]))
         try:
             return hashlib.sha256(file.read_bytes() + (str(region).encode() if region else b"")).hexdigest()
         except OSError as error:
-            raise UnreadableImage(self.paths[index], error.strerror or str(error)) from error
+            raise UnreadableImage(self.names[index], error.strerror or str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)

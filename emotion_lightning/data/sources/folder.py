@@ -1,7 +1,7 @@
 """What lies below a folder, whatever its folders mean: images to predict, and files that are not read."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from emotion_lightning.data.images.decode import IMAGE_SUFFIXES, Files
@@ -22,16 +22,22 @@ def find_images(root: Path) -> Files:
         DataError: There is none.
     """
     if root.is_file():
-        return Files((root,))
+        return Files([os.fspath(root)])
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder")
     if not (found := images_below(root)):
         raise DataError(f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); {what_is_in(root)}")
-    return Files(tuple(found))
+    return Files(list(map(os.fspath, found)))
 
 
-def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
-    """Return the files below ``root`` that are not among those ``read``, as paths below it.
+def real_files(images: Iterable[Path | str]) -> dict[str, str]:
+    """Map the name of each image's file to the file that it is once links are followed."""
+    names = dict.fromkeys(file_name(os.fspath(image)) for image in images)
+    return dict(zip(names, real_paths(names), strict=True))
+
+
+def unread_files(root: Path, read: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files below ``root`` that are not among those ``read``, as :func:`real_files` has them.
 
     What describes data (JSON, text, numpy) and what tools leave is none of them, and of what runs and audits wrote only
     the images are, lest a folder of the data be taken for it in silence. A file that is read by another name,
@@ -39,12 +45,11 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     """
     if not root.is_dir():
         return ()
-    names = {file_name(os.fspath(path)) for path in read}
-    files = set(real_paths(names))
-    folders = {os.path.dirname(name) for name in names}
+    files = set(read.values())
+    folders = {name[: name.rfind(os.sep)] for name in read}
     found = []
     for path, real, dead, output in files_below(root, outputs=True):
-        if path in names or (output and not is_image(os.path.basename(path))):
+        if path in read or (output and not is_image(os.path.basename(path))):
             continue
         if not dead and real not in files and not _describes(path):
             found.append(relative_path(path, root))
@@ -53,13 +58,12 @@ def unread_files(root: Path, read: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def linked_message(root: Path, read: Iterable[Path]) -> str:
+def linked_message(root: Path, read: Mapping[str, str]) -> str:
     """Say how many files named below ``root`` lie elsewhere, by links, and where; nothing where there is none."""
     base = os.path.abspath(root if root.is_dir() else root.parent)
-    names = (file_name(os.fspath(path)) for path in read)
-    named = [path for path in names if is_within(os.path.abspath(path), base)]
     home = os.path.realpath(base)
-    outside = [path for path in real_paths(named) if not is_within(path, home) and os.path.exists(path)]
+    away = ((name, real) for name, real in read.items() if not is_within(real, home))
+    outside = [real for name, real in away if is_within(os.path.abspath(name), base) and os.path.exists(real)]
     files = "file is" if len(outside) == 1 else "files are"
     return f"{len(outside):,} {files} reached by links, in {_where(outside)}" if outside else ""
 

@@ -41,13 +41,18 @@ def original_stem(name: str) -> str:
     ".jpg0", " (1)", "aug_", "Copy of " …), never plain numbers. Whether the file is a copy is for
     :func:`augmented_copies` to say, which looks at what else is there.
     """
-    stem = splitext(basename(name))[0]
+    return _original(splitext(basename(name))[0])
+
+
+def _original(stem: str) -> str:
     while (shorter := _shorter(stem)) != stem:
         stem = shorter
     return stem
 
 
 def _shorter(stem: str) -> str:
+    if stem.isalnum():  # every mark is set apart by something else
+        return stem
     for mark in _MARKS:
         if found := mark.search(stem):
             return stem[: found.start()] + stem[found.end() :] or stem
@@ -69,7 +74,7 @@ def augmented_copies(names: Sequence[str], emotions: Sequence[str]) -> list[str 
     places = emotions if unique else [dirname(name) for name in names]
     stems = [splitext(basename(file_name(name)))[0].casefold() for name in names]
     there = set(zip(places, stems, strict=True))
-    originals = [original_stem(f"{stem}.jpg") for stem in stems]
+    originals = list(map(_original, stems))
     for index, (place, stem, original) in enumerate(zip(places, stems, originals, strict=True)):
         if original != stem and (place, original) not in there:  # "rot_15_x" may be of "15_x" or of "x"
             bare = _AMOUNT_FIRST.sub("", original)
@@ -174,6 +179,8 @@ def with_groups(listing: SampleList, pattern: str | None = None) -> SampleList:
 def _parts_of_one_file(names: Sequence[str]) -> list[str | None]:
     files = list(map(file_name, names))
     parted = {file for file, name in zip(files, names, strict=True) if file != name}
+    if not parted:
+        return [None] * len(names)
     several = {file for file, count in Counter(files).items() if count > 1} & parted
     return [f"parts of {file}" if file in several else None for file in files]
 

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.class_map import ClassMap
 from emotion_lightning.data.sources.columns import columns_of
-from emotion_lightning.data.sources.folder import linked_message, unread_files
+from emotion_lightning.data.sources.folder import linked_message, real_files, unread_files
 from emotion_lightning.data.sources.groups import join_groups, with_groups
 from emotion_lightning.data.sources.labels import canonical_name, class_ids, is_emotion
 from emotion_lightning.data.sources.layouts import Format, SampleList, read_layout, read_splits_file
@@ -88,13 +89,26 @@ class Manifest:
         return len(self.names)
 
     @property
+    def files(self) -> Sequence[str] | None:
+        """Path of each image as text, or None when the images are not files."""
+        return self.read.names if isinstance(self.read, Files) else None
+
+    @property
     def paths(self) -> tuple[Path, ...] | None:
         """The file of each image, or None when the images are not files."""
         return self.read.paths if isinstance(self.read, Files) else None
 
     def indices(self, split: Split) -> list[int]:
         """Positions of the images of ``split`` that are not excluded."""
-        return [index for index, given in enumerate(self.splits) if given == split and index not in self.excluded]
+        return list(self._indices[split])
+
+    @cached_property
+    def _indices(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {each: [] for each in SPLITS}
+        for index, split in enumerate(self.splits):
+            if index not in self.excluded:
+                found[split].append(index)
+        return found
 
     def as_given(self) -> "Manifest":
         """The same without corrections."""
@@ -174,7 +188,8 @@ def read(
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
     if not allow_outside:
         _refuse_outside(listing, (root, root.resolve(), *([splits_file.absolute().parent] if splits_file else [])))
-    read_files = (*(listing.source.paths if isinstance(listing.source, Files) else ()), *listing.known_files)
+    images = listing.source.names if isinstance(listing.source, Files) else ()
+    read_files = real_files((*images, *listing.known_files))
     listing = replace(listing, unread=_unread(root, read_files, splits_file))
     listing = count_votes(listing, classes.new_names())
     linked = filter(None, [linked_message(root, read_files)])
@@ -287,7 +302,7 @@ def _refuse_outside(listing: SampleList, folders: Sequence[Path]) -> None:
         )
 
 
-def _unread(root: Path, read_files: Sequence[Path], splits_file: Path | None) -> tuple[str, ...]:
+def _unread(root: Path, read_files: Mapping[str, str], splits_file: Path | None) -> tuple[str, ...]:
     found = unread_files(root, read_files)
     # with a splits file no table of the data is read
     return found if splits_file is None else tuple(name for name in found if not is_table(name))

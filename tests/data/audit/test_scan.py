@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from emotion_lightning.data.audit import scan as scan_module
-from emotion_lightning.data.audit.scan import scan, scan_with_thumbnails
+from emotion_lightning.data.audit.scan import look, scan
 from emotion_lightning.data.images.cache import Cache
 from emotion_lightning.data.images.decode import Files, PixelRows, open_image
 from emotion_lightning.data.images.thumbnail import thumbnail
@@ -47,7 +47,7 @@ def test_every_image_is_described(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(noise(9, 3)).save(tmp_path / "d.png", exif=exif)
     paths = tuple(sorted(tmp_path.iterdir()))
-    found, thumbnails = scan_with_thumbnails(Files(paths), None, progress=False)
+    found, thumbnails, _ = look(Files(paths), None, progress=False)
     assert found.reasons == (None,) * 4
     assert found.modes == ("CMYK", "P", "RGB", "L")
     assert found.formats == ("JPEG", "PNG", "WEBP", "PNG")
@@ -65,12 +65,12 @@ def test_a_photograph_decoded_at_a_reduced_size_is_described_as_it_is(tmp_path: 
     blobs = Image.fromarray(noise(10, 12)).resize((1201, 999), Image.Resampling.BICUBIC)
     blobs.save(path, quality=90, exif=exif)
     paths = (path, Path(shutil.copy(path, tmp_path / "copy.jpg")))
-    scans = [scan_with_thumbnails(Files(paths), None, progress=False)]
+    scans = [look(Files(paths), None, progress=False)]
     for limit in (40, 200, 600):
         cache = Cache(tmp_path, limit, folder=tmp_path / f"cache {limit}")
-        scans.append(scan_with_thumbnails(Files(paths), cache, progress=False))
+        scans.append(look(Files(paths), cache, progress=False))
     whole = thumbnail(open_image(path)).astype(int)
-    for found, thumbnails in scans:
+    for found, thumbnails, _ in scans:
         assert (found.widths.tolist(), found.heights.tolist()) == ([999, 999], [1201, 1201])
         assert set(found.digests) == {hashlib.sha256(path.read_bytes()).hexdigest()}
         assert np.abs(thumbnails()[0] - whole).max() <= 2
@@ -161,7 +161,7 @@ def test_a_closed_stderr_is_no_fault_of_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_rows_of_pixels_are_images(tmp_path: Path) -> None:
     rows = np.stack([noise(48, 48, seed) for seed in (0, 1, 0)])
-    found, thumbnails = scan_with_thumbnails(PixelRows(rows), None, progress=False)
+    found, thumbnails, _ = look(PixelRows(rows), None, progress=False)
     assert found.reasons == (None,) * 3
     assert found.digests[0] == found.digests[2] != found.digests[1]
     assert found.widths.tolist() == found.heights.tolist() == [48] * 3
@@ -169,4 +169,4 @@ def test_rows_of_pixels_are_images(tmp_path: Path) -> None:
     assert found.formats == ("",) * 3
     assert found.frames.tolist() == [1] * 3
     assert np.array_equal(thumbnails()[1], thumbnail(Image.fromarray(rows[1])))
-    assert scan_with_thumbnails(PixelRows(rows[:0]), None, progress=False)[1]().shape[0] == 0
+    assert look(PixelRows(rows[:0]), None, progress=False).thumbnails().shape[0] == 0

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from emotion_lightning.data.audit import scan as scan_module
-from emotion_lightning.data.audit.scan import scan, scan_with_thumbnails
+from emotion_lightning.data.audit.scan import look, scan
 from emotion_lightning.data.images import cache as cache_module
 from emotion_lightning.data.images.cache import RECORD, Cache, CachedImages, cache_folder
 from emotion_lightning.data.images.decode import Files, decode, open_image, to_tensor
@@ -94,8 +94,8 @@ def test_nothing_is_decoded_twice_and_the_scan_is_the_same(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = watch_decoding(monkeypatch)
-    first, pictures = scan_with_thumbnails(files, cache(tmp_path), progress=False)
-    second, again = scan_with_thumbnails(files, cache(tmp_path), progress=False)
+    first, pictures = look(files, cache(tmp_path), progress=False)
+    second, again = look(files, cache(tmp_path), progress=False)
     assert np.array_equal(pictures(), again())
     assert len(names) == len(files.paths)
     some = Files(files.paths[:3])
@@ -404,12 +404,12 @@ def test_damaged_pixels_stay_known_as_such_in_the_next_version(
 
 
 def test_no_flipped_bit_of_the_index_is_taken_for_what_it_said(tmp_path: Path, files: Files) -> None:
-    (expected, pictures), kept = scan_with_thumbnails(files, None, progress=False), filled(tmp_path, files)
+    (expected, pictures), kept = look(files, None, progress=False), filled(tmp_path, files)
     sound = kept.index.read_bytes()
     for place in np.random.default_rng(0).integers(0, len(sound), 40).tolist():
         kept.index.write_bytes(sound)
         flip(kept.index, place)
-        found, again_pictures = scan_with_thumbnails(files, again := cache(tmp_path), progress=False)
+        found, again_pictures = look(files, again := cache(tmp_path), progress=False)
         assert found.digests == expected.digests
         assert np.array_equal(again_pictures(), pictures())
         assert_exact(again.reader(files.paths), files)

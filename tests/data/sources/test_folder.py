@@ -75,4 +75,4 @@ def test_tables_that_are_read_and_images_they_do_not_name(manifests: Path) -> No
 
 def test_names_that_are_no_text_can_be_printed(tmp_path: Path) -> None:
     (tmp_path / "x\udce9.heic").write_bytes(b"")
-    unread_message(unread_files(tmp_path, ())).encode()
+    unread_message(unread_files(tmp_path, {})).encode()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class SampleList:
     def keep(self, positions: Sequence[int]) -> "SampleList":
         """Return the listing of the rows at ``positions`` alone, in that order."""
         if isinstance(self.source, Files):
-            source: Files | PixelRows = Files(tuple(self.source.paths[place] for place in positions))
+            source: Files | PixelRows = Files([self.source.names[place] for place in positions])
         else:
             source = PixelRows(self.source.pixels[list(positions)])
         return replace(self, rows=[self.rows[place] for place in positions], source=source)
@@ -85,13 +86,23 @@ class SampleList:
 
 def file_source(root: Path, rows: Iterable[Sample]) -> Files:
     """Return what reads the image of each of ``rows``, whose names start from ``root``."""
-    return Files(tuple(root / row.name for row in rows))
+    base = _folder(root)
+    return Files([base + row.name if is_plain(row.name) else os.fspath(root / row.name) for row in rows])
 
 
 def relative_path(path: Path | str, root: Path) -> str:
     """Return the path below ``root`` with forward slashes, or the whole path of a file that is elsewhere."""
-    text, base = os.fspath(path), os.path.join(root, "")  # as text, because there may be a million
-    return text.removeprefix(base).replace(os.sep, "/")
+    return os.fspath(path).removeprefix(_folder(root)).replace(os.sep, "/")
+
+
+@lru_cache(maxsize=1)  # asked for every image of a data set, of which there may be a million
+def _folder(path: Path) -> str:
+    return os.path.join(path, "")
+
+
+def is_plain(name: str) -> bool:
+    """Say whether a path below a folder is written as ``Path`` writes it."""
+    return os.sep == "/" and not name.startswith(("/", ".")) and "//" not in name and "/." not in name
 
 
 def safe_join(folder: Path, name: str, where: str) -> Path:

@@ -23,6 +23,7 @@ from emotion_lightning.data.sources.layouts.listing import (
     Sample,
     SampleList,
     file_source,
+    is_plain,
     refuse_missing,
     relative_path,
     unique_class_names,
@@ -131,7 +132,7 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
             continue
         if names_splits(file, split):
             raise DataError(f"{file} names a split in each row: give it as `splits_file`")
-        base = file.parent
+        base, above = os.fspath(file.parent), file.parent == root
         listed = read_rows(file, partial(is_image_file, base), mapped, split)
         if split == "train":
             spelled, notes = _spellings(listed, file)
@@ -141,7 +142,10 @@ def read_csvs(root: Path, folder: Path) -> SampleList:
                 )
             class_names = class_names or spelled
         rows += [
-            row._replace(name=relative_path(os.path.abspath(os.path.join(base, row.name)), root)) for row in listed
+            row
+            if above and is_plain(row.name)
+            else row._replace(name=relative_path(os.path.abspath(os.path.join(base, row.name)), root))
+            for row in listed
         ]
     if class_names is None:  # there is no train.csv, whose classes would be those of the others
         class_names, notes = _spellings(rows, folder)
@@ -160,7 +164,7 @@ def _spellings(rows: Sequence[Sample], file: Path) -> tuple[tuple[str, ...], lis
     return unique_class_names(chosen.values(), file), notes
 
 
-def is_image_file(base: Path, name: str) -> bool:
+def is_image_file(base: Path | str, name: str) -> bool:
     """Say whether ``name``, a path that starts from ``base``, names a file or a part of one."""
     return os.path.isfile(file_name(os.path.join(base, name)))
 
@@ -250,24 +254,25 @@ def read_rows(
         first, last = len(names) - 2, len(names) - 2 + len(boxes)
         given, box = rest[:first], rest[first:last]
         columns = tuple(pairs.setdefault(pair, pair) for pair in zip(more, rest[last:], strict=True))
-        where = f"{file} line {line}"
-        _refuse_other_encodings([label], where)
+        where = partial("{} line {}".format, file, line)
+        if not label.isascii():
+            _refuse_other_encodings([label], where())
         emotion = label.strip() if known is None else known.get(canonical_name(plain_number(label)))
         if not emotion:
             wanted = f"none of the classes {', '.join(class_names)}" if class_names else "empty"
-            raise DataError(f"{where}: label {label.strip()!r} is {wanted}: correct it")
+            raise DataError(f"{where()}: label {label.strip()!r} is {wanted}: correct it")
         if known is None and split:
             _refuse_no_name(emotion, where)
         place = split or split_named(given[0])
         if place is None:
-            raise DataError(f"{where}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
+            raise DataError(f"{where()}: split {given[0]!r} is none of {', '.join(SPLITS)}: correct it")
         path = next(filter(exists, (name, name.strip(), name.strip().replace("\\", "/"))), None)
         if path is not None and box:
-            path = with_region(path, _region(box, where))
+            path = with_region(path, _region(box, where()))
         group = given[-1] if grouping and given[-1].strip() not in _NO_GROUP else None
         rows.append(Sample(name if path is None else path, sys.intern(emotion), place, group, columns=columns))
         if path is None:
-            _refuse_other_encodings([name], where)
+            _refuse_other_encodings([name], where())
             missing.append(f"line {line} {name!r}")
     refuse_missing(file, missing)
     if not rows:
@@ -294,13 +299,13 @@ def _column(header: Sequence[str], names: Sequence[str]) -> str:
     return next((name for name in names if name in header), names[0])
 
 
-def _refuse_no_name(label: str, where: str) -> None:
+def _refuse_no_name(label: str, where: Callable[[], str]) -> None:
     """Refuse a label that names no class, and may mean anything."""
     if is_nothing(label):
-        raise DataError(f"{where}: label {label!r} says that there is none: correct it or remove the row")
+        raise DataError(f"{where()}: label {label!r} says that there is none: correct it or remove the row")
     if is_number(label):
         raise DataError(
-            f"{where}: label {label!r} is a number, whose meaning cannot be seen: write label_map.json beside it, "
+            f"{where()}: label {label!r} is a number, whose meaning cannot be seen: write label_map.json beside it, "
             'like {"angry": 0, "happy": 1}'
         )
 

@@ -71,9 +71,10 @@ def files_below(folder: Path, outputs: bool = False) -> Iterator[Found]:
             yield Found(path, real, dead=True)
             continue
         entered.add(real)
+        base = os.path.join(real, "")
         for entry in _entries(path):
             link = entry.is_symlink()
-            target = os.path.realpath(entry.path) if link else os.path.join(real, entry.name)
+            target = os.path.realpath(entry.path) if link else base + entry.name
             if not _is(entry.is_dir):
                 if not is_hidden(entry.name):
                     yield Found(entry.path, target, link and not os.path.exists(entry.path), output)
@@ -109,18 +110,29 @@ def real_paths(paths: Iterable[Path | str]) -> list[str]:
 
     A path that leads through no link is returned as it is, the same object.
     """
-    folders: dict[str, str] = {}
+    folders: dict[str, tuple[str, bool]] = {}
     found = []
     for given in paths:
         path = os.fspath(given)
-        parent, name = os.path.split(path)
+        start = path.rfind(os.sep) + 1
+        parent = path[:start]
         if parent not in folders:
-            folders[parent] = os.path.realpath(parent)
-        if os.path.islink(path):
+            folders[parent] = os.path.join(os.path.realpath(parent), ""), _may_hold_links(parent)
+        real, links = folders[parent]
+        if links and os.path.islink(path):
             found.append(os.path.realpath(path))
         else:
-            found.append(path if folders[parent] == parent else os.path.join(folders[parent], name))
+            found.append(path if real == parent else real + path[start:])
     return found
+
+
+def _may_hold_links(folder: str) -> bool:
+    """Say whether a link is in ``folder``, by one look at it in place of one at each of its files."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            return any(entry.is_symlink() for entry in entries)
+    except OSError:  # it is not there, or may be entered and not listed
+        return True
 
 
 def is_within(path: str, folder: str) -> bool:
