@@ -89,9 +89,10 @@ def _options_for(name: str, image_size: int) -> dict[str, Any]:
         if _takes(name, options, image_size):
             return options
     fitting = " or ".join(map(str, _fitting_sizes(name, image_size)))
+    other = ", or choose a `backbone` for any size, such as resnet50" * _takes("resnet50", {}, image_size)
     raise UsageError(
-        f"`image_size` {image_size}: `backbone` {name} cannot take images of that size; give `image_size` {fitting}, "
-        "or choose a `backbone` for any size, such as resnet50"
+        f"`image_size` {image_size}: `backbone` {name} cannot take images of that size; give `image_size` "
+        f"{fitting}{other}"
     )
 
 

@@ -94,8 +94,8 @@ def test_nothing_is_decoded_twice_and_the_scan_is_the_same(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = watch_decoding(monkeypatch)
-    first, pictures = look(files, cache(tmp_path), progress=False)
-    second, again = look(files, cache(tmp_path), progress=False)
+    first, pictures, _ = look(files, cache(tmp_path), progress=False)
+    second, again, _ = look(files, cache(tmp_path), progress=False)
     assert np.array_equal(pictures(), again())
     assert len(names) == len(files.paths)
     some = Files(files.paths[:3])
@@ -404,12 +404,12 @@ def test_damaged_pixels_stay_known_as_such_in_the_next_version(
 
 
 def test_no_flipped_bit_of_the_index_is_taken_for_what_it_said(tmp_path: Path, files: Files) -> None:
-    (expected, pictures), kept = look(files, None, progress=False), filled(tmp_path, files)
+    (expected, pictures, _), kept = look(files, None, progress=False), filled(tmp_path, files)
     sound = kept.index.read_bytes()
     for place in np.random.default_rng(0).integers(0, len(sound), 40).tolist():
         kept.index.write_bytes(sound)
         flip(kept.index, place)
-        found, again_pictures = look(files, again := cache(tmp_path), progress=False)
+        found, again_pictures, _ = look(files, again := cache(tmp_path), progress=False)
         assert found.digests == expected.digests
         assert np.array_equal(again_pictures(), pictures())
         assert_exact(again.reader(files.paths), files)
