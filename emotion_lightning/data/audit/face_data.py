@@ -13,7 +13,8 @@ from emotion_lightning.data.audit.findings import Audit
 from emotion_lightning.data.audit.inspection import Inspection, inspect
 from emotion_lightning.data.audit.scan import content_hashes, look
 from emotion_lightning.data.augment import resize_size
-from emotion_lightning.data.images.cache import Cache, CachedImages
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.cached import CachedImages
 from emotion_lightning.data.images.decode import Files
 from emotion_lightning.data.sources.builtin import builtin_manifest
 from emotion_lightning.data.sources.corrections import correct

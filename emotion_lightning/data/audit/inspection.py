@@ -11,7 +11,8 @@ import numpy as np
 
 from emotion_lightning.data.audit.duplicates import Kind, Pair, find_pairs
 from emotion_lightning.data.audit.scan import Scan, look
-from emotion_lightning.data.images.cache import Cache, CachedImages
+from emotion_lightning.data.images.cache import Cache
+from emotion_lightning.data.images.cached import CachedImages
 from emotion_lightning.data.images.decode import Files, PixelRows
 from emotion_lightning.data.sources.groups import connected_components
 from emotion_lightning.errors import DataError

@@ -17,16 +17,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emotion_lightning.data.images.cache import (
-    RECORD,
-    Cache,
-    CachedImages,
-    Kept,
-    Pixels,
-    Records,
-    Thumbnails,
-    new_records,
-)
+from emotion_lightning.data.images.cache import RECORD, Cache, Kept, Records, Thumbnails, new_records
+from emotion_lightning.data.images.cached import CachedImages, Pixels
 from emotion_lightning.data.images.decode import MAX_BYTES, Decoded, Files, PixelRows, UnreadableImage, decode
 from emotion_lightning.data.images.region import split_region
 from emotion_lightning.data.images.thumbnail import THUMBNAIL, thumbnail

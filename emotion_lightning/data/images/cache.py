@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import Image
 
-from emotion_lightning.data.images.decode import open_image
+from emotion_lightning.data.images.cached import CachedImages, Pixels, mapped
 from emotion_lightning.data.images.region import file_name
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import DataError, UsageError
@@ -47,8 +45,6 @@ RECORD = np.dtype(
 )
 Records = npt.NDArray[np.void]
 """Array of dtype ``RECORD``, one element per image."""
-
-Pixels = npt.NDArray[np.uint8]
 
 Thumbnails = npt.NDArray[np.uint8]
 """Gray pictures by ``thumbnail``, ``(N, THUMBNAIL, THUMBNAIL)``."""
@@ -235,7 +231,7 @@ class Cache:
 
     def _mapped(self) -> Pixels:
         path = self._pixels
-        return np.zeros(0, np.uint8) if path is None else _map(path)
+        return np.zeros(0, np.uint8) if path is None else mapped(path)
 
     def _make_room(self) -> None:
         """Remove what killed runs left, then the caches that were used least recently, down to the budget."""
@@ -258,75 +254,6 @@ class Cache:
                 with suppress(OSError):
                     path.unlink()
             total -= caches[index][1]
-
-
-class CachedImages:
-    """Reads the image at a position from a cache's pixels, or from its file where the cache has none that are sound.
-
-    It can be sent to worker processes, which map the pixels themselves.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path | str],
-        side: int,
-        offsets: npt.NDArray[np.int64],
-        shapes: npt.NDArray[np.int32],
-        checksums: npt.NDArray[np.uint32],
-        file: Path | None,
-    ) -> None:
-        self.paths, self.side, self._file = paths, side, file
-        self._offsets, self._shapes, self._checksums = offsets, shapes, checksums
-        self._pixels: Pixels | None = None
-        self._damage_said = False
-
-    def __call__(self, index: int) -> Image.Image:
-        """Return the RGB image in the size in which it is kept, or to which it is decoded for ``side``.
-
-        Raises:
-            UnreadableImage: It had to be decoded, and cannot be.
-        """
-        offset, pixels = int(self._offsets[index]), self._mapped()
-        if offset < 0 or pixels is None:
-            return open_image(Path(self.paths[index]), self.side)
-        height, width, channels = self._shapes[index].tolist()
-        block = pixels[offset : offset + height * width * channels]
-        if zlib.crc32(block.data) != self._checksums[index]:
-            self._say_damage()
-            return open_image(Path(self.paths[index]), self.side)
-        return Image.frombytes("L" if channels == 1 else "RGB", (width, height), block).convert("RGB")
-
-    def among(self, paths: Sequence[Path | str], positions: Sequence[int]) -> "CachedImages":
-        """Return what reads the images at ``paths``, of which these are those at ``positions``, others from files."""
-
-        def spread(values: npt.NDArray[Any], fill: int) -> npt.NDArray[Any]:
-            every = np.full((len(paths), *values.shape[1:]), fill, values.dtype)
-            every[list(positions)] = values
-            return every
-
-        facts = spread(self._offsets, -1), spread(self._shapes, 0), spread(self._checksums, 0)
-        return CachedImages(paths, self.side, *facts, self._file)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the mapped pixels."""
-        return self.__dict__ | {"_pixels": None}
-
-    def _say_damage(self) -> None:
-        if not self._damage_said:
-            self._damage_said = True
-            logger.warning(
-                "Cache: pixels in %s are damaged; such images are decoded from their files. Remove it to have it made "
-                "anew, and see to the disk",
-                self._file,
-            )
-
-    def _mapped(self) -> Pixels | None:
-        if self._pixels is None and self._file is not None:
-            try:
-                self._pixels = _map(self._file)
-            except (OSError, ValueError):  # another run has replaced or removed it
-                self._file = None
-        return self._pixels
 
 
 def new_records(paths: Sequence[Path | str]) -> Records:
@@ -353,10 +280,6 @@ def _pixels_named(index: Path) -> str:
             return str(saved["pixels"])
     except Exception:  # a damaged archive makes its reader raise nearly anything
         return ""
-
-
-def _map(path: Path) -> Pixels:
-    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
 
 
 def _thumbnails(file: Pixels, starts: npt.NDArray[np.int64]) -> Thumbnails:

@@ -18,7 +18,8 @@ from PIL import Image
 from emotion_lightning.data.audit import scan as scan_module
 from emotion_lightning.data.audit.scan import look, scan
 from emotion_lightning.data.images import cache as cache_module
-from emotion_lightning.data.images.cache import RECORD, Cache, CachedImages, cache_folder
+from emotion_lightning.data.images.cache import RECORD, Cache, cache_folder
+from emotion_lightning.data.images.cached import CachedImages
 from emotion_lightning.data.images.decode import Files, decode, open_image, to_tensor
 from emotion_lightning.data.images.thumbnail import THUMBNAIL
 from emotion_lightning.errors import UsageError
