@@ -126,7 +126,7 @@ FURTHER = (
     Mutation("model/module.py", "scaler.unscale_(optimizer)", "pass", MODULE),
     Mutation("model/module.py", "self.val_outputs.reset()", "pass", MODULE),
     Mutation("model/module.py", 'h["lr_classifier"], h["weight_decay"], h["eps"]', 'h["lr_classifier"], 0.01, 1e-8', MODULE),
-    Mutation("model/module.py", 'int(self.trainer.estimated_stepping_batches), h["pct_start"]', "int(self.trainer.estimated_stepping_batches), 0.1", MODULE),
+    Mutation("model/module.py", 'build_scheduler(optimizer, steps, h["pct_start"]', "build_scheduler(optimizer, steps, 0.1", MODULE),
     Mutation("model/module.py", "if steps != self._total_steps", "if False", f"{RESUME}::test_a_resume_under_another_schedule_is_refused"),
     Mutation("model/network.py", "tta_logits(self, images, tta) / self.temperature", "tta_logits(self, images, tta)", "tests/model/test_temperature.py"),
     Mutation("model/module.py", "self.train_scores.reset()", "pass", MODULE),
