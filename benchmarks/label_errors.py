@@ -110,14 +110,13 @@ def rankings(probabilities: Tensor, labels: Tensor, seed: int, cleanlab: bool) -
     """Orders in which the images could be looked at."""
     own = probabilities.gather(1, labels[:, None]).squeeze(1)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    others = probabilities.scatter(1, labels[:, None], -1.0).max(1).values
     found = find_doubts(probabilities, labels)
-    by_margin = (own - others).argsort(stable=True)
-    flagged = found.doubtful[by_margin]
+    by_own = own.argsort(stable=True)
+    flagged = found.doubtful[by_own]
     orders = {
         "confident learning": found.order,
-        "the same, by margin": torch.cat([by_margin[flagged], by_margin[~flagged]]),
-        "loss": own.argsort(stable=True),
+        "the same, by own probability": torch.cat([by_own[flagged], by_own[~flagged]]),
+        "loss": by_own,
         "random": order,
     }
     named = {name: each.tolist() for name, each in orders.items()}
@@ -127,7 +126,7 @@ def rankings(probabilities: Tensor, labels: Tensor, seed: int, cleanlab: bool) -
         named["cleanlab"] = find_label_issues(
             labels.numpy(),
             probabilities.numpy(),
-            return_indices_ranked_by="self_confidence",
+            return_indices_ranked_by="normalized_margin",
             filter_by="confident_learning",
             n_jobs=1,
         ).tolist()
@@ -188,11 +187,11 @@ def main() -> None:
         right = (probabilities[out].argmax(1) == labels[out]).double().mean()
         print(f"fold {number}: {right:.4f} of {int(out.sum()):,} labels as given", flush=True)
     print(f"{int(wrong.sum()):,} of {len(chosen):,} labels flipped; of the first of a ranking are flipped:")
-    print(f"{'':22}" + "".join(f"{first:>8,}" for first in FIRST) + f"{'length':>9}")
+    print(f"{'':30}" + "".join(f"{first:>8,}" for first in FIRST) + f"{'length':>9}")
     orders = rankings(probabilities, labels, options.seed, options.cleanlab)
     for name, order in orders.items():
         counts = "".join(f"{int(wrong[order[:first]].sum()):>8,}" for first in FIRST)
-        print(f"{name:22}{counts}{len(order):>9,}")
+        print(f"{name:30}{counts}{len(order):>9,}")
     if not options.seeds:
         return
     torch_true, corrected = torch.tensor(true), labels.clone()
@@ -203,7 +202,6 @@ def main() -> None:
         f"the first {CORRECTED:,} corrected": (corrected, functional.cross_entropy),
         "none planted": (torch_true, functional.cross_entropy),
         "planted, generalized cross entropy": (labels, generalized_cross_entropy),
-        "none, generalized cross entropy": (torch_true, generalized_cross_entropy),
     }
     places = manifest.indices("val")
     pixels = torch.stack([to_tensor(manifest.read(index), options.side)[:1] for index in places])

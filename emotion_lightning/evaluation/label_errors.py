@@ -13,8 +13,9 @@ class Doubts(NamedTuple):
     """What confident learning finds in labels.
 
     Attributes:
-        order: Positions of all images, the most doubtful first: those of ``doubtful``, then the others, each by the
-            probability of their label ``(N,)``.
+        order: Positions of all images, the most doubtful first: those of ``doubtful``, then the others, each by how far
+            the probability of their label is below that of the likeliest other class ``(N,)``. By the probability of
+            the label alone, a label in place of the class that it is often taken for would come late.
         doubtful: Which images are confidently of another class than their label, bool ``(N,)``.
         joint: How many images of each label (rows) are confidently of each class ``(classes, classes)``.
     """
@@ -44,6 +45,7 @@ def find_doubts(probabilities: Tensor, labels: Tensor) -> Doubts:
     sure = confident.any(dim=1)
     joint = (labels[sure] * classes + guess[sure]).bincount(minlength=classes**2).view(classes, classes)
     doubtful = sure & (guess != labels) & (probabilities.argmax(dim=1) != labels)
-    by_own = own.argsort(stable=True)
-    order = by_own[(~doubtful[by_own]).to(torch.uint8).argsort(stable=True)]
+    likeliest_other = probabilities.scatter(1, labels[:, None], -1.0).max(dim=1).values
+    by_margin = (own - likeliest_other).argsort(stable=True)
+    order = by_margin[(~doubtful[by_margin]).to(torch.uint8).argsort(stable=True)]
     return Doubts(order, doubtful, joint)

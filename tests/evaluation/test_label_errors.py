@@ -47,7 +47,7 @@ def test_the_doubts_are_those_of_cleanlab(seed: int) -> None:
     theirs = cleanlab.find_label_issues(
         labels.numpy(),
         probabilities.numpy(),
-        return_indices_ranked_by="self_confidence",
+        return_indices_ranked_by="normalized_margin",
         filter_by="confident_learning",
         n_jobs=1,
     )
